@@ -1,0 +1,1 @@
+"""The first room: element types, shapes, errors, the Graph that users declare and the Program that is compiled."""

@@ -1,0 +1,1 @@
+"""The third room: composites over primitives and the public functions that declare operations."""

@@ -1,0 +1,1 @@
+"""The second room: every primitive, declared once, one file per family."""

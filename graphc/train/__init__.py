@@ -1,0 +1,1 @@
+"""Optimizers: operations appended to the graph that holds the model."""
