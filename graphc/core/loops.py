@@ -1,0 +1,91 @@
+"""Loop forms: what a primitive computes, said as data from a closed set. `codegen.lower` turns them into kernel IR.
+
+A primitive names its loop form when it is declared, so `graphc.primitives` never imports `codegen`, and every target lowers the same few forms.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.core.types import TensorType
+
+
+@dataclass(frozen=True)
+class Map:
+    """Element by element: output[i] = op(operand0[i], operand1[i], ...). `op` is a name of the elementwise vocabulary, or a function
+    from the attributes to one (`compare` has the direction in its attributes)."""
+
+    op: str | Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Combine over `attrs.axes` with "add", "multiply", "maximum" or "minimum" (on bool: "or" is maximum, "and" is minimum)."""
+
+    combine: str
+
+
+@dataclass(frozen=True)
+class ArgReduce:
+    """The first position along `attrs.axis` of the "maximum" or "minimum" (the first NaN where there is one)."""
+
+    combine: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One source of a view: `operand[index]` for the output positions where lo <= expr < hi holds for every (expr, lo, hi) of `where`."""
+
+    operand: int
+    index: tuple[Any, ...]
+    where: tuple[tuple[Any, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A change of indices without arithmetic. `index_map(attrs, operand_types, out_index)` gives the pieces; the first whose ranges hold is read.
+
+    `out_index` holds one index per output dim: plain ints, or any objects with + - * // % by ints. Ranges and indices are made by those operators only.
+    """
+
+    index_map: Callable[[Any, tuple[TensorType, ...], tuple[Any, ...]], Sequence[Piece]]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Made from nothing or from scalars: "constant", "iota", "random_bits"."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Rows of operand 0 along `attrs.axis` chosen by the indices in operand 1; an index out of range gives zero."""
+
+
+@dataclass(frozen=True)
+class ScatterAdd:
+    """Rows of operand 2 added to operand 0 along `attrs.axis` at the indices in operand 1; an index out of range is dropped."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """dot_general: batch, free and contracting dims from the attributes."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Reads or writes something that outlives the run: "parameter", "variable_read", "variable_assign"."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """Holds a Program of its own: "fusion"; or picks from one: "get_tuple_element"."""
+
+    kind: str
+
+
+LoopForm = Map | Reduce | ArgReduce | View | Fill | Gather | ScatterAdd | Contract | State | Region

@@ -1,0 +1,207 @@
+"""What an operation type of the user's graph is: its expansion into primitives, its types, its gradient, and the registry of all of them.
+
+A composite is an ordinary function over nodes, whose keyword-only parameters are the operation's attributes:
+
+    @composite("Relu")
+    def _relu(features: Node) -> Node:
+        return maximum_scalar(features, 0)
+
+Declared when the graph is built (for the shape rule, with unknown dims) and again when the Program is made (with all dims known).
+"""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol
+
+from graphc.core.differentiate import vjp
+from graphc.core.primitive import lookup
+from graphc.core.program import Node, make, substitute
+from graphc.core.types import Dims, TensorType
+
+Attrs = Mapping[str, Any]
+Expand = Callable[..., Node | Sequence[Node]]
+# (types of the inputs, attributes) -> types of the outputs; a shape of None is an unknown rank
+InferTypes = Callable[[Sequence["GraphType"], Attrs], Sequence["GraphType"]]
+GraphType = tuple[Any, Dims | None]  # (DType, shape or None for unknown rank)
+MAX_GUESSED_RANK = 5
+
+
+class State(Protocol):
+    """What a stateful expansion may do besides computing: read and write variables by name, as the specialiser threads them."""
+
+    name: str  # of the operation being expanded
+    variable: str  # the variable behind the operation's first input
+
+    def read(self, variable: str) -> Node: ...
+    def write(self, variable: str, value: Node) -> None: ...
+    def counter(self) -> Node: ...
+
+
+@dataclass(frozen=True, eq=False)
+class OpDef:
+    """One operation type.
+
+    type: TF1's name. expand: the function over nodes; a stateful one takes a `State` first. infer_types: given only where the expansion
+    cannot tell the types (sources, stateful operations). gradient: a function over nodes (inputs..., outputs..., output cotangents...,
+    **attrs) -> one node or None per input, better than the derived one; None derives it from the expansion; False: not differentiable.
+    attrs: the names of the attributes, with defaults where they have one.
+    """
+
+    type: str
+    expand: Expand
+    stateful: bool = False
+    infer_types: InferTypes | None = None
+    gradient: Callable[..., Sequence[Node | None]] | bool | None = None
+    attrs: Mapping[str, Any] | None = None
+
+    def nodes(self, inputs: Sequence[Node], attrs: Attrs, state: State | None = None) -> tuple[Node, ...]:
+        """The expansion on `inputs`: one node per output."""
+        result = self.expand(state, *inputs, **attrs) if self.stateful else self.expand(*inputs, **attrs)
+        return (result,) if isinstance(result, Node) else tuple(result)
+
+    def checked(self, attrs: Attrs) -> dict[str, Any]:
+        """`attrs` with defaults filled in; TypeError for a missing or unknown one."""
+        declared = self.attrs or {}
+        unknown = [name for name in attrs if name not in declared]
+        missing = [name for name, default in declared.items() if default is inspect.Parameter.empty and name not in attrs]
+        if unknown or missing:
+            problem = f"unknown attribute {unknown[0]!r}" if unknown else f"missing attribute {missing[0]!r}"
+            raise TypeError(f"{self.type}: {problem}; it has {', '.join(declared) or 'none'}")
+        return {**declared, **attrs}
+
+    def infer(self, inputs: Sequence[Node | GraphType], attrs: Attrs) -> tuple[tuple[GraphType, ...], tuple[Node, ...] | None]:
+        """Types of the outputs, and the abstract nodes where every input's rank is known.
+
+        An input is a node (a constant, or what is known of a small shape computation) or a type (see `abstract`).
+        """
+        if self.infer_types is not None:
+            return tuple(self.infer_types([_type_of(i) for i in inputs], attrs)), None
+        unranked = [n for n, i in enumerate(inputs) if not isinstance(i, Node) and i[1] is None]
+        if unranked:
+            return self._infer_unranked(inputs, unranked, attrs), None
+        nodes = self.nodes([abstract(i, n) for n, i in enumerate(inputs)], attrs)
+        return tuple((n.type.dtype, n.type.shape) for n in nodes), nodes
+
+    def _infer_unranked(self, inputs: Sequence[Node | GraphType], unranked: Sequence[int], attrs: Attrs) -> tuple[GraphType, ...]:
+        """Tries stand-in ranks for the inputs of unknown rank: what all that succeed agree on is known, the rest is not."""
+        found: list[list[TensorType]] = []
+        problem: Exception | None = None
+        for ranks in product(range(MAX_GUESSED_RANK), repeat=min(len(unranked), 2)):
+            rank_of = {n: ranks[min(k, len(ranks) - 1)] for k, n in enumerate(unranked)}
+            stand_ins = [(_type_of(i)[0], (None,) * rank_of[n]) if n in rank_of else i for n, i in enumerate(inputs)]
+            try:
+                found.append([n.type for n in self.nodes([abstract(i, n) for n, i in enumerate(stand_ins)], attrs)])
+            except (ValueError, TypeError) as error:
+                problem = error
+        if not found and problem is not None:
+            raise problem
+        outputs = zip(*found, strict=True)
+        return tuple((types[0].dtype, types[0].shape if len(set(types)) == 1 else None) for types in outputs)
+
+
+def _type_of(value: Node | GraphType) -> GraphType:
+    return (value.type.dtype, value.type.shape) if isinstance(value, Node) else value
+
+
+def abstract(value: Node | GraphType, position: int) -> Node:
+    """A node that stands for an input of which only the type is known (its name starts with "?": no value can be asked for)."""
+    if isinstance(value, Node):
+        return value
+    dtype, shape = value
+    if shape is None:
+        raise ValueError("the rank of an input is unknown")
+    parameter = lookup("parameter")
+    return make(parameter, (), parameter.attrs(name=f"?{position}", type=TensorType(dtype, shape)))
+
+
+OPDEFS: dict[str, OpDef] = {}
+
+
+def register(definition: OpDef) -> OpDef:
+    """Adds an operation type; ValueError where it exists."""
+    if definition.type in OPDEFS:
+        raise ValueError(f"operation type {definition.type!r} is declared twice")
+    OPDEFS[definition.type] = definition
+    return definition
+
+
+def composite(type_name: str, *, stateful: bool = False, infer_types: InferTypes | None = None,
+              gradient: Callable[..., Sequence[Node | None]] | bool | None = None) -> Callable[[Expand], OpDef]:
+    """Declares the decorated function as the expansion of operation type `type_name`; gives the OpDef in its place."""
+    def declare(function: Expand) -> OpDef:
+        keywords = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        return register(OpDef(type_name, function, stateful, infer_types, gradient, keywords))
+    return declare
+
+
+def definition_of(type_name: str) -> OpDef:
+    """The OpDef of `type_name`, making that of "<Type>Grad" on demand; KeyError where there is none."""
+    if type_name not in OPDEFS and type_name.endswith("Grad") and type_name[:-4] in OPDEFS:
+        return gradient_of(OPDEFS[type_name[:-4]])
+    return OPDEFS[type_name]
+
+
+def gradient_of(forward: OpDef) -> OpDef:
+    """The operation type "<Type>Grad".
+
+    Inputs: the forward operation's inputs, then one cotangent for each output listed in attribute `given` (the others are zero). Outputs: the gradients
+    of the inputs listed in attribute `wanted`. The forward attributes follow under their own names.
+    """
+    name = f"{forward.type}Grad"
+    if name in OPDEFS:
+        return OPDEFS[name]
+
+    def expand(*nodes: Node, given: tuple[int, ...], wanted: tuple[int, ...], **attrs: Any) -> Sequence[Node]:
+        count = len(nodes) - len(given)
+        inputs, cotangents = nodes[:count], dict(zip(given, nodes[count:], strict=True))
+        found = gradient_nodes(forward, inputs, cotangents, attrs)
+        results = [found[position] for position in wanted]
+        missing = [position for position, result in zip(wanted, results, strict=True) if result is None]
+        if missing:
+            raise ValueError(f"{forward.type} has no gradient for its input {missing[0]}")
+        return [result for result in results if result is not None]
+
+    def infer_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
+        return [inputs[position] for position in attrs["wanted"]]
+
+    empty = inspect.Parameter.empty
+    attrs = {"given": empty, "wanted": empty, **(forward.attrs or {})}
+    return register(OpDef(name, expand, infer_types=infer_types, attrs=attrs))
+
+
+def gradient_nodes(forward: OpDef, inputs: Sequence[Node], cotangents: Mapping[int, Node], attrs: Attrs) -> list[Node | None]:
+    """One gradient node (or None: no path) per input of `forward`, from cotangents by output position."""
+    if forward.stateful or forward.gradient is False:
+        return [None] * len(inputs)
+    if callable(forward.gradient):
+        outputs = forward.nodes(inputs, attrs)
+        return list(forward.gradient(*inputs, *outputs, *_in_order(cotangents, len(outputs)), **attrs))
+    distinct, actual = _stand_ins(inputs)
+    outputs = forward.nodes(distinct, attrs)
+    found = vjp(outputs, distinct, _in_order(cotangents, len(outputs)))
+    if not actual:
+        return found
+    replaced = substitute([node for node in found if node is not None], actual)
+    return [None if node is None else replaced[node] for node in found]
+
+
+def _in_order(cotangents: Mapping[int, Node], count: int) -> list[Node | None]:
+    return [cotangents.get(position) for position in range(count)]
+
+
+def _stand_ins(inputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """`inputs` with floating nodes that occur again replaced by stand-ins, so that each input gets only its own share of the gradient,
+    and what the stand-ins stand for."""
+    distinct: list[Node] = []
+    actual: dict[Node, Node] = {}
+    for position, node in enumerate(inputs):
+        if node in distinct and node.dtype.is_floating:
+            stand_in = abstract((node.dtype, node.shape), -1 - position)
+            actual[stand_in] = node
+            distinct.append(stand_in)
+        else:
+            distinct.append(node)
+    return distinct, actual

@@ -1,0 +1,110 @@
+"""What is known of a small integer node before anything runs: the values of shape operands.
+
+`reshape(x, tf.stack([tf.shape(x)[0], -1]))` needs its second operand as numbers. When the graph is declared some may be unknown (None);
+when the Program is made every shape is known, and what is still unknown depends on a fed or computed value.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.core.program import Node, postorder
+from graphc.core.types import Dim
+
+LIMIT = 4096  # elements; anything larger is data, not a shape
+
+
+class ValueNeeded(Exception):
+    """A shape operand depends on values that are not known yet: of the parameters `parameters`, of the variables `variables`."""
+
+    def __init__(self, parameters: tuple[str, ...], variables: tuple[str, ...]) -> None:
+        names = ", ".join((*parameters, *variables))
+        super().__init__(f"a shape depends on the value of {names}")
+        self.parameters = parameters
+        self.variables = variables
+
+
+def partial_value(node: Node) -> np.ndarray[Any, Any] | None:
+    """The value of `node` as an object array with None for each unknown element; None where even its shape is unknown or it is large.
+
+    Arithmetic on known elements is done by the primitives' references; an operation with an unknown operand element gives unknowns,
+    but moves (reshape, slice, concatenate, transpose, broadcast) keep what is known.
+    """
+    known: dict[Node, np.ndarray[Any, Any] | None] = {}
+    for each in postorder((node,)):
+        known[each] = _evaluate(each, [known[o] for o in each.operands])
+    return known[node]
+
+
+def _evaluate(node: Node, operands: list[np.ndarray[Any, Any] | None]) -> np.ndarray[Any, Any] | None:
+    if node.is_tuple or not node.type.is_static or math.prod(node.dims) > LIMIT:
+        return None
+    unknown = np.full(node.dims, None, dtype=object)
+    if node.name in ("parameter", "variable_read", "fusion", "random_bits"):
+        return unknown
+    arrays = [o for o in operands if o is not None]
+    if len(arrays) != len(operands):
+        return unknown
+    if all(_is_known(a) for a in arrays):
+        typed = [a.astype(o.dtype.np_dtype) for a, o in zip(arrays, node.operands, strict=True)]
+        return np.asarray(node.primitive.reference(node.attrs, *typed)).astype(object)
+    if node.name in _MOVES:
+        return np.asarray(_move(node, arrays), dtype=object).reshape(node.dims)
+    return _elementwise(node, arrays)
+
+
+def _is_known(array: np.ndarray[Any, Any]) -> bool:
+    return not any(value is None for value in array.flat)
+
+
+_MOVES = ("reshape", "slice", "concatenate", "transpose", "broadcast_in_dim", "reverse")
+
+
+def _move(node: Node, arrays: list[np.ndarray[Any, Any]]) -> Any:
+    """Moves positions instead of values, so that it works for unknown elements too."""
+    pool = np.concatenate([a.reshape(-1) for a in arrays]) if arrays else np.empty(0, object)
+    positions, start = [], 0
+    for a in arrays:
+        positions.append(np.arange(start, start + a.size, dtype=np.int64).reshape(a.shape))
+        start += a.size
+    return pool[np.asarray(node.primitive.reference(node.attrs, *positions))]
+
+
+def _elementwise(node: Node, arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Elements whose operands are all known are computed one by one; the others stay unknown."""
+    result = np.full(node.dims, None, dtype=object)
+    if any(a.shape != node.dims for a in arrays):
+        return result
+    reference: Callable[..., Any] = node.primitive.reference
+    for position in np.ndindex(node.dims):
+        values = [a[position] for a in arrays]
+        if all(v is not None for v in values):
+            typed = [np.asarray(v, o.dtype.np_dtype) for v, o in zip(values, node.operands, strict=True)]
+            result[position] = np.asarray(reference(node.attrs, *typed)).item()
+    return result
+
+
+def static_dims(node: Node) -> tuple[Dim, ...] | None:
+    """The elements of a rank-1 (or scalar) integer node as dims, None for each unknown one; None where its length is unknown.
+
+    Raises ValueNeeded when the Program is being made (`concrete`) and an element depends on a fed or computed value.
+    """
+    value = partial_value(node)
+    if value is None:
+        return None
+    dims = tuple(None if v is None else int(v) for v in value.reshape(-1))
+    if None in dims:
+        _need_values(node)
+    return dims
+
+
+def _need_values(node: Node) -> None:
+    """Raises ValueNeeded where `node` rests on concrete parameters (named, as the specialiser makes them); abstract ones have no name."""
+    below = postorder((node,))
+    parameters = tuple(n.attrs.name for n in below if n.name == "parameter" and not n.attrs.name.startswith("?"))
+    variables = tuple(n.attrs.variable for n in below if n.name == "variable_read")
+    if parameters or variables:
+        raise ValueNeeded(parameters, variables)
