@@ -30,7 +30,9 @@ def test_split_is_a_partition(seed: int) -> None:
     def rows(x: np.ndarray, y: np.ndarray) -> list[tuple[float, ...]]:
         return sorted((*map(float, a), float(b)) for a, b in zip(x, y, strict=True))
 
-    assert rows(np.concatenate([parts.train_images, parts.test_images]), np.concatenate([parts.train_labels, parts.test_labels])) == rows(images, labels)
+    images_again = np.concatenate([parts.train_images, parts.test_images])
+    labels_again = np.concatenate([parts.train_labels, parts.test_labels])
+    assert rows(images_again, labels_again) == rows(images, labels)
 
 
 def test_split_is_fixed_by_its_seed() -> None:
