@@ -36,6 +36,14 @@ class Module:
         return "\n".join([*constants, *self._declares, *self._functions]) + "\n"
 
 
+@dataclass
+class Region:
+    """A growing piece of a function: its lines, and the block that the next line falls into."""
+
+    lines: list[str] = field(default_factory=list)
+    block: str = "entry"
+
+
 class Emitter:
     """Builds the text of one function, line by line.
 
@@ -50,21 +58,29 @@ class Emitter:
     def __init__(self, header: str = "", module: Module | None = None) -> None:
         self.module = module if module is not None else Module()
         self._header = header
-        self._lines: list[str] = []
         self._values = 0
         self._labels: dict[str, int] = {}
-        self.block = "entry"
+        self.region = Region()  # where lines go; a printer of loops swaps it, to write into a loop's body or before the loop
 
     def let(self, text: str) -> str:
         """Adds `%tN = text` and returns "%tN"."""
-        name = f"%t{self._values}"
-        self._values += 1
-        self._lines.append(f"  {name} = {text}")
+        name = self.new_value()
+        self.region.lines.append(f"  {name} = {text}")
         return name
+
+    def new_value(self) -> str:
+        """A value name not used before in this function, for an instruction that is written later (a phi)."""
+        self._values += 1
+        return f"%t{self._values - 1}"
 
     def do(self, text: str) -> None:
         """Adds an instruction that has no result."""
-        self._lines.append(f"  {text}")
+        self.region.lines.append(f"  {text}")
+
+    @property
+    def block(self) -> str:
+        """The block being written, as phi instructions name it."""
+        return self.region.block
 
     def new_label(self, stem: str) -> str:
         """A block name not used before in this function: "stem0", "stem1", ..."""
@@ -74,8 +90,8 @@ class Emitter:
 
     def label(self, name: str) -> None:
         """Opens the block `name`; `block` tells its name to the phi instructions of its successors."""
-        self._lines.append(f"{name}:")
-        self.block = name
+        self.region.lines.append(f"{name}:")
+        self.region.block = name
 
     def declare(self, text: str) -> None:
         """Declares an outer function or intrinsic: `declare("float @llvm.fabs.f32(float)")`. Repeats are dropped."""
@@ -87,7 +103,7 @@ class Emitter:
 
     def body(self) -> str:
         """The lines so far, without header and braces."""
-        return "\n".join(self._lines)
+        return "\n".join(self.region.lines)
 
     def finish(self, attributes: str = "") -> Module:
         """Closes the function, adds it to the module, and returns the module."""
