@@ -38,6 +38,7 @@ ROOMS = {
     "graphc.demo": "tools",
     "graphc.bench": "tools",
     "graphc.pictures": "tools",
+    "graphc.terminal": "tools",
     "graphc.cli": "tools",
 }
 _DECLARING = {"core", "primitives", "ops", "declare"}
