@@ -46,6 +46,11 @@ class Node:
         return len(self.types) != 1
 
     @property
+    def signature(self) -> TensorType | tuple[TensorType, ...]:
+        """What a user's `infer` is told of this node: its type, or the tuple of them where it has several outputs."""
+        return self.types[0] if len(self.types) == 1 else self.types
+
+    @property
     def dtype(self) -> DType:
         return self.type.dtype
 
@@ -100,7 +105,7 @@ def make(primitive: Primitive, operands: Sequence[Node], attrs: Any) -> Node:
         return found
     if primitive.arity is not None and len(operands) != primitive.arity:
         raise TypeError(f"{primitive.name} takes {primitive.arity} operands, not {len(operands)}")
-    types = primitive.infer(attrs, *(operand.type for operand in operands))
+    types = primitive.infer(attrs, *(operand.signature for operand in operands))
     node = Node()
     node.primitive, node.operands, node.attrs = primitive, operands, attrs
     node.types = types if isinstance(types, tuple) else (types,)

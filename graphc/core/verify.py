@@ -45,7 +45,7 @@ def _order(program: Program) -> None:
 
 
 def _types(node: Node) -> None:
-    inferred = node.primitive.infer(node.attrs, *(operand.type for operand in node.operands))
+    inferred = node.primitive.infer(node.attrs, *(operand.signature for operand in node.operands))
     types = inferred if isinstance(inferred, tuple) else (inferred,)
     _require(types == node.types, "P2", node, f"inferred {', '.join(map(str, types))}")
     _require(all(t.is_static for t in node.types), "P2", node, "a dim is unknown")
