@@ -1,7 +1,7 @@
 """What machine the code is for: the one place that knows its vector width and instruction sets.
 
-A `Target` is one of three widths on the host: 512 bits (AVX-512), 256 (AVX2 with FMA and F16C) and 128 (the baseline of any machine: SSE2 on
-x86). `host()` is the widest the host really has; `with_vector_bits` gives the narrower paths of the same machine, which are what an older
+A `Target` is one of three widths on the host: 512 bits (AVX-512), 256 (AVX2 with FMA and F16C) and 128 (the baseline of any machine: SSE2
+on x86). `host()` is the widest the host really has; `with_vector_bits` gives the narrower paths of the same machine, which are what an older
 machine would get, so that one machine can test all three.
 """
 from __future__ import annotations

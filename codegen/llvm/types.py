@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.target import Target
-from graphc.codegen.llvm.vec import Vec, constant, float_text, vector
+from graphc.codegen.llvm.vec import Vec, constant, float_text
+from graphc.codegen.llvm.vec import mangled as mangled
+from graphc.codegen.llvm.vec import vector as vector
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 

@@ -41,7 +41,10 @@ def float_text(value: float) -> str:
 
 @dataclass(frozen=True)
 class Vec:
-    """Arithmetic on `lanes` elements of "float" or "double" (`element`), emitted into `e`. No fast-math flags: what is written is computed."""
+    """Arithmetic on `lanes` elements of "float" or "double" (`element`), emitted into `e`.
+
+    No fast-math flags: what is written is what is computed.
+    """
 
     e: Emitter
     target: Target
