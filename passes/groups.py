@@ -178,7 +178,7 @@ def _as_column(nodes: Sequence[Node], reductions: Sequence[Node], written: Seque
                 return None
             dependent.add(node)
         elif depends(node, dependent):
-            if node.type.size != size or not isinstance(node.primitive.loop, Map) or not _reads_in_place(node, dependent, _keeps_place):
+            if node.type.size != size or not isinstance(node.primitive.loop, Map) or not _reads_in_place(node, dependent, keeps_place):
                 return None
             dependent.add(node)
     return Shape("column", size) if all(n in dependent for n in written) and _read_once(nodes, set(nodes), dependent) else None
@@ -197,13 +197,13 @@ def _as_dot(nodes: Sequence[Node], dots: Sequence[Node], reductions: Sequence[No
             if node.name != "convert":
                 return None
         elif depends(node, dependent):
-            if node.type.size != dot.type.size or not isinstance(node.primitive.loop, Map) or not _reads_in_place(node, dependent, _keeps_place):
+            if node.type.size != dot.type.size or not isinstance(node.primitive.loop, Map) or not _reads_in_place(node, dependent, keeps_place):
                 return None
             dependent.add(node)
     return Shape("dot", dot.type.size) if all(n in dependent for n in written) and _read_once(nodes, set(nodes), dependent) else None
 
 
-def _keeps_place(view: Node) -> bool:
+def keeps_place(view: Node) -> bool:
     return is_alias(view) or (view.name in ("broadcast_in_dim", "transpose") and view.operands[0].type.size == view.type.size and _keeps_order(view))
 
 
@@ -267,7 +267,7 @@ def _read_once(nodes: Sequence[Node], group: set[Node], kept: set[Node]) -> bool
             for base, views in _paths(operand):
                 if base not in group or base in kept:
                     continue
-                moving = tuple(v for v in views if not _keeps_place(v))
+                moving = tuple(v for v in views if not keeps_place(v))
                 if is_costly_inside(base, group) and any(v.type.size > base.type.size for v in moving):
                     return False
                 places.setdefault(base, set()).add(moving)
