@@ -1,4 +1,7 @@
-"""What the command line writes with: aligned tables, a progress bar, numbers for people. Plain text, no dependency, imports nothing of graphc."""
+"""What the command line writes with: aligned tables, a progress bar, numbers for people.
+
+Plain text without dependencies; imports nothing of graphc.
+"""
 from __future__ import annotations
 
 import sys

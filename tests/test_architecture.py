@@ -39,6 +39,7 @@ ROOMS = {
     "graphc.bench": "tools",
     "graphc.pictures": "tools",
     "graphc.terminal": "tools",
+    "graphc.timing": "tools",
     "graphc.cli": "tools",
 }
 _DECLARING = {"core", "primitives", "ops", "declare"}

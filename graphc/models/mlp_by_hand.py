@@ -27,19 +27,18 @@ class MlpByHand:
         """`weights` are w1 [inputs, hidden], b1 [hidden], w2 [hidden, classes], b2 [classes]; they are copied."""
         self.learning_rate, self.beta1, self.beta2, self.epsilon = learning_rate, beta1, beta2, epsilon
         self.steps = 0
-        self._parameters = np.concatenate([w.ravel() for w in weights]).astype(np.float32)
-        self._gradients, self._mean, self._variance = (np.zeros_like(self._parameters) for _ in range(3))
-        self._scratch = np.empty_like(self._parameters)
+        self._parameters: Floats = np.concatenate([w.ravel() for w in weights]).astype(np.float32)
+        self._gradients, self._mean, self._variance, self._scratch = (np.zeros_like(self._parameters) for _ in range(4))
         shapes = [w.shape for w in weights]
         self.w1, self.b1, self.w2, self.b2 = _views(self._parameters, shapes)
         self._dw1, self._db1, self._dw2, self._db2 = _views(self._gradients, shapes)
 
     def logits(self, images: Floats) -> Floats:
         """Unscaled log probabilities [n, classes]."""
-        hidden = images @ self.w1
+        hidden: Floats = np.matmul(images, self.w1)
         hidden += self.b1
         np.maximum(hidden, 0, out=hidden)
-        scores: Floats = hidden @ self.w2
+        scores: Floats = np.matmul(hidden, self.w2)
         scores += self.b2
         return scores
 
@@ -47,10 +46,10 @@ class MlpByHand:
         """One step of Adam on a batch; gives the mean cross-entropy before it."""
         n = len(images)
         rows = np.arange(n)
-        hidden = images @ self.w1
+        hidden: Floats = np.matmul(images, self.w1)
         hidden += self.b1
         np.maximum(hidden, 0, out=hidden)
-        scores = hidden @ self.w2
+        scores: Floats = np.matmul(hidden, self.w2)
         scores += self.b2
         scores -= scores.max(axis=1, keepdims=True)
         label_scores = scores[rows, labels]
@@ -62,7 +61,7 @@ class MlpByHand:
         scores /= n
         np.matmul(hidden.T, scores, out=self._dw2)
         np.sum(scores, axis=0, out=self._db2)
-        d_hidden = scores @ self.w2.T
+        d_hidden: Floats = np.matmul(scores, self.w2.T)
         d_hidden *= hidden > 0
         np.matmul(images.T, d_hidden, out=self._dw1)
         np.sum(d_hidden, axis=0, out=self._db1)
