@@ -1,1 +1,70 @@
-"""The second room: every primitive, declared once, one file per family."""
+"""The primitives: every operation that the compiler knows, each by one declaration. Importing this fills the registry.
+
+    from graphc.primitives import add, reduce_sum
+
+A function here makes a node from nodes; an identity (a reshape to the same shape, a sum over no axes) gives the operand itself. There
+is no broadcasting and no conversion at this level: `sugar` has helpers for those. One family a file, in the order in which they build
+on each other.
+"""
+from graphc.primitives.arithmetic import (
+    abs_,
+    add,
+    atan2,
+    cbrt,
+    ceil,
+    cosine,
+    divide,
+    erf,
+    erfc,
+    exponential,
+    exponential_minus_one,
+    floor,
+    log,
+    log_plus_one,
+    logistic,
+    maximum,
+    minimum,
+    multiply,
+    negate,
+    power,
+    remainder,
+    round_nearest_even,
+    rsqrt,
+    sign,
+    sine,
+    sqrt,
+    subtract,
+    tan,
+    tanh,
+)
+from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
+from graphc.primitives.contraction import dot_general
+from graphc.primitives.indexing import gather, scatter_add, take
+from graphc.primitives.logic import (
+    and_,
+    clamp,
+    compare,
+    convert,
+    is_finite,
+    not_,
+    or_,
+    select,
+    shift_left,
+    shift_right_arithmetic,
+    shift_right_logical,
+    xor,
+)
+from graphc.primitives.movement import concatenate, pad, reverse, slice_, stop_gradient, transpose
+from graphc.primitives.reduction import argmax, argmin, reduce_max, reduce_min, reduce_prod
+from graphc.primitives.sources import constant, iota, parameter, random_bits
+from graphc.primitives.state import fusion, get_tuple_element, variable_assign, variable_read
+
+__all__ = [
+    "abs_", "add", "and_", "argmax", "argmin", "atan2", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare", "concatenate",
+    "constant", "convert", "cosine", "divide", "dot_general", "erf", "erfc", "exponential", "exponential_minus_one", "floor", "full",
+    "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum", "multiply",
+    "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left", "shift_right_arithmetic",
+    "shift_right_logical", "sign", "sine", "slice_", "sqrt", "stop_gradient", "subtract", "take", "tan", "tanh", "transpose",
+    "variable_assign", "variable_read", "xor",
+]
