@@ -54,14 +54,14 @@ from graphc.primitives.logic import (
     shift_right_logical,
     xor,
 )
-from graphc.primitives.movement import concatenate, pad, reverse, slice_, stop_gradient, transpose
+from graphc.primitives.movement import concatenate, copy, pad, reverse, slice_, stop_gradient, transpose
 from graphc.primitives.reduction import argmax, argmin, reduce_max, reduce_min, reduce_prod
 from graphc.primitives.sources import constant, iota, parameter, random_bits
 from graphc.primitives.state import fusion, get_tuple_element, variable_assign, variable_read
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "atan2", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare", "concatenate",
-    "constant", "convert", "cosine", "divide", "dot_general", "erf", "erfc", "exponential", "exponential_minus_one", "floor", "full",
+    "constant", "convert", "copy", "cosine", "divide", "dot_general", "erf", "erfc", "exponential", "exponential_minus_one", "floor", "full",
     "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum", "multiply",
     "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
     "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left", "shift_right_arithmetic",

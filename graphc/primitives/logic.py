@@ -113,8 +113,8 @@ def _clamp_vjp(node: Node, g: Node) -> Cotangents:
     """To whichever operand the value came from: x inside the bounds and on them."""
     low, x, high = node.operands
     zero = full(0, g.type)
-    below = compare(x, low, "LT")
-    above = compare(x, high, "GT")
+    above = or_(compare(x, high, "GT"), compare(low, high, "GT"))
+    below = and_(compare(x, low, "LT"), not_(above))
     return (select(below, g, zero), select(or_(below, above), zero, g), select(above, g, zero))
 
 

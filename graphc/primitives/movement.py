@@ -301,3 +301,21 @@ STOP_GRADIENT = declare(Primitive(
 
 def stop_gradient(x: Node) -> Node:
     return make(STOP_GRADIENT, (x,), NO_ATTRS)
+
+
+# copy -----------------------------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class CopyAttrs:
+    """place: a number that keeps copies of one value apart."""
+
+    place: int
+
+
+COPY = declare(Primitive(
+    "copy", CopyAttrs, 1, lambda attrs, x: x, lambda attrs, x: x, lambda node, g: (g,),
+    View(lambda attrs, types, index: (Piece(0, index),)), "The operand again, in memory of its own (the schedule adds it where two results share a value)."))
+
+
+def copy(x: Node, place: int = 0) -> Node:
+    return make(COPY, (x,), CopyAttrs(place))
