@@ -1,0 +1,86 @@
+"""Folds: what it takes to compute a reducing node in a loop. Used by `lower_values` (how) and `lower_nest` (when).
+
+A reduction is one fold. The first position of an extreme is two: the extreme itself, then the least position where it stands. 16-bit floats
+are accumulated in float32 and rounded once at the end.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from graphc.codegen.lower_index import Index
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+from graphc.core.loops import ArgReduce, Contract, Reduce, ScatterAdd
+from graphc.core.program import Node
+
+_OF_BOOL = {"maximum": "or", "minimum": "and", "add": "or", "multiply": "and"}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """combine: the accumulator's operation; dtype: its type; extents: the reduced dims; axes: where they stand in operand 0.
+
+    is_extreme: the first of an ArgReduce's two folds.
+    """
+
+    node: Node
+    combine: str
+    dtype: DType
+    extents: tuple[int, ...]
+    axes: tuple[int, ...] = ()
+    is_extreme: bool = False
+
+    @property
+    def name(self) -> str:
+        """The stem of the accumulator's name."""
+        return {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}.get(self.combine, self.combine)
+
+    @property
+    def identity(self) -> int | float | bool:
+        """The value that combines to the other: 0, 1, or the end of the type's range (infinite for floats)."""
+        if self.combine in ("or", "and"):
+            return self.combine == "and"
+        if self.combine in ("add", "multiply"):
+            one = int(self.combine == "multiply")
+            return float(one) if self.dtype.is_floating else one
+        if self.dtype.is_floating:
+            return -math.inf if self.combine == "maximum" else math.inf
+        return int(self.dtype.min if self.combine == "maximum" else self.dtype.max)
+
+    def operand_index(self, index: tuple[Index, ...], reduced: tuple[Index, ...]) -> tuple[Index, ...]:
+        """The index of operand 0 at output index `index` and reduced index `reduced`."""
+        kept, inner = iter(index), dict(zip(self.axes, reduced, strict=True))
+        return tuple(inner[axis] if axis in inner else next(kept) for axis in range(len(self.node.operands[0].dims)))
+
+
+def folds_of(node: Node) -> tuple[Fold, ...]:
+    """The folds that compute `node`, in order; none for a node that does not reduce."""
+    form = node.primitive.loop
+    match form:
+        case Reduce():
+            axes = tuple(node.attrs.axes)
+            dims = node.operands[0].dims
+            return (_fold(node, form.combine, tuple(dims[a] for a in axes), axes),)
+        case ArgReduce():
+            axis = node.attrs.axis
+            extents = (node.operands[0].dims[axis],)
+            extreme = _fold(node, form.combine, extents, (axis,), is_extreme=True)
+            return extreme, Fold(node, "minimum", node.dtype, extents, (axis,))
+        case Contract():
+            dims = node.operands[0].dims
+            return (_fold(node, "add", tuple(dims[a] for a in node.attrs.lhs_contract), ()),)
+        case ScatterAdd():
+            return (_fold(node, "add", node.operands[1].dims, ()),)
+    return ()
+
+
+def _fold(node: Node, combine: str, extents: tuple[int, ...], axes: tuple[int, ...], is_extreme: bool = False) -> Fold:
+    dtype = node.operands[0].dtype
+    combine = _OF_BOOL[combine] if dtype.is_bool else combine
+    return Fold(node, combine, accumulator_dtype(dtype), extents, axes, is_extreme)
+
+
+def accumulator_dtype(dtype: DType) -> DType:
+    """float32 for the 16-bit floats, else the type itself."""
+    return dtypes.float32 if dtype.is_floating and dtype.size == 2 else dtype
