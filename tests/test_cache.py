@@ -9,6 +9,7 @@ import threading
 import warnings
 from pathlib import Path
 
+import llvmlite
 import pytest
 
 from graphc.codegen.llvm import cache, jit, target
@@ -48,7 +49,7 @@ def test_compiles_once_and_then_remembers(folder: Path) -> None:
 def test_the_key_knows_text_machine_and_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {cache.key_of(text(n), t) for n in (1, 2) for t in target.available()}
     assert len(keys) == 2 * len(target.available())
-    monkeypatch.setattr(cache.llvmlite, "__version__", "99.0")
+    monkeypatch.setattr(llvmlite, "__version__", "99.0")
     keys.add(cache.key_of(text(1), HOST))
     monkeypatch.setattr(cache, "CACHE_VERSION", cache.CACHE_VERSION + 1)
     keys.add(cache.key_of(text(1), HOST))
@@ -208,10 +209,10 @@ def test_the_environment_chooses_the_folder(tmp_path: Path, monkeypatch: pytest.
         cache.default()
 
 
-SECOND_PROCESS = f"""
+SECOND_PROCESS = """
 from graphc.codegen.llvm import cache, target
 for n in range(3):
-    cache.object_code("define i32 @answer() {{\\n  ret i32 %d\\n}}\\n" % n, target.host())
+    cache.object_code("define i32 @answer() {\\n  ret i32 %d\\n}\\n" % n, target.host())
 print(cache.stats().compiled, cache.stats().disk_hits)
 """
 

@@ -14,7 +14,6 @@ import hashlib
 import os
 import stat
 import tempfile
-import threading
 import time
 import warnings
 from collections import OrderedDict
@@ -49,7 +48,10 @@ class Stats:
 
 
 class ObjectCache:
-    """Object files by key, in memory and (unless `folder` is None) in a folder. Safe from several threads and several processes."""
+    """Object files by key, in memory and (unless `folder` is None) in a folder.
+
+    Several processes may use one folder. Threads take turns: each look-up holds the compiler's lock, so nothing is compiled twice.
+    """
 
     def __init__(self, folder: Path | None, limit_bytes: int = _DEFAULT_MB << 20, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.stats = Stats()
@@ -59,7 +61,6 @@ class ObjectCache:
         self._memory: OrderedDict[str, bytes] = OrderedDict()  # oldest use first
         self._memory_used = 0
         self._disk_used: int | None = None  # unknown before the first write
-        self._lock = threading.Lock()
 
     @property
     def folder(self) -> Path | None:
@@ -69,37 +70,34 @@ class ObjectCache:
     def object_code(self, text: str, target: Target) -> bytes:
         """The object file of the LLVM module `text` for `target`; jit.CodeError as `jit.compile_module`."""
         key = key_of(text, target)
-        with self._lock:
+        with jit.lock:
             data = self._memory.get(key)
             if data is not None:
                 self._memory.move_to_end(key)
                 self.stats.memory_hits += 1
                 return data
-        data = self._read(key)
-        if data is None:
-            data = jit.compile_module(text, target)
-            self._write(key, data)
-            with self._lock:
+            data = self._read(key)
+            if data is None:
+                data = jit.compile_module(text, target)
                 self.stats.compiled += 1
-        self._remember(key, data)
-        return data
+                self._write(key, data)
+            self._remember(key, data)
+            return data
 
     def clear(self) -> None:
         """Forgets everything, on disk too, and starts counting anew."""
-        with self._lock:
+        with jit.lock:
             self._memory.clear()
             self._memory_used, self._disk_used = 0, None
             self.stats = Stats()
-        for path, _ in self._files():
-            path.unlink(missing_ok=True)
+            for path, _ in self._files():
+                path.unlink(missing_ok=True)
 
     def _remember(self, key: str, data: bytes) -> None:
-        with self._lock:
-            self._memory_used += len(data) - len(self._memory.get(key, b""))
-            self._memory[key] = data
-            self._memory.move_to_end(key)
-            while self._memory_used > self._memory_limit and len(self._memory) > 1:
-                self._memory_used -= len(self._memory.popitem(last=False)[1])
+        self._memory[key] = data
+        self._memory_used += len(data)
+        while self._memory_used > self._memory_limit and len(self._memory) > 1:
+            self._memory_used -= len(self._memory.popitem(last=False)[1])
 
     def _read(self, key: str) -> bytes | None:
         """What the folder has under `key`, if it is whole."""
@@ -118,11 +116,10 @@ class ObjectCache:
             self._give_up(error)
             return None
         data = _unwrap(key, content)
-        with self._lock:
-            if data is None:
-                self.stats.rejected += 1
-            else:
-                self.stats.disk_hits += 1
+        if data is None:
+            self.stats.rejected += 1
+        else:
+            self.stats.disk_hits += 1
         return data
 
     def _write(self, key: str, data: bytes) -> None:
@@ -145,21 +142,20 @@ class ObjectCache:
 
     def _make_room(self, added: int) -> None:
         """Counts what was written, and deletes the least recently used files when the bound is passed."""
-        with self._lock:
-            if self._disk_used is not None and self._disk_used + added <= self._limit:
-                self._disk_used += added
-                return
-            # The first write, or the bound seems reached: other processes write here as well, so look.
-            files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
-            used = sum(info.st_size for _, info in files)
-            room = self._limit if used <= self._limit else int(self._limit * _KEPT)
-            for path, info in files[:-1]:  # the last is what was just written
-                if used <= room:
-                    break
-                path.unlink(missing_ok=True)
-                used -= info.st_size
-                self.stats.evicted += 1
-            self._disk_used = used
+        if self._disk_used is not None and self._disk_used + added <= self._limit:
+            self._disk_used += added
+            return
+        # The first write, or the bound seems reached: other processes write here as well, so look.
+        files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
+        used = sum(info.st_size for _, info in files)
+        room = self._limit if used <= self._limit else int(self._limit * _KEPT)
+        for path, info in files[:-1]:  # the last is what was just written
+            if used <= room:
+                break
+            path.unlink(missing_ok=True)
+            used -= info.st_size
+            self.stats.evicted += 1
+        self._disk_used = used
 
     def _files(self) -> list[tuple[Path, os.stat_result]]:
         """The object files in the folder. Removes what a killed process left half written."""

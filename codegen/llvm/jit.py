@@ -20,10 +20,10 @@ from graphc.codegen.llvm.target import Target
 
 _CONTEXT_LINES = 2  # lines of LLVM text shown around an error
 
-# llvmlite lets one thread at a time into LLVM. `fork` waits until none is inside: a child forked in the middle of a compilation would find
-# the lock taken for ever. It must be llvmlite's own lock, because the collector unloads dropped code on any thread.
-_lock = llvm.ffi.lib._lock
-os.register_at_fork(before=_lock.__enter__, after_in_parent=_lock.__exit__, after_in_child=_lock.__exit__)
+# Held, reentrantly, by the thread that is inside the compiler; `fork` waits for it, since a child forked in the middle would find it taken for
+# ever. It is llvmlite's own lock, because the collector unloads dropped code on any thread.
+lock: Any = llvm.ffi.lib._lock
+os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__)
 _serial = itertools.count()
 
 
@@ -45,7 +45,7 @@ class Loaded:
 
     def function(self, symbol: str, result: Any, *arguments: Any) -> Any:
         """`symbol` as a ctypes function of these ctypes types, which releases the GIL and keeps the code alive."""
-        pointer = ctypes.CFUNCTYPE(result, *arguments)(self.address(symbol))
+        pointer: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(symbol))
         pointer.loaded = self
         return pointer
 
@@ -56,8 +56,8 @@ class Loaded:
 def compile_module(text: str, target: Target) -> bytes:
     """The object file of one LLVM module, made for `target`. No IR passes run: the text is expected to be vectorised and tidy already.
 
-    The module is verified first, since LLVM's code generator aborts the process on input that the verifier would refuse. CodeError, with the
-    lines around the fault, when the text does not parse or verify.
+    The module is verified first, since LLVM's code generator aborts the process on input that the verifier would refuse. CodeError, with
+    the lines around the fault, when the text does not parse or verify.
     """
     machine = target.target_machine()
     context = llvm.create_context()  # types and constants of this module die with it
@@ -88,7 +88,7 @@ def link(name: str, objects: Sequence[bytes], imports: Mapping[str, int], export
         builder.import_symbol(symbol, address)
     for symbol in exports:
         builder.export_symbol(symbol)
-    with _lock:  # so that two threads cannot make two LLJITs
+    with lock:  # so that two threads cannot make two LLJITs
         lljit = _lljit()
     try:
         tracker = builder.link(lljit, f"{name}.{next(_serial)}")  # LLVM never lets a library's name be used again
