@@ -3,22 +3,19 @@
 `lower` makes kernels from Program nodes; `schedule` rewrites them for a target (tile, vectorise, parallelise); `llvm` and later `cuda`
 print them. Everything is frozen, prints (`text.py`), parses back, verifies (`verify.py`) and runs in an interpreter (`interp.py`).
 
-Grammar:
+Grammar (`text.py` prints and parses it):
 
     kernel ::= kernel NAME(buffer*) { stmt* }
-    buffer ::= NAME: dtype[shape] in | out | inout | local       row-major and contiguous
-    stmt   ::= for VAR in EXTENT KIND { stmt* }                  KIND: serial | parallel | vector(lanes, parts) | unrolled
-             | let VAR = expr                                    a scalar, assigned once
-             | acc VAR = expr                                    an accumulator, alive to the end of the enclosing block
-             | VAR op= expr                                      op: add | multiply | maximum | minimum | and | or
-             | local BUFFER                                      scratch, alive to the end of the enclosing block
-             | BUFFER[expr, ...] = expr (where expr)
+    buffer ::= NAME: dtype[shape] in | out | inout | local          row-major and contiguous
+    stmt   ::= for VAR in EXTENT KIND { stmt* }                     KIND: serial | parallel | vector(lanes, parts) | unrolled
+             | let VAR: dtype = expr                                a scalar, assigned once
+             | acc VAR: dtype = expr                                an accumulator, alive to the end of the enclosing block
+             | VAR op= expr                                         op: add | multiply | maximum | minimum | and | or
+             | local BUFFER                                         scratch, alive to the end of the enclosing block
+             | BUFFER[expr, ... where expr] = expr                  `where` may be left out
              | if expr { stmt* }
-             | product ...                                       see `Product`
-    expr   ::= VAR | constant | BUFFER[expr, ...] (where expr) | op(expr, ...): dtype
-
-Scalar operations carry the names of the elementwise primitives ("add", "exponential", "select", "convert"); comparisons are "eq", "ne",
-"lt", "le", "gt", "ge". Index expressions are ordinary int64 expressions over loop variables, kept affine wherever possible.
+             | product ...                                          see `Product`
+    expr   ::= VAR | constant | BUFFER[expr, ... where expr] | op(expr, ...): dtype
 
 Meaning of the loop kinds. `parallel`: iterations are independent and may run in any order on any thread; at most one per kernel, at the
 top level, and it is the range that a launch splits. `vector`: iterations are independent but for accumulators declared outside, which are
@@ -157,6 +154,10 @@ class Product:
     `lhs` is an expression over `i` and `k` (and enclosing loop variables), `rhs` over `k` and `j`: usually loads, but any expression may be
     computed while packing. The epilogue is straight-line Let and Store statements. Printers choose blocking, packing and micro-kernel.
     As the only top-level statement it may be split over threads by the printer: the launch range then counts the printer's own tasks.
+
+        product acc: f32 over i in 512, j in 128, k in 64 of x[i, k] times w[k, j] {
+          y[i, j] = acc + b[j]
+        }
     """
 
     i: Var
