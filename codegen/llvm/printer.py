@@ -9,6 +9,7 @@ from __future__ import annotations
 from graphc.codegen import ir
 from graphc.codegen.llvm.body import Body
 from graphc.codegen.llvm.emit import Emitter
+from graphc.codegen.llvm.product import emit_product, product_scratch, product_tasks
 from graphc.codegen.llvm.target import Target
 
 _ALIGN = 64
@@ -63,16 +64,3 @@ def _local_offsets(kernel: ir.Kernel) -> tuple[dict[str, int], int]:
             offsets[stmt.buffer.name] = end
             end += -(-stmt.buffer.nbytes // _ALIGN) * _ALIGN
     return offsets, end
-
-
-# Until product.py lands.
-def emit_product(body: Body, product: ir.Product, tasks: tuple[str, str] | None) -> None:
-    raise ValueError("products are not printed yet")
-
-
-def product_scratch(product: ir.Product, target: Target) -> int:
-    return 0
-
-
-def product_tasks(product: ir.Product, target: Target) -> int:
-    return 1
