@@ -258,7 +258,8 @@ def test_sizes_of_sugar() -> None:
     assert sugar.sum_to_shape(p.parameter("y", t(F32, 4, 2, 3)), t(F32, 2, 1)).shape == (2, 1)
 
 
-x23, x32, i23, s = (p.parameter(n, t(*of)) for n, of in (("a", (F32, 2, 3)), ("b", (F32, 3, 2)), ("c", (dtypes.int32, 2, 3)), ("d", (F32,))))
+_OPERANDS = {"a": t(F32, 2, 3), "b": t(F32, 3, 2), "c": t(dtypes.int32, 2, 3), "d": t(F32)}
+x23, x32, i23, s = (p.parameter(name, type_) for name, type_ in _OPERANDS.items())
 
 
 @pytest.mark.parametrize(("build", "kind", "words"), [
