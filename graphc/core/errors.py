@@ -17,7 +17,7 @@ UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, UNAUTHENTICATED = range(12, 17)
 
 
 class OpError(Exception):
-    """An error of a running graph. `op`: the Operation it concerns (or None); `message`: the text; `error_code`: a number of this module."""
+    """An error of a running graph. `op`: the Operation it concerns (or None); `message`: its text; `error_code`: a number from above."""
 
     code = UNKNOWN
 

@@ -341,7 +341,8 @@ def _follow(outputs: Sequence[Tensor], nodes: Sequence[Node]) -> None:
 def _wording(operation: Operation, error: Exception) -> str:
     """TF1's sentence, and the lines that say where."""
     shapes = ", ".join(_brackets(t.shape_tuple) for t in operation.inputs)
-    lines = [f"{error} for '{operation.name}' (op: '{operation.type}') with input shapes: {shapes}.",
+    problem = str(error).removesuffix(".")
+    lines = [f"{problem} for '{operation.name}' (op: '{operation.type}') with input shapes: {shapes}." if operation.inputs else str(error),
              f"  declared at {operation.source_line.describe()}"]
     if operation.gradient_of is not None:
         lines.append(f"  as gradient of '{operation.gradient_of.name}', declared at {operation.gradient_of.source_line.describe()}")

@@ -1,4 +1,4 @@
-"""The operations that a graph begins with: Const, Placeholder, and NoOp, which only gathers control inputs."""
+"""The operations that a graph begins with: Const, Placeholder, Identity, and NoOp, which only gathers control inputs."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -36,6 +36,12 @@ def _placeholder_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[Gr
 def PLACEHOLDER(*, dtype: DType, shape: Dims | None) -> Node:
     """A value that must be fed: it has no expansion of its own."""
     raise ValueError(f"You must feed a value for a placeholder with dtype {dtype.name} and shape {show_dims(shape)}")
+
+
+@composite("Identity")
+def IDENTITY(input: Node) -> Node:
+    """Its input; of a variable, the value at this point of the declaration."""
+    return input
 
 
 def _no_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:

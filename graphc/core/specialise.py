@@ -118,7 +118,7 @@ def _expand(operation: Operation, nodes: dict[Tensor, Node], state: _State, orig
         state.types[operation.name] = TensorType(output.dtype, output.shape_tuple or ())
         return
     if operation.type == "Placeholder":
-        raise InvalidArgumentError(operation, _unfed(operation))
+        raise InvalidArgumentError(None, operation, _unfed(operation))
     state.operation = operation
     inputs = [_value(tensor, nodes, state) for tensor in operation.inputs]
     try:
@@ -127,7 +127,7 @@ def _expand(operation: Operation, nodes: dict[Tensor, Node], state: _State, orig
         raise
     except (ValueError, TypeError) as error:
         shapes = ", ".join(f"{t.name} {show_dims(n.shape)}" for t, n in zip(operation.inputs, inputs, strict=True))
-        raise InvalidArgumentError(operation, explain(operation, str(error), f"inputs: {shapes}")) from error
+        raise InvalidArgumentError(None, operation, explain(operation, str(error), f"inputs: {shapes}")) from error
     for tensor, node in zip(operation.outputs, results, strict=True):
         nodes.setdefault(tensor, node)
     _remember(operation, results, inputs, origins)
