@@ -1,0 +1,290 @@
+"""How a matrix product is cut up for a CPU: numbers only, no text. First step of printing a `Product`.
+
+The scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), fitted to shapes that are all known:
+
+    for each block of columns and rows (a task)
+      for each block of depth
+        pack the right side: panels of `vectors` vector registers, one row of a panel per step of depth
+        for each panel of rows (at most `tile rows` of them, all of the same height or one less)
+          for each panel of columns
+            micro-kernel: rows x vectors accumulators stay in registers over the whole block of depth
+
+Where an operand's elements already lie well in memory they are not copied: the left side is read one scalar at a time and broadcast, so any
+constant strides serve it; the right side must be contiguous along the columns. Everything here depends on shapes alone, never on the number
+of threads, so that a result has the same bits however its tasks are shared out.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphc.codegen import ir
+from graphc.codegen.llvm import types
+from graphc.codegen.llvm.target import Target
+from graphc.core import dtypes
+
+_DEPTH = 1024  # the longest block of depth: a panel of the right side streams from the second-level cache in any case
+_PANELS_BYTES = 512 << 10  # packed right side of one task: half of a second-level cache
+_PARTIAL_BYTES = 512 << 10  # sums that wait for the next block of depth
+_TASK_FLOPS = 8e6  # a task smaller than this (about 50 us) is not worth sharing
+_MOST_TASKS = 32
+_REPACKED_ROWS = 512  # rows over which packing the right side once more costs at most a hundredth
+_SHORT_ROWS = 56  # with fewer rows than this packing the right side does not pay
+_FAR_STEP = 2048  # bytes from one step of depth to the next beyond which the left side is copied
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`extent` cut into `count` panels: the first `first` of them of `sizes[0]`, the others of `sizes[-1]`."""
+
+    count: int
+    first: int
+    sizes: tuple[int, ...]
+    pitch: int  # panel p starts at p * pitch + min(p, first) * slant
+    slant: int
+
+    @staticmethod
+    def even(extent: int, most: int) -> Cut:
+        """As few panels of at most `most` as will do, as equal as can be: a thin last panel would leave the multipliers waiting."""
+        count = -(-extent // most)
+        size = -(-extent // count)
+        first = extent - count * (size - 1)
+        return Cut(count, count, (size,), size, 0) if first == count else Cut(count, first, (size, size - 1), size - 1, 1)
+
+    @staticmethod
+    def full(extent: int, size: int) -> Cut:
+        """Panels of exactly `size`, and one with what is left."""
+        whole, rest = divmod(extent, size)
+        sizes = ((size,) if whole else ()) + ((rest,) if rest else ())
+        return Cut(whole + bool(rest), whole or 1, sizes, size, 0)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One side of the product as the micro-kernel finds it: in its own buffer (`direct`), or copied into panels.
+
+    `step`: bytes from one k to the next; `pitch`: bytes from one row to the next (the left side only). `along_depth`: packing evaluates the
+    expression in vectors along k, because that is how its loads lie in memory.
+    """
+
+    expr: ir.Expr
+    direct: bool
+    along_depth: bool
+    step: int
+    pitch: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A product and how it is cut. `product` may be the given one with its sides exchanged, which only renames i and j."""
+
+    product: ir.Product
+    element: str  # of the accumulators: "float" or "double"
+    lanes: int  # of the tiles' vectors: fewer than the target has where the product has so few columns
+    packing_lanes: int  # of the vectors in which the left side is packed
+    rows: Cut
+    columns: Cut
+    vectors: int  # vector registers in a full panel of columns
+    depth_block: int
+    lhs: Operand
+    rhs: Operand
+    row_block: int  # panels of rows in a task
+    column_block: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of an accumulator's element."""
+        return 4 if self.element == "float" else 8
+
+    @property
+    def width(self) -> int:
+        """Columns of a full panel."""
+        return self.vectors * self.lanes
+
+    @property
+    def depth_blocks(self) -> int:
+        return max(1, -(-self.product.depth // max(1, self.depth_block)))
+
+    @property
+    def row_blocks(self) -> int:
+        return -(-self.rows.count // self.row_block)
+
+    @property
+    def column_blocks(self) -> int:
+        return -(-self.columns.count // self.column_block)
+
+    @property
+    def tasks(self) -> int:
+        return self.row_blocks * self.column_blocks
+
+    # Scratch memory: the packed left panel, the packed right panels, the sums of unfinished tiles.
+
+    @property
+    def lhs_bytes(self) -> int:
+        if self.lhs.direct:
+            return 0
+        rows = self.rows.sizes[0]
+        return _aligned(self.lhs.pitch * rows if self.lhs.along_depth else self.lhs.step * self.depth_block)
+
+    @property
+    def panel_bytes(self) -> int:
+        """One packed panel of the right side."""
+        return 0 if self.rhs.direct else self.rhs.step * self.depth_block
+
+    @property
+    def tile_bytes(self) -> int:
+        """The accumulators of one tile."""
+        return self.rows.sizes[0] * self.width * self.size if self.depth_blocks > 1 else 0
+
+    @property
+    def rhs_offset(self) -> int:
+        return self.lhs_bytes
+
+    @property
+    def sums_offset(self) -> int:
+        return _aligned(self.rhs_offset + self.panel_bytes * self.column_block)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return _aligned(self.sums_offset + self.tile_bytes * self.row_block * self.column_block)
+
+
+def make_plan(product: ir.Product, target: Target) -> Plan:
+    """The plan for a product of at least one row and one column. ValueError when the accumulator is not floating."""
+    if not product.acc.dtype.is_floating:
+        raise ValueError(f"a product accumulates in a floating type, not in {product.acc.dtype.name}")
+    if product.n == 1:
+        product = exchanged(product)
+    element = types.reg_element(product.acc.dtype)
+    size = 4 if element == "float" else 8
+    packing_lanes = target.vector_bits // (8 * size)
+    lanes = min(packing_lanes, _power_of_two(product.n))
+    most_rows, vectors = _tile(product.m, -(-product.n // lanes), target)
+    rows, columns = Cut.even(product.m, most_rows), Cut.full(product.n, vectors * lanes)
+    depth_block = _depth_block(product.depth, lanes)
+    lhs = _left(product, element, packing_lanes, rows, columns, depth_block)
+    rhs = _right(product, element, vectors * lanes, rows, columns)
+    plan = Plan(product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, lhs, rhs, rows.count, columns.count)
+    return _blocked(plan)
+
+
+def runs_as_dots(product: ir.Product) -> bool:
+    """Whether the product is a column of dot products whose operands lie along k: no tile can be better than a plain reduction then."""
+    return product.n == 1 and product.depth > 0 and _lies_along(product.lhs, product.k, product.i)
+
+
+def oriented(product: ir.Product) -> ir.Product:
+    """The product with its sides exchanged where that makes it a column of dot products."""
+    other = exchanged(product)
+    return other if runs_as_dots(other) and not runs_as_dots(product) else product
+
+
+def exchanged(product: ir.Product) -> ir.Product:
+    """The same product seen as (rhs transposed) times (lhs transposed)."""
+    return replace(product, i=product.j, j=product.i, m=product.n, n=product.m, lhs=product.rhs, rhs=product.lhs)
+
+
+def coefficient(expr: ir.Expr, var: ir.Var) -> int | None:
+    """The constant by which `var` enters an int64 expression: 0 where it does not occur, None where the expression is not affine in it."""
+    match expr:
+        case ir.Var():
+            return int(expr.name == var.name)
+        case ir.Const():
+            return 0
+        case ir.Apply(op="add" | "subtract" | "negate"):
+            parts = [coefficient(arg, var) for arg in expr.args]
+            signs = {"add": (1, 1), "subtract": (1, -1), "negate": (-1,)}[expr.op]
+            return None if None in parts else sum(s * p for s, p in zip(signs, parts, strict=True) if p is not None)
+        case ir.Apply(op="multiply", args=(ir.Const(value), other)) | ir.Apply(op="multiply", args=(other, ir.Const(value))):
+            inner = coefficient(other, var)
+            return None if inner is None else int(value) * inner
+    return None if any(isinstance(e, ir.Var) and e.name == var.name for e in ir.subexpressions(expr)) else 0
+
+
+def stride(load: ir.Load, var: ir.Var) -> int | None:
+    """Elements from one value of `var` to the next in a load's buffer; None where that is not constant."""
+    total, inner = 0, 1
+    for position, dim in zip(reversed(load.index), reversed(load.buffer.shape), strict=True):
+        step = coefficient(position, var)
+        if step is None:
+            return None
+        total, inner = total + step * inner, inner * dim
+    return total
+
+
+def _tile(m: int, vectors: int, target: Target) -> tuple[int, int]:
+    """Rows and vectors of the micro-kernel.
+
+    Measured: 14 x 2 of the 32 registers of AVX-512 reaches the multipliers' peak without a spill, 6 x 2 of 16 registers. Few rows get
+    more vectors each, so that there are still more accumulators than a multiplier takes cycles.
+    """
+    many = target.vector_bits == 512
+    choices = ((1, 16), (3, 8), (6, 4), (14, 2)) if many else ((1, 8), (3, 4), (6, 2))
+    rows, wide = next((c for c in choices if m <= c[0]), choices[-1])
+    return rows, min(wide, vectors)
+
+
+def _depth_block(depth: int, lanes: int) -> int:
+    """Blocks of equal length, whole vectors each, none longer than `_DEPTH`."""
+    blocks = max(1, -(-depth // _DEPTH))
+    return depth if blocks == 1 else _round_up(-(-depth // blocks), max(lanes, 16))
+
+
+def _left(product: ir.Product, element: str, lanes: int, rows: Cut, columns: Cut, depth_block: int) -> Operand:
+    size = 4 if element == "float" else 8
+    expr, i, k = product.lhs, product.i, product.k
+    if isinstance(expr, ir.Load) and _plain(expr, element):
+        pitch, step = stride(expr, i), stride(expr, k)
+        if pitch is not None and step is not None and (abs(step) * size < _FAR_STEP or columns.count < 4):
+            return Operand(expr, True, False, step * size, pitch * size)
+    if _lies_along(expr, k, i):
+        # One line more than a power of two, so that the rows of a panel do not all fall into the same set of the cache.
+        return Operand(expr, False, True, size, (_round_up(depth_block, 64 // size) + 64 // size) * size)
+    return Operand(expr, False, False, _round_up(rows.sizes[0], lanes) * size, size)
+
+
+def _right(product: ir.Product, element: str, width: int, rows: Cut, columns: Cut) -> Operand:
+    size = 4 if element == "float" else 8
+    expr, j, k = product.rhs, product.j, product.k
+    if isinstance(expr, ir.Load) and _plain(expr, element) and stride(expr, j) == 1:
+        step = stride(expr, k)
+        if step is not None and (product.m <= _SHORT_ROWS or columns.count == 1):
+            return Operand(expr, True, False, step * size)
+    return Operand(expr, False, _lies_along(expr, k, j), width * size)
+
+
+def _blocked(plan: Plan) -> Plan:
+    """Chooses the tasks: blocks of columns first, since they repeat no packing of the right side, then blocks of rows."""
+    product = plan.product
+    wanted = min(_MOST_TASKS, max(1, int(2 * product.m * product.n * product.depth / _TASK_FLOPS)))
+    least = 4 if plan.lhs.direct else 8
+    most = max(1, _PANELS_BYTES // max(1, plan.panel_bytes)) if plan.panel_bytes else plan.columns.count
+    column_blocks = max(min(wanted, plan.columns.count // least), -(-plan.columns.count // most), 1)
+    column_block = -(-plan.columns.count // column_blocks)
+    least = 2 if plan.rhs.direct else -(-_REPACKED_ROWS // plan.rows.sizes[0])
+    most = max(1, _PARTIAL_BYTES // (plan.tile_bytes * column_block)) if plan.tile_bytes else plan.rows.count
+    row_blocks = max(min(-(-wanted // column_blocks), plan.rows.count // least), -(-plan.rows.count // max(most, least)), 1)
+    return replace(plan, column_block=column_block, row_block=-(-plan.rows.count // row_blocks))
+
+
+def _plain(load: ir.Load, element: str) -> bool:
+    """Whether a load reads what the micro-kernel computes with: no predicate, no conversion."""
+    stored = load.dtype is (dtypes.float32 if element == "float" else dtypes.float64)
+    return stored and load.where is None
+
+
+def _lies_along(expr: ir.Expr, along: ir.Var, across: ir.Var) -> bool:
+    """Whether more of the expression's loads are contiguous along one variable than along the other."""
+    loads = [e for e in ir.subexpressions(expr) if isinstance(e, ir.Load)]
+    return sum((stride(load, along) == 1) - (stride(load, across) == 1) for load in loads) > 0
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()
+
+
+def _round_up(n: int, unit: int) -> int:
+    return -(-n // unit) * unit
+
+
+def _aligned(nbytes: int) -> int:
+    return _round_up(nbytes, 64)
