@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.codegen.llvm import intarith, vecmath, vecmath64
+from graphc.codegen.llvm import intarith, vecmath
 from graphc.codegen.llvm.convert import convert
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.target import Target
@@ -38,7 +38,7 @@ def emit_op(
         return _compare(e, op, of, lanes, args)
     if of.is_floating:
         v = Vec(e, target, reg_element(of), lanes)
-        emit = _FLOAT.get(op) or (vecmath if v.bits == 32 else vecmath64).FUNCTIONS.get(op)
+        emit = _FLOAT.get(op) or vecmath.FUNCTIONS[v.bits].get(op)
         if emit is not None:
             return emit(v, *args)
     elif of.is_integer:
@@ -131,7 +131,6 @@ _FLOAT: dict[str, Callable[..., str]] = {
     "abs": Vec.abs,
     "sign": _sign,
     "sqrt": Vec.sqrt,
-    "rsqrt": lambda v, x: v.div(1.0, v.sqrt(x)),
     "floor": _rounding("floor", lambda v, near, x: v.sub(near, v.select(v.gt(near, x), 1.0, 0.0))),
     "ceil": _rounding("ceil", lambda v, near, x: v.add(near, v.select(v.lt(near, x), 1.0, 0.0))),
     "round_nearest_even": _rounding("roundeven", lambda v, near, x: near),

@@ -73,9 +73,12 @@ class Vec:
         """A float operand: a register as it is, a number as a constant (rounded to float32 where that is the type)."""
         if isinstance(value, str):
             return value
-        if self.bits == 32:
-            value = struct.unpack("<f", struct.pack("<f", value))[0] if math.isfinite(value) else value
-        return constant(float_text(float(value)), self.element, self.lanes)
+        return constant(float_text(self.rounded(value)), self.element, self.lanes)
+
+    def rounded(self, value: float) -> float:
+        """A Python number as this float type holds it."""
+        exact = self.bits == 64 or not math.isfinite(value)
+        return float(value) if exact else float(struct.unpack("<f", struct.pack("<f", value))[0])
 
     def integer(self, value: Operand) -> str:
         """An integer operand: a register as it is, a number as a constant."""
@@ -194,3 +197,7 @@ class Vec:
     def mask_op(self, op: str, a: str, b: str) -> str:
         """"and", "or", "xor" of two masks."""
         return self.e.let(f"{op} {self.mask_type} {a}, {b}")
+
+    def not_(self, a: str) -> str:
+        """The complement of a mask."""
+        return self.e.let(f"xor {self.mask_type} {a}, {constant('true', 'i1', self.lanes)}")
