@@ -1,0 +1,202 @@
+"""Scheduling for a CPU: how a kernel's plain loops become vector loops and parallel ones. Between `lower` and the LLVM printer.
+
+A schedule is a list of steps, each a function from kernel to kernel that can be printed before and after. What they rest on:
+
+- The vector loop is the one with the fewest scattered accesses: the columns of a row kernel, the kept axis of a column kernel (whose
+  accumulators are then one per lane, and stay in registers while the reduced axis is walked serially inside).
+- lanes: what a register holds of the widest type computed. parts: registers worked on at once, many for light bodies, few for heavy ones.
+- The parallel range is cut by sizes alone, never by the number of threads, so results do not depend on it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from graphc.codegen import ir
+from graphc.codegen.rewrite import Body, substitute
+from graphc.codegen.schedule_access import consecutive, element_types, is_independent, scattered, work
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+
+CHUNK = 16384  # elements of a flat loop that one task computes
+LIGHT, HEAVY = 12, 60  # vector instructions an iteration: below LIGHT many parts, above HEAVY one
+FEW = 32  # a parallel loop of fewer iterations is joined with the loop inside it
+TILE = 16  # rows of a tile where a transpose reads across
+
+Step = Callable[[ir.Kernel], ir.Kernel]
+
+
+class Machine(Protocol):
+    """What a schedule needs to know of a CPU; `llvm.target.Target` is one."""
+
+    @property
+    def vector_bits(self) -> int:
+        """Width of a vector register."""
+
+    def lanes(self, dtype: DType) -> int:
+        """Elements of `dtype` in a vector register."""
+
+
+@dataclass(frozen=True)
+class CpuShape:
+    """A machine with vectors of `vector_bits`, for schedules made without a target at hand."""
+
+    vector_bits: int = 512
+
+    def lanes(self, dtype: DType) -> int:
+        """The 16-bit floats count as float32, as which they are computed."""
+        return self.vector_bits // (8 * (4 if dtype.is_floating and dtype.size == 2 else dtype.size))
+
+
+def schedule_cpu(kernel: ir.Kernel, machine: Machine) -> ir.Kernel:
+    """`kernel` with its loops vectorised, tiled and made parallel for `machine`; it computes the same."""
+    for step in steps(machine):
+        kernel = step(kernel)
+    return kernel
+
+
+def steps(machine: Machine) -> tuple[Step, ...]:
+    """The schedule, step by step."""
+    def vectorised(kernel: ir.Kernel) -> ir.Kernel:
+        return vectorise(kernel, machine)
+    return tile_transposes, vectorised, chunk_parallel, join_parallel
+
+
+# Vectorise ------------------------------------------------------------------------------------------------------------------------------
+
+def vectorise(kernel: ir.Kernel, machine: Machine) -> ir.Kernel:
+    """On every way down from the outermost loop, the loop with the fewest scattered accesses becomes a vector loop.
+
+        for i in 8 parallel { for j in 1000 serial { y[i, j] = x[i, j] } }
+    ->  for i in 8 parallel { for j in 1000 vector(16, 4) { y[i, j] = x[i, j] } }
+    """
+    return replace(kernel, body=_vectorise_block(kernel.body, machine))
+
+
+def _vectorise_block(body: Body, machine: Machine) -> Body:
+    return tuple(_vectorise_stmt(stmt, machine) for stmt in body)
+
+
+def _vectorise_stmt(stmt: ir.Stmt, machine: Machine) -> ir.Stmt:
+    if isinstance(stmt, ir.If):
+        return replace(stmt, body=_vectorise_block(stmt.body, machine))
+    if not isinstance(stmt, ir.Loop):
+        return stmt
+    inner = [each for each in ir.walk(stmt.body) if isinstance(each, ir.Loop)]
+    if is_independent(stmt.body) and _is_best(stmt, inner):
+        return _vector_loop(stmt, machine)
+    return replace(stmt, body=_vectorise_block(stmt.body, machine))
+
+
+def _is_best(loop: ir.Loop, inner: list[ir.Loop]) -> bool:
+    """Whether `loop` has fewer scattered accesses than the loops inside it; at equality the inner ones are taken."""
+    able = [each for each in inner if is_independent(each.body) and each.extent > 1]
+    if not able:
+        return True
+    own = (scattered(loop), -consecutive(loop))
+    # What stands outside the inner loops is vectorised by nothing else, so it counts for `loop` only.
+    return own < (sum(map(scattered, able)), -sum(map(consecutive, able)))
+
+
+def _vector_loop(loop: ir.Loop, machine: Machine) -> ir.Loop:
+    lanes = min(machine.lanes(dtype) for dtype in element_types(loop.body) or {dtypes.float32})
+    parts = min(_parts(loop.body), -(-loop.extent // lanes))
+    kind = loop.kind if loop.kind == "parallel" else "vector"
+    return replace(loop, kind=kind, lanes=lanes, parts=parts)
+
+
+def _parts(body: Body) -> int:
+    """Registers to work on at once: enough to hide the latency of light bodies and of accumulators, few enough to stay in registers."""
+    sums = sum(isinstance(stmt, ir.Acc) for stmt in ir.walk(body)) or len({s.var for s in ir.walk(body) if isinstance(s, ir.Update)})
+    weight = work(body)
+    if weight > HEAVY:
+        return 1 if weight > 2 * HEAVY else 2
+    if sums:
+        return 8 if sums == 1 and weight <= LIGHT else 4 if sums <= 4 else 2
+    return 4
+
+
+# Parallel -------------------------------------------------------------------------------------------------------------------------------
+
+def chunk_parallel(kernel: ir.Kernel) -> ir.Kernel:
+    """A parallel loop that was chosen to be the vector loop becomes parallel chunks of vector iterations; the last chunk may be shorter.
+
+        for i in 40000 parallel(16, 4) { y[i] = x[i] }
+    ->  for c in 3 parallel {
+          if c < 2 { for i in 16384 vector(16, 4) { y[c * 16384 + i] = x[c * 16384 + i] } }
+          if c >= 2 { for i in 7232 vector(16, 4) { y[c * 16384 + i] = x[c * 16384 + i] } }
+        }
+    """
+    return replace(kernel, body=tuple(_chunked(s) if isinstance(s, ir.Loop) and s.kind == "parallel" and s.lanes > 1 else s
+                                      for s in kernel.body))
+
+
+def _chunked(loop: ir.Loop) -> ir.Loop:
+    walks = any(isinstance(stmt, ir.Loop) for stmt in loop.body)
+    size = loop.lanes * loop.parts if walks else _chunk_size(loop.extent, loop.lanes * loop.parts)
+    if loop.extent <= size:
+        return replace(loop, kind="vector")
+    whole, rest = divmod(loop.extent, size)
+    chunk = ir.Var("c")
+    full = _chunk(loop, chunk, size)
+    if not rest:
+        return ir.Loop(chunk, whole, "parallel", (full,))
+    body = (ir.If(_test("lt", chunk, whole), (full,)), ir.If(_test("ge", chunk, whole), (_chunk(loop, chunk, rest),)))
+    return ir.Loop(chunk, whole + 1, "parallel", body)
+
+
+def _chunk(loop: ir.Loop, chunk: ir.Var, extent: int) -> ir.Loop:
+    """`extent` iterations of `loop` as the vector loop of one chunk."""
+    size = loop.lanes * loop.parts if any(isinstance(stmt, ir.Loop) for stmt in loop.body) else _chunk_size(loop.extent, loop.lanes * loop.parts)
+    start = ir.Apply("multiply", (chunk, ir.index(size)), dtypes.int64)
+    place = ir.Apply("add", (start, loop.var), dtypes.int64)
+    return replace(loop, kind="vector", extent=extent, body=substitute(loop.body, {loop.var.name: place}))
+
+
+def _chunk_size(extent: int, step: int) -> int:
+    """About CHUNK elements, a multiple of a vector step, and a divisor of `extent` where there is one near: chunks are then all alike."""
+    for size in range(CHUNK, CHUNK // 4, -step):
+        if extent % size == 0:
+            return size
+    return CHUNK
+
+
+def _test(op: str, var: ir.Var, bound: int) -> ir.Expr:
+    return ir.Apply(op, (var, ir.index(bound)), dtypes.bool)
+
+
+def join_parallel(kernel: ir.Kernel) -> ir.Kernel:
+    """A parallel loop of few iterations is joined with the serial loop that is all its body, so that there is work for every thread.
+
+        for i in 2 parallel { for j in 512 serial { ... } }
+    ->  for c in 1024 parallel { let i = c / 512   let j = c % 512   ... }
+    """
+    return replace(kernel, body=tuple(_joined(s) if isinstance(s, ir.Loop) and s.kind == "parallel" else s for s in kernel.body))
+
+
+def _joined(loop: ir.Loop) -> ir.Loop:
+    inner = loop.body[0]
+    if loop.extent >= FEW or len(loop.body) != 1 or not isinstance(inner, ir.Loop) or inner.kind != "serial" or not _stores_inside(inner):
+        return loop
+    both = ir.Var("c" if loop.var.name != "c" and inner.var.name != "c" else f"{loop.var.name}_{inner.var.name}")
+    outer = ir.Let(loop.var, ir.Apply("divide", (both, ir.index(inner.extent)), dtypes.int64))
+    rest = ir.Let(inner.var, ir.Apply("remainder", (both, ir.index(inner.extent)), dtypes.int64))
+    return _joined(ir.Loop(both, loop.extent * inner.extent, "parallel", (outer, rest, *inner.body)))
+
+
+def _stores_inside(loop: ir.Loop) -> bool:
+    """Whether the iterations of `loop` are independent of one another: it updates no accumulator declared outside it."""
+    own = {stmt.var for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Acc)}
+    return is_independent(loop.body) and all(stmt.var in own for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Update))
+
+
+# Tiles ----------------------------------------------------------------------------------------------------------------------------------
+
+def tile_transposes(kernel: ir.Kernel) -> ir.Kernel:
+    """Two nested loops of which one walks the loads and the other the stores are tiled, so that a cache line is used whole once it is there.
+
+        for i in 512 parallel { for j in 512 serial { y[i, j] = x[j, i] } }
+    ->  for i0 in 32 parallel { for j0 in 32 serial { for i1 in 16 serial { for j1 in 16 serial { y[i0 * 16 + i1, j0 * 16 + j1] = ... } } } }
+    """
+    return kernel
