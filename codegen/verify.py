@@ -5,10 +5,11 @@ no condition guards the access: its least and greatest values are then really me
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graphc.codegen import ir
+from graphc.codegen.linear import Linear, linear
 from graphc.codegen.operations import result_dtype
 from graphc.codegen.text import print_expr, print_kernel
 from graphc.core import dtypes
@@ -17,28 +18,6 @@ from graphc.core.dtypes import DType
 
 class InvalidKernel(ValueError):
     """A kernel that breaks a rule; the text names the kernel, the rule and the statement."""
-
-
-@dataclass(frozen=True)
-class Linear:
-    """const + sum of coefficient * loop variable."""
-
-    const: int
-    terms: tuple[tuple[str, int], ...] = ()
-
-    def plus(self, other: Linear, sign: int = 1) -> Linear:
-        terms = dict(self.terms)
-        for name, coefficient in other.terms:
-            terms[name] = terms.get(name, 0) + sign * coefficient
-        return Linear(self.const + sign * other.const, tuple(item for item in terms.items() if item[1]))
-
-    def times(self, factor: int) -> Linear:
-        return Linear(self.const * factor, tuple((name, c * factor) for name, c in self.terms if factor))
-
-    def bounds(self, extents: dict[str, int]) -> tuple[int, int]:
-        """The least and the greatest value over 0 <= variable < extent."""
-        ends = [(c * (extents[name] - 1)) for name, c in self.terms]
-        return self.const + sum(min(end, 0) for end in ends), self.const + sum(max(end, 0) for end in ends)
 
 
 @dataclass
@@ -125,7 +104,7 @@ class _Verifier:
         self.expr(stmt.value, scope)
         self.same(stmt.var.dtype, stmt.value.dtype, f"let {stmt.var.name}")
         self.bind(stmt.var, self.depends(stmt.value, scope), scope)
-        form = self.linear(stmt.value, scope)
+        form = linear(stmt.value, scope.linear)
         if form is not None:
             scope.linear[stmt.var.name] = form
 
@@ -272,41 +251,16 @@ class _Verifier:
         for position, (expr, dim) in enumerate(zip(index, buffer.shape, strict=True)):
             self.expr(expr, scope)
             self.require(expr.dtype is dtypes.int64, f"an index must be i64; {print_expr(expr)} is {expr.dtype.code}")
-            form = None if scope.guarded or where is not None else self.linear(expr, scope)
+            form = None if scope.guarded or where is not None else linear(expr, scope.linear)
             if form is not None:
                 least, greatest = form.bounds(scope.extents)
                 inside = least >= 0 and greatest < dim
                 self.require(inside, f"index {position} of {buffer.name} runs from {least} to {greatest}, but its dim is {dim}")
 
-    def linear(self, expr: ir.Expr, scope: _Scope) -> Linear | None:
-        """`expr` over loop variables where it is affine in them."""
-        if isinstance(expr, ir.Const):
-            return Linear(int(expr.value)) if expr.dtype is dtypes.int64 else None
-        if isinstance(expr, ir.Var):
-            return scope.linear.get(expr.name)
-        if not isinstance(expr, ir.Apply) or expr.op not in _LINEAR:
-            return None
-        args = [self.linear(arg, scope) for arg in expr.args]
-        return None if any(arg is None for arg in args) else _LINEAR[expr.op](*args)
-
     def depends(self, expr: ir.Expr, scope: _Scope) -> frozenset[str]:
         """The loop variables that the value of `expr` depends on."""
         found = (scope.depends.get(part.name, frozenset()) for part in ir.subexpressions(expr) if isinstance(part, ir.Var))
         return frozenset[str]().union(*found)
-
-
-def _times(a: Linear, b: Linear) -> Linear | None:
-    if not b.terms:
-        return a.times(b.const)
-    return None if a.terms else b.times(a.const)
-
-
-_LINEAR: dict[str, Callable[..., Linear | None]] = {
-    "add": lambda a, b: a.plus(b),
-    "subtract": lambda a, b: a.plus(b, -1),
-    "multiply": _times,
-    "negate": lambda a: a.times(-1),
-}
 
 
 def _shown(stmt: ir.Stmt | None) -> str:
