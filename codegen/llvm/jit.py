@@ -20,8 +20,8 @@ from graphc.codegen.llvm.target import Target
 
 _CONTEXT_LINES = 2  # lines of LLVM text shown around an error
 
-# Held, reentrantly, by the thread that is inside the compiler; `fork` waits for it, since a child forked in the middle would find it taken for
-# ever. It is llvmlite's own lock, because the collector unloads dropped code on any thread.
+# Held, reentrantly, by the thread that is inside the compiler; `fork` waits for it, since a child forked in the middle would find it taken
+# for ever. It is llvmlite's own lock, because the collector unloads dropped code on any thread.
 lock: Any = llvm.ffi.lib._lock
 os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__, after_in_child=lock.__exit__)
 _serial = itertools.count()

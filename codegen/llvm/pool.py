@@ -1,4 +1,4 @@
-"""The threads that share a kernel's work: a small pool, itself printed as LLVM code, that plans call. Started by the first call that needs it.
+"""The threads that share a kernel's work: a small pool, itself printed as LLVM code, that plans call.
 
     graphc_parallel_for(fn, bufs, scratch, scratch_stride, extent, grain, threads)
 
@@ -6,11 +6,11 @@ calls `fn(bufs, scratch + worker * scratch_stride, begin, end)` for the pieces [
 `threads` threads, of which the caller is number 0. The pieces depend on extent and grain alone, never on the number of threads, so neither
 does the result.
 
-How it works. One job at a time is shared. Its `ticket` holds the job's number (high half) and how many pieces nobody has claimed (low half);
-a thread claims one by compare-and-swap. Everybody draws from it, the caller too, and the caller then waits only for pieces that were claimed
-and are not done: when another process holds the other cores, the caller ends up doing the work alone and nearly loses no time. `pending`
-counts the pieces not done. Idle workers spin for some tens of microseconds, since the next kernel usually comes at once, then sleep on a
-futex; the caller spins shortly, yields, then sleeps.
+How it works. One job at a time is shared. Its `ticket` holds the job's number (high half) and how many pieces nobody has claimed (low
+half); a thread claims one by compare-and-swap. Everybody draws from it, the caller too, and the caller then waits only for pieces that were
+claimed and are not done: when another process holds the other cores, the caller ends up doing the work alone and nearly loses no time.
+`pending` counts the pieces not done. Idle workers spin for some tens of microseconds, since the next kernel usually comes at once, then
+sleep on a futex; the caller spins shortly, yields, then sleeps.
 
 A second caller, from another thread or from inside a piece, does its own pieces serially: nobody waits for the pool, so nothing can
 deadlock. A forked child has none of its parent's threads and starts its own. Linux only, as futexes are.
@@ -374,7 +374,10 @@ size:
   %job.7 = insertvalue %job %job.6, i32 %useful.short, 7
   store %job %job.7, ptr %mine, align 8
   %alone = icmp slt i64 %useful, 2
-  br i1 %alone, label %serial, label %try
+  %closing = load atomic i32, ptr @stopping monotonic, align 4
+  %closed = icmp ne i32 %closing, 0
+  %unshared = or i1 %alone, %closed
+  br i1 %unshared, label %serial, label %try
 try:
   %swap = cmpxchg ptr @busy, i32 0, i32 1 seq_cst seq_cst, align 4
   %owner = extractvalue { i32, i1 } %swap, 1
@@ -393,9 +396,11 @@ out:
   ret void
 }
 
-; Ends and joins the workers, when the job in progress is done.
+; Ends and joins the workers, when the job in progress is done. Callers share no more jobs from the moment that @stopping is set, else a busy
+; one could keep the pool for ever.
 define void @stop() {
 entry:
+  store atomic i32 1, ptr @stopping seq_cst, align 4
   br label %try
 try:
   %swap = cmpxchg ptr @busy, i32 0, i32 1 seq_cst seq_cst, align 4
@@ -405,7 +410,7 @@ wait:
   call i32 @sched_yield()
   br label %try
 end:
-  store atomic i32 1, ptr @stopping seq_cst, align 4
+  store atomic i32 1, ptr @stopping seq_cst, align 4 ; again: another stop may have finished in between
   call void @ring(i32 2147483647)
   %have = load i64, ptr @started, align 8
   br label %each
