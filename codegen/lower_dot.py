@@ -13,7 +13,7 @@ from graphc.codegen import ir
 from graphc.codegen import lower_index as li
 from graphc.codegen.lower_folds import accumulator_dtype, folds_of
 from graphc.codegen.lower_index import LoopVar
-from graphc.codegen.lower_nest import LETTERS, Attempt, Group, is_reduction
+from graphc.codegen.lower_nest import LETTERS, Attempt, Group, reductions
 from graphc.codegen.lower_scope import Nest, Space, walk
 from graphc.codegen.lower_values import Values, contracted
 from graphc.core.loops import Contract
@@ -23,7 +23,7 @@ from graphc.core.program import Node
 def product_of(group: Group) -> Node | None:
     """The dot_general around which `group` can be one `ir.Product`: the only one, of floats, every output with its number of elements."""
     dots = [node for node in group.body.nodes if isinstance(node.primitive.loop, Contract) and node not in group.buffers]
-    if len(dots) != 1 or not dots[0].dtype.is_floating or any(is_reduction(node) for node in group.body.nodes if node not in group.buffers):
+    if len(dots) != 1 or not dots[0].dtype.is_floating or reductions(group):
         return None
     return dots[0] if all(buffer.size == dots[0].type.size for buffer in group.outputs) else None
 

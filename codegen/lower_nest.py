@@ -107,18 +107,18 @@ def runs_of(node: Node) -> Runs:
     return tuple(merged)
 
 
-def is_reduction(node: Node) -> bool:
-    return isinstance(node.primitive.loop, Reduce | ArgReduce)
+def reductions(group: Group) -> list[Node]:
+    """The nodes of the group that reduce over axes, in order."""
+    return [node for node in group.body.nodes if isinstance(node.primitive.loop, Reduce | ArgReduce) and node not in group.buffers]
 
 
 def _plan(group: Group) -> Plan:
     """The first reduction whose domain fits all outputs gives the domain; without one it is the outputs' elements."""
     sizes = {buffer.size for buffer in group.outputs}
-    for node in group.body.nodes:
-        if is_reduction(node):
-            plan = _plan_of(runs_of(node))
-            if sizes <= {plan.kept.size, plan.kept.size * plan.reduced.size}:
-                return plan
+    for node in reductions(group):
+        plan = _plan_of(runs_of(node))
+        if sizes <= {plan.kept.size, plan.kept.size * plan.reduced.size}:
+            return plan
     if len(sizes) != 1:
         raise ValueError(f"outputs of {', '.join(map(str, sorted(sizes)))} elements cannot be computed in one loop nest")
     return _plan_of(((sizes.pop(), False),))
@@ -147,8 +147,8 @@ class _Builder:
         self.group, self.plan = group, plan
         self.nest = Nest()
         self.values = Values(self.nest, group.buffers)
-        self.folds = [fold for node in group.body.nodes if is_reduction(node) and runs_of(node) == plan.runs for fold in folds_of(node)]
-        self.levels = _levels(group.body, {fold.node for fold in self.folds})
+        self.folds = [fold for node in reductions(group) if runs_of(node) == plan.runs for fold in folds_of(node)]
+        self.levels = _levels(group, {fold.node for fold in self.folds})
         self.kept_loops = plan.kept.loops(LETTERS)
         self.reduced_loops = plan.reduced.loops(LETTERS[len(self.kept_loops):])
         self.rows: dict[Node, ir.Buffer] = {}
@@ -265,10 +265,11 @@ def _is_costly(node: Node, inside: set[Node]) -> bool:
     return False
 
 
-def _levels(body: Program, folded: set[Node]) -> dict[Node, int]:
+def _levels(group: Group, folded: set[Node]) -> dict[Node, int]:
     """How many stages must be over before a node's value can be computed: its folds on the longest way to the parameters."""
     levels: dict[Node, int] = {}
-    for node in body.nodes:
-        below = max((levels[operand] for operand in node.operands), default=0)
+    for node in group.body.nodes:
+        operands = () if node in group.buffers else node.operands
+        below = max((levels[operand] for operand in operands), default=0)
         levels[node] = below + (len(folds_of(node)) if node in folded else 0)
     return levels
