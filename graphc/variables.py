@@ -6,6 +6,7 @@ Operations on one variable take effect in the order of their declaration. So usi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from graphc.core.convert import as_array, convert_to_tensor, register_tensor_conversion_function
@@ -17,7 +18,7 @@ from graphc.core.opdef import Attrs, GraphType, OpDef, State, composite
 from graphc.core.operation import OPERATORS, Operation, Operators, Tensor
 from graphc.core.program import Node
 from graphc.core.scopes import get_default_session
-from graphc.core.shapes import TensorShape
+from graphc.core.shapes import TensorShape, check_equal_shapes
 from graphc.core.types import Dims, show_dims
 from graphc.primitives import add, subtract
 
@@ -32,34 +33,29 @@ def VARIABLE(state: State, *, dtype: DType, shape: Dims) -> Node:
     return state.read(state.name)
 
 
-def _assigned_type(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
+def _assigned_type(type_name: str, inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
     (dtype, shape), (value_dtype, value_shape) = inputs
     if value_dtype is not dtype:
-        raise TypeError(f"Input 'value' has type {value_dtype.name} that does not match type {dtype.name} of argument 'ref'.")
-    if shape is None or value_shape is None:
-        return [(dtype, shape)]
-    if len(shape) != len(value_shape):
-        raise ValueError(f"Shapes must be equal rank, but are {len(shape)} and {len(value_shape)}")
-    for n, (a, b) in enumerate(zip(shape, value_shape, strict=True)):
-        if None not in (a, b) and a != b:
-            raise ValueError(f"Dimension {n} in both shapes must be equal, but are {a} and {b}")
+        raise TypeError(f"Input 'value' of '{type_name}' Op has type {value_dtype.name} that does not match type {dtype.name} of argument 'ref'.")
+    if shape is not None and value_shape is not None:
+        check_equal_shapes(shape, value_shape)
     return [(dtype, shape)]
 
 
-@composite("Assign", stateful=True, infer_types=_assigned_type)
+@composite("Assign", stateful=True, infer_types=partial(_assigned_type, "Assign"))
 def ASSIGN(state: State, ref: Node, value: Node) -> Node:
     """ref = value. The output is the new value."""
     state.write(state.variable, value)
     return value
 
 
-@composite("AssignAdd", stateful=True, infer_types=_assigned_type)
+@composite("AssignAdd", stateful=True, infer_types=partial(_assigned_type, "AssignAdd"))
 def ASSIGN_ADD(state: State, ref: Node, value: Node) -> Node:
     """ref += value."""
     return _updated(state, add(state.read(state.variable), value))
 
 
-@composite("AssignSub", stateful=True, infer_types=_assigned_type)
+@composite("AssignSub", stateful=True, infer_types=partial(_assigned_type, "AssignSub"))
 def ASSIGN_SUB(state: State, ref: Node, value: Node) -> Node:
     """ref -= value."""
     return _updated(state, subtract(state.read(state.variable), value))

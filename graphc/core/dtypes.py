@@ -4,6 +4,7 @@ A `DType` is a singleton: compare with `is` or `==`. `np_dtype` is numpy's name 
 """
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import ml_dtypes
@@ -36,23 +37,23 @@ class DType:
         return self.np_dtype.itemsize
 
     @property
-    def is_floating(self) -> bool:
+    def is_floating(self) -> builtins.bool:
         return self.code[0] in "f" or self.code == "bf16"
 
     @property
-    def is_integer(self) -> bool:
+    def is_integer(self) -> builtins.bool:
         return self.code[0] in "iu"
 
     @property
-    def is_unsigned(self) -> bool:
+    def is_unsigned(self) -> builtins.bool:
         return self.code[0] == "u"
 
     @property
-    def is_bool(self) -> bool:
+    def is_bool(self) -> builtins.bool:
         return self.code == "pred"
 
     @property
-    def is_complex(self) -> bool:
+    def is_complex(self) -> builtins.bool:
         return False
 
     @property
@@ -65,13 +66,13 @@ class DType:
         """The largest finite value, as a numpy scalar (True for bool)."""
         return self._limit("max", True)
 
-    def _limit(self, which: str, of_bool: bool) -> Any:
+    def _limit(self, which: str, of_bool: builtins.bool) -> Any:
         if self.is_bool:
             return np.bool_(of_bool)
         info = ml_dtypes.finfo(self.np_dtype) if self.is_floating else np.iinfo(self.np_dtype)
         return self.np_dtype.type(getattr(info, which))
 
-    def is_compatible_with(self, other: Any) -> bool:
+    def is_compatible_with(self, other: Any) -> builtins.bool:
         return as_dtype(other) is self
 
     def __repr__(self) -> str:
@@ -80,7 +81,7 @@ class DType:
     def __reduce__(self) -> Any:
         return as_dtype, (self.name,)
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> builtins.bool:
         """True for the same type under any of its names: `graphc.float32 == np.float32 == "float32"`, as in TF1."""
         if other is None:
             return False

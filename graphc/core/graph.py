@@ -16,8 +16,8 @@ from graphc.core.opdef import GraphType, OpDef
 from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Node
 from graphc.core.scopes import OP_NAME, SCOPE_NAME, ControlScope, DefaultStack, DeviceChoice, NameTable, ScopeState
+from graphc.core.shapes import in_brackets
 from graphc.core.source import user_line
-from graphc.core.types import Dims
 
 # Small integer values are followed while the graph is declared, because later shapes may depend on them.
 FOLLOWED_ELEMENTS = 64
@@ -59,8 +59,8 @@ class Graph:
                 raise ValueError(f"{tensor} must be from the same graph as the operation that reads it ({definition.type})\n"
                                  f"  declared at {source_line.describe()}")
         with self._lock:
-            operation = Operation(self, len(self._operations) + 1, self._op_name(name or definition.type), definition, inputs, attrs,
-                                  source_line, gradient_of)
+            chosen = self._op_name(definition.type if name is None else name)
+            operation = Operation(self, len(self._operations) + 1, chosen, definition, inputs, attrs, source_line, gradient_of)
             types, nodes = self._infer(operation)
             operation.outputs = tuple([Tensor(operation, n, dtype, shape) for n, (dtype, shape) in enumerate(types)])
             if nodes is not None:
@@ -113,7 +113,7 @@ class Graph:
         if scopes.devices:
             operation.device = scopes.device_of(operation)
         if scopes.colocate:
-            operation.colocated_with = tuple(dict.fromkeys(other.name for other in scopes.colocate))
+            operation.colocated_with = tuple(sorted({other.name for other in scopes.colocate}))
             operation.device = scopes.colocate[-1].device or operation.device
 
     def last_write(self, variable: Operation) -> int:
@@ -202,6 +202,8 @@ class Graph:
         """
         scopes = self._scopes
         before = scopes.name
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"a scope's name is a string, not {name!r}")
         if name and not (SCOPE_NAME if before else OP_NAME).match(name):
             raise ValueError(f"'{name}' is not a valid scope name")
         if not name:
@@ -340,18 +342,16 @@ def _follow(outputs: Sequence[Tensor], nodes: Sequence[Node]) -> None:
 
 def _wording(operation: Operation, error: Exception) -> str:
     """TF1's sentence, and the lines that say where."""
-    shapes = ", ".join(_brackets(t.shape_tuple) for t in operation.inputs)
-    problem = str(error).removesuffix(".")
-    lines = [f"{problem} for '{operation.name}' (op: '{operation.type}') with input shapes: {shapes}." if operation.inputs else str(error),
-             f"  declared at {operation.source_line.describe()}"]
+    shapes = ", ".join(in_brackets(t.shape_tuple) for t in operation.inputs)
+    where = f"'{operation.name}' (op: '{operation.type}')"
+    if isinstance(error, ValueError):
+        lines = [f"{str(error).removesuffix('.')} for {where} with input shapes: {shapes}."]
+    else:
+        lines = [str(error), f"  in operation {where}"]
+    lines.append(f"  declared at {operation.source_line.describe()}")
     if operation.gradient_of is not None:
         lines.append(f"  as gradient of '{operation.gradient_of.name}', declared at {operation.gradient_of.source_line.describe()}")
     return "\n".join(lines)
-
-
-def _brackets(dims: Dims | None) -> str:
-    """A shape as TF1's shape errors print it: "[?,3]"."""
-    return "<unknown>" if dims is None else f"[{','.join('?' if d is None else str(d) for d in dims)}]"
 
 
 _default_graphs: DefaultStack[Graph] = DefaultStack()

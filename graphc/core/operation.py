@@ -14,7 +14,7 @@ from graphc.core.errors import OperatorNotAllowedInGraphError
 from graphc.core.opdef import OpDef
 from graphc.core.program import Node
 from graphc.core.scopes import get_default_session
-from graphc.core.shapes import TensorShape, as_dims
+from graphc.core.shapes import TensorShape, as_dims, check_equal_shapes
 from graphc.core.source import SourceLine
 from graphc.core.types import Dims, merge_dims, show_dims
 
@@ -77,7 +77,7 @@ class Operation:
 
     def run(self, feed_dict: Any = None, session: Any = None) -> None:
         """Runs this operation in `session`, or in the default one; ValueError where there is none."""
-        _session_for("run operation", "run()", "operation", self.graph, session).run(self, feed_dict)
+        _session_for("execute operation", "run()", "operation", self.graph, session).run(self, feed_dict)
 
     def __repr__(self) -> str:
         return f"<graphc.Operation '{self.name}' type={self.type}>"
@@ -176,11 +176,10 @@ class Tensor(Operators):
             self.shape_tuple = dims
             return
         try:
-            self.shape_tuple = merge_dims(self.shape_tuple, dims)
-        except ValueError:
-            known = show_dims(self.shape_tuple)
-            raise ValueError(f"Shapes {known} and {show_dims(dims)} are not compatible: set_shape of tensor '{self.name}'\n"
-                             f"  declared at {self.op.source_line.describe()}") from None
+            check_equal_shapes(self.shape_tuple, dims)
+        except ValueError as error:
+            raise ValueError(f"{error}\n  set_shape of tensor '{self.name}', declared at {self.op.source_line.describe()}") from None
+        self.shape_tuple = merge_dims(self.shape_tuple, dims)
 
     def consumers(self) -> list[Operation]:
         """The operations that read this tensor, in order, once for each time they do."""

@@ -64,13 +64,13 @@ def control_inputs_for(scopes: Sequence[ControlScope], inputs: set[Operation]) -
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """A device name in parts; None where a part is not said. Prints as "/job:worker/replica:0/task:1/device:GPU:0"."""
+    """A device name in parts; None where a part is not said (or is "*"). Prints as "/job:worker/replica:0/task:1/device:GPU:0"."""
 
     job: str | None = None
     replica: int | None = None
     task: int | None = None
     device_type: str | None = None
-    device_index: str | None = None
+    device_index: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> DeviceSpec:
@@ -86,9 +86,9 @@ class DeviceSpec:
                 case ["task", number]:
                     spec = replace(spec, task=int(number))
                 case ["device", kind, index]:
-                    spec = replace(spec, device_type=kind, device_index=index)
+                    spec = replace(spec, device_type=kind, device_index=None if index == "*" else int(index))
                 case [kind, index] if kind.upper() in ("CPU", "GPU", "TPU"):
-                    spec = replace(spec, device_type=kind.upper(), device_index=index)
+                    spec = replace(spec, device_type=kind.upper(), device_index=None if index == "*" else int(index))
                 case _:
                     raise ValueError(f"Unknown attribute: '{words[0]}' in '{text}'")
         return spec
@@ -102,7 +102,9 @@ class DeviceSpec:
         text = "" if self.job is None else f"/job:{self.job}"
         text += "" if self.replica is None else f"/replica:{self.replica}"
         text += "" if self.task is None else f"/task:{self.task}"
-        return text + ("" if self.device_type is None else f"/device:{self.device_type}:{self.device_index or '*'}")
+        if self.device_type is None:
+            return text
+        return f"{text}/device:{self.device_type}:{'*' if self.device_index is None else self.device_index}"
 
 
 DeviceChoice = str | None | Callable[[Any], str | None]

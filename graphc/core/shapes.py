@@ -311,6 +311,21 @@ def as_dims(shape: Any) -> Dims | None:
     return tuple(d if type(d) is int and d >= 0 else as_dim(d) for d in dims)
 
 
+def check_equal_shapes(a: Dims, b: Dims) -> None:
+    """ValueError, in TF1's words, where two shapes cannot be the same."""
+    if len(a) != len(b):
+        raise ValueError(f"Shapes must be equal rank, but are {len(a)} and {len(b)}")
+    for n, (x, y) in enumerate(zip(a, b, strict=True)):
+        if x is not None and y is not None and x != y:
+            shapes = f"Shapes are {in_brackets(a)} and {in_brackets(b)}."
+            raise ValueError(f"Dimension {n} in both shapes must be equal, but are {x} and {y}. {shapes}")
+
+
+def in_brackets(dims: Dims | None) -> str:
+    """A shape as TF1's shape errors print it: "[?,3]"."""
+    return "<unknown>" if dims is None else f"[{','.join('?' if d is None else str(d) for d in dims)}]"
+
+
 def as_shape(shape: Any) -> TensorShape:
     return shape if isinstance(shape, TensorShape) else TensorShape(shape)
 
