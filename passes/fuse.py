@@ -144,7 +144,7 @@ class _Emitter:
         self.origins: dict[Node, tuple[Origin, ...]] = {}
 
     def program(self) -> Program:
-        for node in self.old.nodes:
+        for node in (*self.old.outputs, *self.old.effects):
             self._make(node)
         outputs = tuple(self.new[n] for n in self.old.outputs)
         effects = tuple(self.new[n] for n in self.old.effects)
