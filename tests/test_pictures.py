@@ -4,6 +4,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from graphc.pictures.canvas import Canvas, shortened, text_width
+from graphc.pictures.flow import Box, Flow, dot, draw, layers_of
 from graphc.pictures.memory_map import Block, memory_map
 from graphc.pictures.stages import stage_bars
 
@@ -51,3 +52,28 @@ def test_long_names_are_shortened_to_their_box() -> None:
     assert cut.endswith("…")
     assert text_width(cut, 10) <= 80
     assert shortened("whatever", 10, 12) == ""
+
+
+def _diamond() -> Flow:
+    return Flow((Box(("x",), "feed"), Box(("a", "detail")), Box(("w",), "state"), Box(("b",)), Box(("y",), "result")),
+                ((0, 1), (0, 3), (1, 3), (2, 3), (3, 4)))
+
+
+def test_flow_layers_follow_the_arrows() -> None:
+    flow = _diamond()
+    layer = {box: number for number, boxes in enumerate(layers_of(flow)) for box in boxes}
+    assert all(layer[source] < layer[reader] for source, reader in flow.arrows)
+    assert layer == {0: 0, 1: 1, 2: 1, 3: 2, 4: 3}  # w stands beside a, next to its only reader
+
+
+def test_flow_draws_every_box_and_arrow() -> None:
+    canvas = draw(_diamond(), "title", "note")
+    assert {"title", "note", "x", "a", "detail", "w", "b", "y"} <= set(_texts(canvas))
+    assert canvas.svg().count("<path") == 2 * 5
+    assert draw(Flow((), ()), "none", "").svg()
+
+
+def test_dot_quotes_labels() -> None:
+    text = dot(Flow((Box(('say "hi"',)), Box(("b",))), ((0, 1),)))
+    assert 'label="say \\"hi\\""' in text
+    assert "n0 -> n1;" in text
