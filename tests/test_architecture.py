@@ -36,6 +36,7 @@ ROOMS = {
     "graphc.digits": "tools",
     "graphc.models": "tools",
     "graphc.demo": "tools",
+    "graphc.dump": "tools",
     "graphc.bench": "tools",
     "graphc.pictures": "tools",
     "graphc.terminal": "tools",

@@ -1,0 +1,59 @@
+"""`graphc bench MODEL`: one model under each pipeline, run in turns. Stands on top; uses the public face alone."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import graphc as gc
+from graphc.models import load
+from graphc.terminal import Progress, bytes_text, seconds_text, table
+from graphc.timing import Timing, interleaved
+
+PIPELINES = ("default", "unfused", "none")
+
+
+def main(name: str, seconds: float = 2.0, threads: int = 0) -> None:
+    """Prints a table: median and spread of a run, kernels, bytes moved, arena, for each pipeline. `threads` 0 lets the runtime choose."""
+    with gc.Graph().as_default() as graph:
+        gc.set_random_seed(0)
+        fetches, feeds = load(name)()
+        plans, times = measure(graph, fetches, feeds, seconds, threads)
+    base = times["default"].median
+    rows = [
+        [
+            "fused" if pipeline == "default" else pipeline,
+            seconds_text(times[pipeline].median),
+            f"±{times[pipeline].spread:.0%}",
+            f"{times[pipeline].median / base:.2f}x",
+            len(plan.kernels),
+            bytes_text(sum(kernel.bytes for kernel in plan.kernels)),
+            bytes_text(plan.memory.arena_bytes),
+        ]
+        for pipeline, plan in plans.items()
+    ]
+    print(table(rows, ["pipeline", "median", "spread", "relative", "kernels", "bytes moved", "arena"], indent=0))
+
+
+def measure(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], seconds: float, threads: int = 0,
+            ) -> tuple[dict[str, gc.Executable], dict[str, Timing]]:
+    """The executable and the timing of one run, for each of PIPELINES, interleaved for about `seconds`."""
+    initializer = gc.global_variables_initializer()
+    with ExitStack() as sessions:
+        plans, calls = {}, {}
+        for pipeline in PIPELINES:
+            config = gc.ConfigProto(pipeline=pipeline, intra_op_parallelism_threads=threads)
+            session = sessions.enter_context(gc.Session(graph=graph, config=config))
+            session.run(initializer)
+            plans[pipeline] = session.compile(fetches, feeds)
+            calls[pipeline] = _run(session, fetches, feeds)
+        with Progress("measuring", len(PIPELINES)) as bar:
+            times = interleaved(calls, seconds)
+            bar.advance(steps=len(PIPELINES))
+    return plans, times
+
+
+def _run(session: gc.Session, fetches: Any, feeds: Mapping[Any, Any]) -> Callable[[], object]:
+    call = session.make_callable(fetches, list(feeds))
+    arguments = list(feeds.values())
+    return lambda: call(*arguments)

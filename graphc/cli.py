@@ -1,0 +1,52 @@
+"""The command line: `graphc demo`, `graphc dump MODEL`, `graphc bench MODEL`, `graphc opt --pass NAME FILE`. The last room, on top of all."""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from graphc import bench, demo, dump
+from graphc.models import MODELS
+
+_MODEL = f"one of {', '.join(MODELS)}, or a Python file that defines build() -> (fetches, feeds)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 where it succeeded, 1 after printing what was wrong, 2 for a wrong command line."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that knows no box-drawing characters shows question marks
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (`| head`) has seen enough
+    except (ValueError, KeyError, OSError) as error:
+        print(f"graphc: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="graphc", description="A compiler for graphs declared in the words of TensorFlow 1.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("demo", help="train a network on real handwritten digits and show what the compiler did")
+    command.add_argument("--epochs", type=int, default=demo.EPOCHS, help="passes over the training digits (default: %(default)s)")
+    command.set_defaults(command=lambda o: demo.main(o.epochs))
+
+    command = commands.add_parser("dump", help="print what every stage made of a model")
+    command.add_argument("model", metavar="MODEL", help=_MODEL)
+    command.add_argument("--pipeline", choices=bench.PIPELINES, default="default")
+    command.add_argument("--stage", metavar="NAME", help="this stage only")
+    command.add_argument("--kernels", action="store_true", help="the kernels instead, in the kernel language")
+    command.add_argument("--llvm", action="store_true", help="the kernels instead, as LLVM text")
+    command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of stages and memory instead")
+    command.set_defaults(command=lambda o: dump.main(o.model, o.pipeline, o.stage, o.kernels, o.llvm, o.svg))
+
+    command = commands.add_parser("bench", help="time a model fused, unfused and unoptimised")
+    command.add_argument("model", metavar="MODEL", help=_MODEL)
+    command.add_argument("--seconds", type=float, default=2.0, help="how long to measure (default: %(default)s)")
+    command.add_argument("--threads", type=int, default=0, help="threads in one run (default: one per core)")
+    command.set_defaults(command=lambda o: bench.main(o.model, o.seconds, o.threads))
+    return parser

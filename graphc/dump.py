@@ -1,0 +1,111 @@
+"""`graphc dump MODEL`: what every stage of the compiler made of a model, as text or as a picture. Stands on top."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import graphc as gc
+from graphc.core.program import Node, Program
+from graphc.core.text import print_program
+from graphc.models import load
+from graphc.pictures.canvas import Canvas
+from graphc.pictures.flow import Box, Flow
+from graphc.pictures.memory_map import Block, memory_map
+from graphc.pictures.stages import stage_bars
+from graphc.terminal import bytes_text, table
+
+
+def compiled(name: str, pipeline: str = "default") -> gc.Executable:
+    """The executable of the model called `name`."""
+    with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline)) as session:
+        fetches, feeds = load(name)()
+        session.run(gc.global_variables_initializer())
+        return session.compile(fetches, feeds)
+
+
+def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, svg: Path | None) -> None:
+    """Prints the stages (or the one called `stage`), and what the flags ask for; ValueError for an unknown stage."""
+    plan = compiled(name, pipeline)
+    if svg is not None:
+        svg.write_text(picture(name, plan).svg())
+        print(f"wrote {svg}")
+        return
+    stages = [(label, program) for label, program in plan.stages if stage in (None, label)]
+    if not stages:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(label for label, _ in plan.stages)}")
+    for label, program in stages if not (kernels or llvm) else ():
+        print(f"// after {label}: {len(program.nodes)} nodes\n{print_program(program)}\n")
+    for kernel in plan.kernels if kernels or llvm else ():
+        print(f"// {', '.join(map(str, kernel.origins))}\n// {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
+        print((kernel.llvm if llvm else kernel.text) + "\n")
+    if stage is None and not llvm:
+        print(memory_text(plan))
+
+
+def memory_text(plan: gc.Executable) -> str:
+    """The arena and its buffers as comment lines of a dump."""
+    memory = plan.memory
+    rows = [[b.name, b.offset, b.size, b.first_use, b.last_use] for b in memory.buffers]
+    head = (f"arena {bytes_text(memory.arena_bytes)}, the least possible {bytes_text(memory.lower_bound)}, "
+            f"without planning {bytes_text(memory.unplanned_bytes)}")
+    lines = [head, *table(rows, ["buffer", "offset", "bytes", "first use", "last use"]).splitlines()] if rows else [head]
+    return "\n".join(f"// {line}" for line in lines)
+
+
+def picture(name: str, plan: gc.Executable) -> Canvas:
+    """The stages beside the memory map, on one sheet."""
+    stages: list[tuple[str, int]] = [(label, len(program.nodes)) for label, program in plan.stages]
+    stages.append(("kernels", len(plan.kernels)))
+    left = stage_bars(f"From declaration to kernels: {name}", "nodes after each pass", stages)
+    right = memory_map([kernel.name for kernel in plan.kernels], blocks_of(plan), plan.memory.arena_bytes,
+                       plan.memory.lower_bound, plan.memory.unplanned_bytes)
+    sheet = Canvas(left.width + right.width, max(left.height, right.height))
+    sheet.place(left, 0, 0)
+    sheet.place(right, left.width, 0)
+    return sheet
+
+
+def blocks_of(plan: Any) -> list[Block]:
+    """The arena's buffers, as the memory map draws them."""
+    return [Block(b.name, b.offset, b.size, b.first_use, b.last_use) for b in plan.memory.buffers]
+
+
+_NOT_DRAWN = {"constant", "get_tuple_element", "variable_assign"}
+_KINDS = {"parameter": "feed", "variable_read": "state"}
+
+
+def flow_of(program: Program) -> Flow:
+    """A box for every node that runs, is fed, read or fetched; constants and the picking of outputs are left out."""
+    written = {_source(node): node.attrs.variable for node in program.effects}
+    drawn = [node for node in program.nodes if node.name not in _NOT_DRAWN]
+    place = {node: number for number, node in enumerate(drawn)}
+    boxes = [_box(node, program, written.get(node, "")) for node in drawn]
+    arrows = [(place[source], place[node]) for node in drawn for source in _sources(node) if source in place]
+    for number, node in enumerate(program.outputs):
+        if _source(node) in place:
+            arrows.append((place[_source(node)], len(boxes)))
+            boxes.append(Box((f"fetch {number}", str(node.type)), "result"))
+    return Flow(tuple(boxes), tuple(arrows))
+
+
+def _source(node: Node) -> Node:
+    """The node that computes what `node` hands on."""
+    while node.name in ("get_tuple_element", "variable_assign"):
+        node = node.operands[0]
+    return node
+
+
+def _sources(node: Node) -> Iterator[Node]:
+    yield from dict.fromkeys(map(_source, node.operands))
+
+
+def _box(node: Node, program: Program, writes: str) -> Box:
+    """Named for the operations that it computes, or for the placeholder or variable that it is."""
+    if node.name in _KINDS:
+        name = str(node.attrs.name if node.name == "parameter" else node.attrs.variable)
+        return Box((name, str(node.type)), _KINDS[node.name])
+    types = dict.fromkeys(origin.type for origin in program.origins.get(node, ()) if origin.type)
+    kind = node.attrs.kind if node.name == "fusion" else node.name
+    lines = [" ".join(types) or kind, f"{kind}: {', '.join(map(str, node.types))}"]
+    return Box((*lines, f"writes {writes}") if writes else tuple(lines))

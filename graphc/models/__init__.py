@@ -1,0 +1,37 @@
+"""The built-in models, for the command line, the benchmarks and the tests.
+
+A model is a function without arguments that appends to the default graph and returns (fetches, feeds): what `Session.run` takes.
+`load` finds one by its name, or in a Python file that defines `build`.
+"""
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from graphc.models import attention, mlp, rows
+
+Build = Callable[[], tuple[Any, Mapping[Any, Any]]]
+
+MODELS: dict[str, Build] = {
+    "mlp": mlp.build,
+    "attention": attention.build,
+    "layernorm": rows.layernorm,
+    "softmax": rows.softmax,
+    "elementwise": rows.elementwise,
+}
+
+
+def load(name: str) -> Build:
+    """The built-in model `name`, or the function `build` of the Python file `name`; ValueError that says what is missing."""
+    if name in MODELS:
+        return MODELS[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"no model {name!r}: give one of {', '.join(MODELS)}, or a Python file that defines build()")
+    build = runpy.run_path(str(path)).get("build")
+    if not callable(build):
+        raise ValueError(f"{name} defines no function build() that returns (fetches, feeds)")
+    found: Build = build
+    return found
