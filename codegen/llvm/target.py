@@ -106,7 +106,7 @@ def _initialise() -> None:
 def _target_machine(target: Target) -> Any:
     _initialise()
     triple = llvm.Target.from_triple(llvm.get_process_triple())
-    return triple.create_target_machine(cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="jitdefault")
+    return triple.create_target_machine(cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small")
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Elementary functions as inline vector code: which function computes which operation, and how exact it is.
 
-Table-free and branch-free where that is possible, with fused multiply-add where the target has it. `FUNCTIONS` serves `arith`; `ULP` bounds the
-error against the true value, in units of the result's last place, as measured by tests/test_vecmath.py on every width.
+Table-free and branch-free where that is possible, with fused multiply-add where the target has it. `FUNCTIONS` serves `arith`; `ULP`
+bounds the error against the true value, in units of the result's last place, as tests/test_vecmath.py measures it on every width.
 """
 from __future__ import annotations
 

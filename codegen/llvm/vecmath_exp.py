@@ -1,8 +1,9 @@
 """The exponential and the functions made of it, inline and branch-free: exp, expm1, logistic, tanh, erf.
 
-All stand on x = n ln 2 + r, exp(x) = 2**n exp(r) with n the nearest integer, so |r| <= ln(2)/2 (Muller, "Elementary Functions", 3rd edition,
-sections 6.2 and 11.1), and keep p = exp(r) - 1 apart from its 1: exp(x) - 1 = 2**n p + (2**n - 1) then loses nothing for small x. The
-polynomials are minimax (Remez exchange) in relative error. The same code serves float32 and float64; `Constants` holds what differs.
+All stand on x = n ln 2 + r, exp(x) = 2**n exp(r) with n the nearest integer, so |r| <= ln(2)/2 (Cody and Waite, "Software Manual for the
+Elementary Functions", 1980, chapter 6), and keep p = exp(r) - 1 apart from its 1: exp(x) - 1 = 2**n p + (2**n - 1) then loses nothing for
+small x. The polynomials are minimax (Remez exchange) in relative error. The same code serves float32 and float64; `Constants` holds what
+differs.
 """
 from __future__ import annotations
 

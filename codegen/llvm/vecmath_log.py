@@ -1,7 +1,7 @@
 """Logarithms, inline and branch-free: log and log1p.
 
-x = 2**e (1 + f) with 1 + f in [0.75, 1.5), log(x) = e ln 2 + log(1 + f) (Muller, "Elementary Functions", 3rd edition, section 11.4). That
-interval holds 1 inside, so that nothing cancels near x = 1.
+x = 2**e (1 + f) with 1 + f in [0.75, 1.5), log(x) = e ln 2 + log(1 + f) (Cody and Waite, "Software Manual for the Elementary Functions",
+1980, chapter 5). That interval has 1 inside, so that nothing cancels near x = 1.
 """
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def cbrt(v: Vec, x: str) -> str:
     a = v.select(denormal, v.mul(magnitude, 2.0**24), magnitude)
     guess = v.mul(v.int_to_float(v.bits_of(a)), 1.0 / 3.0)
     y = v.from_bits(v.int_op("add", v.float_to_int(guess), 709958130))
-    cube = v.mul(v.mul(y, y), y)
-    y = v.mul(y, v.div(v.fma(a, 0.5, v.mul(cube, 0.25)), v.fma(cube, 0.5, v.mul(a, 0.25))))  # quarters: 3 a may overflow
+    ratio = v.mul(v.div(v.mul(y, y), a), y)  # y**3 / a, about 1; y**3 itself may overflow
+    y = v.mul(y, v.div(v.add(ratio, 2.0), v.fma(ratio, 2.0, 1.0)))
     square = v.mul(y, y)
     y = v.sub(y, v.div(v.sub(y, v.div(a, square)), 3.0))
     root = v.select(denormal, v.mul(y, 2.0**-8), y)

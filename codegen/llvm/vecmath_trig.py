@@ -1,7 +1,7 @@
 """Trigonometric functions of float32 inline: sine, cosine, tan, atan2.
 
-The argument is reduced to [-pi/4, pi/4] in float64 (Cody and Waite with two parts of pi/2): exact enough for all |x| <= 2**20. Vectors with a
-larger argument, an infinity or a NaN in any lane take a branch to libm for all their lanes.
+The argument is reduced to [-pi/4, pi/4] in float64 (Cody and Waite with two parts of pi/2): exact enough for all |x| <= 2**20. Vectors
+with a larger argument, an infinity or a NaN in any lane take a branch to libm for all their lanes.
 """
 from __future__ import annotations
 
