@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
 
+from graphc.core import dtypes
 from graphc.core.differentiate import vjp
 from graphc.core.primitive import lookup
 from graphc.core.program import Node, make, substitute
+from graphc.core.static import UnknownRank
 from graphc.core.types import Dims, TensorType
 
 Attrs = Mapping[str, Any]
@@ -82,7 +84,10 @@ class OpDef:
         unranked = [n for n, i in enumerate(inputs) if not isinstance(i, Node) and i[1] is None]
         if unranked:
             return self._infer_unranked(inputs, unranked, attrs), None
-        nodes = self.nodes([abstract(i, n) for n, i in enumerate(inputs)], attrs)
+        try:
+            nodes = self.nodes([abstract(i, n) for n, i in enumerate(inputs)], attrs, _Declared() if self.stateful else None)
+        except UnknownRank as unknown:
+            return tuple((dtype, None) for dtype in unknown.dtypes), None
         return tuple((n.type.dtype, n.type.shape) for n in nodes), nodes
 
     def _infer_unranked(self, inputs: Sequence[Node | GraphType], unranked: Sequence[int], attrs: Attrs) -> tuple[GraphType, ...]:
@@ -93,13 +98,31 @@ class OpDef:
             rank_of = {n: ranks[min(k, len(ranks) - 1)] for k, n in enumerate(unranked)}
             stand_ins = [(_type_of(i)[0], (None,) * rank_of[n]) if n in rank_of else i for n, i in enumerate(inputs)]
             try:
-                found.append([n.type for n in self.nodes([abstract(i, n) for n, i in enumerate(stand_ins)], attrs)])
+                nodes = self.nodes([abstract(i, n) for n, i in enumerate(stand_ins)], attrs, _Declared() if self.stateful else None)
+                found.append([n.type for n in nodes])
+            except UnknownRank as unknown:
+                return tuple((dtype, None) for dtype in unknown.dtypes)
             except (ValueError, TypeError) as error:
                 problem = error
         if not found and problem is not None:
             raise problem
         outputs = zip(*found, strict=True)
         return tuple((types[0].dtype, types[0].shape if len(set(types)) == 1 else None) for types in outputs)
+
+
+class _Declared:
+    """The `State` while the graph is declared: nothing can be read yet but the number of the run, which is unknown."""
+
+    name = variable = "?"
+
+    def read(self, variable: str) -> Node:
+        raise TypeError("an operation that reads variables needs `infer_types`")
+
+    def write(self, variable: str, value: Node) -> None:
+        self.read(variable)
+
+    def counter(self) -> Node:
+        return abstract((dtypes.uint64, ()), -1)
 
 
 def _type_of(value: Node | GraphType) -> GraphType:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.core.dtypes import DType
 from graphc.core.program import Node, postorder
 from graphc.core.types import Dim
 
@@ -25,6 +26,14 @@ class ValueNeeded(Exception):
         super().__init__(f"a shape depends on the value of {names}")
         self.parameters = parameters
         self.variables = variables
+
+
+class UnknownRank(Exception):
+    """Raised by an expansion while the graph is declared: even the rank of its outputs, of types `dtypes`, depends on a value."""
+
+    def __init__(self, *dtypes: DType) -> None:
+        super().__init__("the rank depends on a value")
+        self.dtypes = dtypes
 
 
 def partial_value(node: Node) -> np.ndarray[Any, Any] | None:
