@@ -1,4 +1,4 @@
-"""The command line: `graphc demo`, `graphc dump MODEL`, `graphc bench MODEL`, `graphc opt --pass NAME FILE`. The last room, on top of all."""
+"""The command line: `graphc demo`, `graphc dump`, `graphc bench`, `graphc opt`. The last room, on top of all."""
 from __future__ import annotations
 
 import argparse
