@@ -1,4 +1,4 @@
-"""The way in from Python: the native entry and its ctypes twin do the same, refuse the same arrays, and survive threads and the collector."""
+"""The way in from Python: the native entry and its ctypes twin do the same, refuse the same arrays, survive threads and the collector."""
 from __future__ import annotations
 
 import gc
@@ -307,7 +307,8 @@ def test_a_plan_can_use_the_pool(kind: str) -> None:
 
 
 def test_a_process_full_of_entries_ends_cleanly() -> None:
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nimport test_entry as t, numpy as np\nruns = [t.add_one((n,)) for n in range(5)]\n" \
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n" \
+           "import test_entry as t, numpy as np\nruns = [t.add_one((n,)) for n in range(5)]\n" \
            "x = np.zeros(3, np.float32)\nassert runs[3](x, x.copy()) is None\nsys.keep = runs\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

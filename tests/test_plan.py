@@ -69,7 +69,7 @@ def test_steps_run_in_order_on_slots_and_offsets(threads: int, parallel: bool) -
     n = 1000
     feed, arena, out = np.arange(n) * 7, np.zeros(2 * n + 5, np.int64), np.zeros(n, np.int64)
     second = Pointer(1, 8 * n)
-    steps = [
+    steps: list[Step | Copy] = [
         Step("affine", (Pointer(1), Pointer(0)), n, 64, parallel),
         Step("affine", (second, Pointer(1)), n, 64, parallel),
         Copy(Pointer(2), second, 8 * (n - 1)),
@@ -118,7 +118,7 @@ def test_timing_leaves_the_time_after_each_step() -> None:
 
 
 def test_equal_plans_are_equal_text_and_name_no_address() -> None:
-    steps = [Step("affine", (Pointer(0), Pointer(1)), 10, 2, True), Copy(Pointer(1), Pointer(0), 80)]
+    steps: list[Step | Copy] = [Step("affine", (Pointer(0), Pointer(1)), 10, 2, True), Copy(Pointer(1), Pointer(0), 80)]
     assert print_plan(steps, 2) == print_plan(list(steps), 2)
     assert print_plan(steps, 2) != print_plan(steps, 3)
     assert print_plan(steps, 2).count("declare") == 3

@@ -3,13 +3,13 @@
     run = build(name, objects, params, args, release_gil, target)
     run(feed, ..., output, ...)
 
-`run` fills the plan's array of pointers from the ndarrays' data and calls the plan. It returns None, or the position of the first array that
-is not just what the plan was compiled for (an exact ndarray, the dtype's own descriptor, the shape, C-contiguous, aligned, writable where the
-plan writes): nothing has run then, and the caller converts or complains. -1 means a wrong number of arrays.
+`run` fills the plan's array of pointers from the ndarrays' data and calls the plan. It returns None, or the position of the first array
+that is not just what the plan was compiled for (an exact ndarray, the dtype's own descriptor, the shape, C-contiguous, aligned, writable
+where the plan writes): nothing has run then, and the caller converts or complains. -1 means a wrong number of arrays.
 
-`run` is machine code that CPython calls as it calls its own C functions (METH_FASTCALL); it reads the ndarrays' fields itself, since asking
-numpy for one data pointer costs more than the rest. Where those fields lie is checked on import against arrays whose content is known. Where
-they lie elsewhere, or with GRAPHC_ENTRY=ctypes, `run` is a Python object with the same behaviour that calls the plan through ctypes.
+`run` is machine code that CPython calls as it calls its own C functions (METH_FASTCALL); it reads the ndarrays' fields itself, since
+asking numpy for one data pointer costs more than the rest. Where those fields lie is checked on import against arrays whose content is
+known. Where they lie elsewhere, or with GRAPHC_ENTRY=ctypes, `run` is a Python object that does the same and calls the plan through ctypes.
 
 The array of pointers of a call is on its own stack, so calls may run at once; what they share (arena, variables) is the runtime's care.
 """
@@ -55,7 +55,7 @@ class Parameter:
 class Args:
     """The pointers that a plan gets: those that stay from call to call are set here, those of the parameters come with the call.
 
-    Each call copies them when it begins, so setting one between calls is safe and takes effect with the next. Keeps what it points at alive.
+    Each call copies them when it begins, so one that is set takes effect with the next call. Keeps alive what it points at.
     """
 
     def __init__(self, slots: int) -> None:
@@ -100,7 +100,7 @@ def build(name: str, objects: Sequence[bytes], params: Sequence[Parameter], args
 
 
 def native() -> bool:
-    """Whether entries read ndarrays themselves: what GRAPHC_ENTRY ("native" or "ctypes") asks for, else whether the layout is as expected."""
+    """Whether entries read ndarrays themselves: they do if the layout is as expected, unless GRAPHC_ENTRY is "ctypes"."""
     wanted = os.environ.get("GRAPHC_ENTRY", "")
     if wanted not in ("", "native", "ctypes"):
         raise ValueError(f"GRAPHC_ENTRY must be native or ctypes; got {wanted!r}")
@@ -108,9 +108,9 @@ def native() -> bool:
 
 
 def canonical(array: np.ndarray, dtype: DType) -> np.ndarray:
-    """`array` as an entry takes it: an exact ndarray, of the dtype's own descriptor, C-contiguous and aligned; `array` itself where it is so.
+    """`array` as an entry takes it: an exact ndarray, of the dtype's own descriptor, C-contiguous and aligned.
 
-    Copies only for layout. TypeError if the elements are of another type: converting values is the caller's choice.
+    Gives `array` itself where it is so already, and copies only for layout. TypeError if the elements are of another type: converting values is the caller's choice.
     """
     if array.dtype != dtype.np_dtype:
         raise TypeError(f"an array of {array.dtype} is not one of {dtype.name}")
@@ -125,8 +125,8 @@ def canonical(array: np.ndarray, dtype: DType) -> np.ndarray:
 def print_entry(params: Sequence[Parameter], slots: int, release_gil: bool) -> str:
     """The LLVM module of an entry: `PyObject *entry(PyObject *self, PyObject *const *arrays, Py_ssize_t count)`.
 
-    Imports: @plan, @graphc_args (the lasting pointers), the CPython functions and the descriptors of `_python_symbols`. Equal parameters give
-    equal text, so executables of one signature share the object code.
+    Imports: @plan, @graphc_args (the lasting pointers), the CPython functions and the descriptors of `_python_symbols`. Equal parameters
+    give equal text, so executables of one signature share the object code.
     """
     e = Emitter(f"define ptr @{SYMBOL}(ptr %self, ptr %arrays, i64 %count)")
     e.module.define("@graphc_args = external global i8\n@graphc_ndarray = external global i8")

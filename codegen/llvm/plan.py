@@ -1,8 +1,8 @@
 """Prints a whole run as one function, `i64 @plan(ptr %args)`: every kernel launch and copy in order, straight down.
 
-`args` is an array of pointers that the runtime fills: arena, scratch, feeds, variables, constants, outputs. A `Step` names a kernel and where
-its buffers are, as slots of `args` and byte offsets. The text holds no address and depends on the steps alone, so its object code is cached
-like a kernel's. It is linked beside the kernels and the pool, and `entry` calls it.
+`args` is an array of pointers that the runtime fills: arena, scratch, feeds, variables, constants, outputs. A `Step` names a kernel and
+where its buffers are, as slots of `args` and byte offsets. The text holds no address and depends on the steps alone, so its object code is
+cached like a kernel's. It is linked beside the kernels and the pool, and `entry` calls it.
 """
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Pointer:
 class Step:
     """One launch of the kernel `symbol`: `void @symbol(ptr bufs, ptr scratch, i64 begin, i64 end)`.
 
-    `params` are its buffers in order. [0, extent) is its parallel range; where `parallel`, the pool shares it in pieces of `grain`, else one
-    call does it all. Thread number t gets `scratch` + t * `scratch_stride` bytes, so there must be threads * scratch_stride of them.
+    `params` are its buffers in order. [0, extent) is its parallel range; where `parallel`, the pool shares it in pieces of `grain`, else
+    one call does it all. Thread number t gets `scratch` + t * `scratch_stride` bytes, so there must be threads * scratch_stride of them.
     """
 
     symbol: str
@@ -52,8 +52,10 @@ class Copy:
 
 @dataclass(frozen=True)
 class Timing:
-    """Where a plan made to be measured leaves its figures: `args[slot]` points at int64[steps + 1], the nanoseconds of CLOCK_MONOTONIC before
-    the first step and after each."""
+    """Where a plan that is measured leaves its figures.
+
+    `args[slot]` points at int64[steps + 1]: the nanoseconds of CLOCK_MONOTONIC before the first step and after each.
+    """
 
     slot: int
 
