@@ -28,7 +28,7 @@ def aligned_empty(shape: Sequence[int], dtype: np.dtype | type, what: str = "an 
     check_memory(nbytes, f"{what} of {dtype.name}[{', '.join(map(str, shape))}]")
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
-    return block[start : start + nbytes].view(dtype).reshape(tuple(shape))
+    return block[start:][:nbytes].view(dtype).reshape(tuple(shape))
 
 
 def allocate_arena(nbytes: int, what: str = "the arena") -> np.ndarray:

@@ -28,7 +28,7 @@ def test_arrays_begin_on_a_cache_line(shape: list[int], dtype: dtypes.DType) -> 
 
 def test_an_arena() -> None:
     a = arena.allocate_arena(1001)
-    assert (a.shape, a.dtype, a.ctypes.data % 64) == ((1001,), np.uint8, 0)
+    assert (a.shape, a.dtype, a.ctypes.data % 64) == ((1001,), np.dtype(np.uint8), 0)
     assert arena.allocate_arena(0).size == 0
 
 

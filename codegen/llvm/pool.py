@@ -396,8 +396,8 @@ out:
   ret void
 }
 
-; Ends and joins the workers, when the job in progress is done. Callers share no more jobs from the moment that @stopping is set, else a busy
-; one could keep the pool for ever.
+; Ends and joins the workers, when the job in progress is done. Callers share no more jobs from the moment that @stopping is set, else a
+; busy one could keep the pool for ever.
 define void @stop() {
 entry:
   store atomic i32 1, ptr @stopping seq_cst, align 4
