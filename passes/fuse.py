@@ -80,13 +80,21 @@ class _Partition:
         return groups.classify(group, self.position.__getitem__, self.written)
 
     def merge_all(self) -> None:
-        """Readers last to first; for each, its producers nearest first; again until nothing changes (a merge can make another legal)."""
+        """First what follows a product joins it, while its result is in registers. Then readers last to first, for each its producers
+        nearest first; again until nothing changes (a merge can make another legal)."""
+        for reader in sorted(self.group_of, key=self.position.__getitem__):
+            for producer in self.reads(reader):
+                if self.holds_product(producer):
+                    self._merge(producer, reader)
         changed = True
         while changed:
             changed = False
             for reader in sorted(self.group_of, key=self.position.__getitem__, reverse=True):
                 for producer in sorted(self.reads(reader), key=lambda n: self.position[n], reverse=True):
                     changed |= self._merge(producer, reader)
+
+    def holds_product(self, node: Node) -> bool:
+        return node in self.group_of and any(n.name == "dot_general" for n in self.members[self.group_of[node]])
 
     def _merge(self, producer: Node, reader: Node) -> bool:
         if producer not in self.group_of or groups.is_view(producer):

@@ -105,7 +105,7 @@ def is_aligned(view: Node, rows: int, cols: int) -> bool:
 
 
 def _keeps_order(view: Node) -> bool:
-    moved = view.attrs.perm if view.name == "transpose" else view.attrs.dims
+    moved = view.attrs.permutation if view.name == "transpose" else view.attrs.dims
     dims = view.operands[0].dims
     real = [axis for axis in (moved if view.name == "transpose" else range(len(dims))) if dims[axis] != 1]
     places = real if view.name == "transpose" else [moved[axis] for axis in real]

@@ -80,7 +80,7 @@ def may_overwrite(step: Node, operand: Value, output: Value) -> bool:
     if value_bytes(operand) != value_bytes(output):
         return False
     if step.name == "fusion":
-        return step.attrs.kind == "loop" and all(
+        return step.attrs.kind in ("loop", "dot") and all(
             _read_in_place(parameter, step.attrs.body)
             for parameter, given in zip(step.attrs.body.parameters, step.operands, strict=True) if value_of(given) == operand)
     if step.name == "copy":
@@ -89,7 +89,8 @@ def may_overwrite(step: Node, operand: Value, output: Value) -> bool:
 
 
 def _read_in_place(parameter: Node, body: Program) -> bool:
-    """Whether a loop body reads `parameter` only at the position that it computes: through maps and views that keep the order."""
+    """Whether a body reads `parameter` only at the position that it computes: through maps and views that keep the order. (What goes
+    into a product does not, what its epilogue reads does: an epilogue runs once per element, when the sums are complete.)"""
     size = parameter.type.size
     positions: set[Node] = {parameter}
     for node in body.nodes:

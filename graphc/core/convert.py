@@ -86,6 +86,8 @@ def _shaped(array: np.ndarray[Any, Any], shape: Any, verify: bool) -> np.ndarray
     if verify and array.shape != known:
         raise TypeError(f"Expected Tensor's shape: {known}, got {array.shape}.")
     count = int(np.prod(known, dtype=np.int64))
+    if array.ndim == 0:
+        return np.full(known, array)
     if array.size > count:
         raise ValueError(f"Too many elements provided. Needed at most {count}, but received {array.size}")
     if array.size == 0 < count:

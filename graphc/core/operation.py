@@ -215,12 +215,6 @@ class Tensor(Operators):
     def __int__(self) -> int:
         raise TypeError(f"Cannot convert a symbolic Tensor ({self.name}) to a Python number: run it in a session.")
 
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
     def __str__(self) -> str:
         shape = "" if self.shape_tuple is None else f", shape={show_dims(self.shape_tuple)}"
         return f'Tensor("{self.name}"{shape}, dtype={self.dtype.name})'

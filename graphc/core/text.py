@@ -98,7 +98,7 @@ def print_literal(literal: Literal) -> str:
 def read_literal(type_: TensorType, values: list[str]) -> np.ndarray[Any, Any]:
     """The array of `type_` whose elements are spelled `values` (one value for a splat)."""
     array = np.array([_parse_element(v, type_.dtype) for v in values], dtype=type_.dtype.np_dtype)
-    return np.broadcast_to(array, type_.dims) if len(values) == 1 else array.reshape(type_.dims)
+    return np.broadcast_to(array[0], type_.dims) if len(values) == 1 else array.reshape(type_.dims)
 
 
 def _dtype_of(array: np.ndarray[Any, Any]) -> DType:

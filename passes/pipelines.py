@@ -1,0 +1,76 @@
+"""Every order of passes there is, as lists. The one file to read to know what happens to a Program, and the one to change to change it.
+
+    default   simplify, split, fuse, order
+    unfused   the same, but every compute node keeps a kernel of its own: the peer that fusion is measured against
+    none      order alone: one kernel a node, nothing simplified
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from graphc.core.program import Program
+from graphc.passes.fold import fold_rule
+from graphc.passes.fuse import Fuse
+from graphc.passes.order import Order
+from graphc.passes.rewrite import Rewrite
+from graphc.passes.rules_algebra import ALGEBRA
+from graphc.passes.rules_movement import MOVEMENT
+from graphc.passes.rules_reduction import REDUCTION
+from graphc.passes.rules_stability import STABILITY
+from graphc.passes.split import Split
+
+Pass = Callable[[Program], Program]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A named list of (stage name, pass)."""
+
+    name: str
+    passes: tuple[tuple[str, Pass], ...]
+
+    def without(self, *stages: str) -> Pipeline:
+        """This pipeline without some stages: to bisect, or to measure what a pass is worth."""
+        return Pipeline(f"{self.name} without {', '.join(stages)}", tuple(p for p in self.passes if p[0] not in stages))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a pass made: its name, the Program after it, milliseconds, and the problem where it failed (the Program is then the one before)."""
+
+    name: str
+    program: Program
+    ms: float = 0.0
+    problem: str = ""
+
+
+# Stability first: it recognises the formulas that algebra would take apart.
+SIMPLIFY = Rewrite((fold_rule(), *STABILITY, *MOVEMENT, *REDUCTION, *ALGEBRA), name="simplify")
+
+DEFAULT = Pipeline("default", (("simplify", SIMPLIFY), ("split", Split()), ("fuse", Fuse()), ("order", Order())))
+UNFUSED = Pipeline("unfused", (("simplify", SIMPLIFY), ("split", Split()), ("separate", Fuse(merge=False)), ("order", Order())))
+NONE = Pipeline("none", (("order", Order()),))
+PIPELINES = {pipeline.name: pipeline for pipeline in (DEFAULT, UNFUSED, NONE)}
+
+# Every pass by name, with its default options, for `graphc opt --pass NAME`.
+PASSES: dict[str, Pass] = {
+    "fold": Rewrite((fold_rule(),), name="fold"), "stability": Rewrite(STABILITY, name="stability"),
+    "movement": Rewrite(MOVEMENT, name="movement"), "reduction": Rewrite(REDUCTION, name="reduction"),
+    "algebra": Rewrite(ALGEBRA, name="algebra"), "simplify": SIMPLIFY, "split": Split(), "fuse": Fuse(), "separate": Fuse(merge=False),
+    "order": Order()}
+
+
+def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:
+    """The Program before the first pass (stage "specialise") and after each. A pass that raises is reported in its stage and left out:
+    the Program that it was given goes on to the next."""
+    stages = [Stage("specialise", program)]
+    for name, apply in pipeline.passes:
+        start = time.perf_counter()
+        try:
+            after, problem = apply(stages[-1].program), ""
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
+        stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem))
+    return stages

@@ -1,0 +1,228 @@
+"""Rules of place: views that cancel, merge, or move past arithmetic to where there is less of it. All exact."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.core.dtypes import float32
+from graphc.core.program import Node, make
+from graphc.passes.rewrite import Rule
+from graphc.passes.rules_common import fill, is_map, sample, uniform
+from graphc.primitives import (
+    add, broadcast_in_dim, concatenate, constant, dot_general, exponential, full, multiply, pad, reshape, reverse, slice_, stop_gradient, transpose,
+)
+
+
+def _x(*shape: int, name: str = "x") -> Node:
+    return sample(float32, *(shape or (3, 5)), name=name)
+
+
+def _transpose(node: Node) -> Node | None:
+    inner = node.operands[0]
+    if inner.name == "transpose":
+        return transpose(inner.operands[0], [inner.attrs.permutation[axis] for axis in node.attrs.permutation])
+    if [a for a in node.attrs.permutation if inner.dims[a] != 1] == [a for a in range(len(inner.dims)) if inner.dims[a] != 1]:
+        return reshape(inner, node.dims)
+    if inner.name == "dot_general":
+        return _transposed_product(node, inner)
+    return None
+
+
+def _transposed_product(node: Node, dot: Node) -> Node | None:
+    """(x y)^T = y^T x^T: exchanges the operands where the transpose exchanges the blocks of free axes."""
+    a = dot.attrs
+    batch = len(a.lhs_batch)
+    left = batch + len(a.free(len(dot.operands[0].dims), "lhs"))
+    exchanged = (*range(batch), *range(left, len(dot.dims)), *range(batch, left))
+    if tuple(node.attrs.permutation) != exchanged:
+        return None
+    x, y = dot.operands
+    return dot_general(y, x, a.rhs_batch, a.lhs_batch, a.rhs_contract, a.lhs_contract)
+
+
+def _dot_of_transpose(node: Node) -> Node | None:
+    """Takes a transpose of an operand into the dimension numbers, where the free axes keep their order."""
+    a = node.attrs
+    for side, operand in enumerate(node.operands):
+        if operand.name != "transpose":
+            continue
+        permutation = operand.attrs.permutation
+        which = "lhs" if side == 0 else "rhs"
+        free = [permutation[axis] for axis in a.free(len(operand.dims), which)]
+        if free != sorted(free):
+            continue
+        batches, contracts = [a.lhs_batch, a.rhs_batch], [a.lhs_contract, a.rhs_contract]
+        batches[side] = tuple(permutation[axis] for axis in batches[side])
+        contracts[side] = tuple(permutation[axis] for axis in contracts[side])
+        operands = list(node.operands)
+        operands[side] = operand.operands[0]
+        return dot_general(operands[0], operands[1], batches[0], batches[1], contracts[0], contracts[1])
+    return None
+
+
+def _reshape(node: Node) -> Node | None:
+    inner = node.operands[0]
+    if inner.dims == node.dims:
+        return inner
+    if inner.name == "reshape":
+        return reshape(inner.operands[0], node.dims)
+    value = uniform(inner)
+    return fill(value, node.type) if value is not None else None
+
+
+def _broadcast(node: Node) -> Node | None:
+    inner, dims = node.operands[0], node.attrs.dims
+    if inner.dims == node.dims:
+        return inner
+    if inner.type.size == node.type.size:
+        return reshape(inner, node.dims)
+    if inner.name == "broadcast_in_dim":
+        return broadcast_in_dim(inner.operands[0], node.dims, [dims[axis] for axis in inner.attrs.dims])
+    if inner.name == "reshape":
+        return _broadcast_of_reshape(node, inner)
+    return None
+
+
+def _broadcast_of_reshape(node: Node, inner: Node) -> Node | None:
+    """A reshape that only adds axes of size one before a broadcast is part of the broadcast; so is one that removes them."""
+    source = inner.operands[0]
+    real = [(size, node.attrs.dims[axis]) for axis, size in enumerate(inner.dims) if size != 1]
+    if [size for size, _ in real] != [size for size in source.dims if size != 1]:
+        return None
+    if any(size == 1 for size in source.dims):
+        return None if inner.dims == tuple(s for s in source.dims if s != 1) else _without_ones(node, source, real)
+    return broadcast_in_dim(source, node.dims, [axis for _, axis in real])
+
+
+def _without_ones(node: Node, source: Node, real: Sequence[tuple[int, int]]) -> Node | None:
+    squeezed = reshape(source, [size for size in source.dims if size != 1])
+    return broadcast_in_dim(squeezed, node.dims, [axis for _, axis in real])
+
+
+def _slice(node: Node) -> Node | None:
+    inner, a = node.operands[0], node.attrs
+    if inner.name == "slice":
+        b = inner.attrs
+        start = [s0 + s * step for s0, s, step in zip(b.start, a.start, b.strides, strict=True)]
+        limit = [first + ((size - 1) * step * step0 + 1 if size else 0)
+                 for first, size, step, step0 in zip(start, node.dims, a.strides, b.strides, strict=True)]
+        return slice_(inner.operands[0], start, limit, [s * t for s, t in zip(a.strides, b.strides, strict=True)])
+    if inner.name == "concatenate":
+        return _slice_of_concatenate(node, inner)
+    value = uniform(inner)
+    return fill(value, node.type) if value is not None else None
+
+
+def _slice_of_concatenate(node: Node, inner: Node) -> Node | None:
+    axis, offset = inner.attrs.axis, 0
+    start, limit = list(node.attrs.start), list(node.attrs.limit)
+    for part in inner.operands:
+        size = part.dims[axis]
+        if offset <= start[axis] and limit[axis] <= offset + size and node.type.size:
+            start[axis] -= offset
+            limit[axis] -= offset
+            return slice_(part, start, limit, node.attrs.strides)
+        offset += size
+    return None
+
+
+def _concatenate(node: Node) -> Node | None:
+    """Drops empty parts and takes in parts that are concatenations along the same axis."""
+    parts: list[Node] = []
+    for part in node.operands:
+        nested = part.name == "concatenate" and part.attrs.axis == node.attrs.axis
+        parts += [p for p in (part.operands if nested else (part,)) if p.type.size]
+    if not parts or tuple(parts) == node.operands:
+        return None
+    return concatenate(parts, node.attrs.axis)
+
+
+def _reverse(node: Node) -> Node | None:
+    inner = node.operands[0]
+    if uniform(inner) is not None or all(inner.dims[axis] == 1 for axis in node.attrs.axes):
+        return inner
+    if inner.name == "reverse":
+        return reverse(inner.operands[0], sorted(set(node.attrs.axes) ^ set(inner.attrs.axes)))
+    return None
+
+
+def _uniform_view(node: Node) -> Node | None:
+    value = uniform(node.operands[0])
+    return fill(value, node.type) if value is not None else None
+
+
+def _uniform_constant(node: Node) -> Node | None:
+    """The canonical form of a constant whose elements are all the same bits."""
+    array = node.attrs.value.array
+    if array.size < 2 or array.tobytes() != array.reshape(-1)[:1].tobytes() * array.size:
+        return None
+    return fill(array.reshape(-1)[0], node.type)
+
+
+def _map_of_broadcasts(node: Node) -> Node | None:
+    """A map whose operands are all broadcast alike works on what is broadcast (a uniform constant is broadcast any way you like)."""
+    if not is_map(node) or not node.operands or not any(o.name == "broadcast_in_dim" for o in node.operands):
+        return None
+    shaped = [o for o in node.operands if o.shape == node.shape]
+    alike = {(o.operands[0].dims, o.attrs.dims) for o in shaped if o.name == "broadcast_in_dim" and uniform(o) is None}
+    if len(alike) > 1 or any(o.name != "broadcast_in_dim" for o in shaped):
+        return None
+    dims, places = alike.pop() if alike else ((), ())
+    operands = []
+    for o in node.operands:
+        if o.shape != node.shape:
+            operands.append(o)
+        elif uniform(o) is not None:
+            operands.append(fill(uniform(o), o.type.with_shape(dims)))
+        else:
+            operands.append(o.operands[0])
+    return broadcast_in_dim(make(node.primitive, operands, node.attrs), node.dims, places)
+
+
+def _map_of_reshapes(node: Node) -> Node | None:
+    """A unary map of a reshape is the reshape of the map: reshapes come last, where they cost nothing."""
+    inner = node.operands[0] if len(node.operands) == 1 else None
+    if inner is None or not is_map(node) or inner.name != "reshape":
+        return None
+    return reshape(make(node.primitive, inner.operands, node.attrs), node.dims)
+
+
+def _empty(node: Node) -> Node | None:
+    """A value without elements is a constant."""
+    if node.is_tuple or node.type.size or node.name in ("parameter", "constant", "variable_read", "variable_assign", "fusion"):
+        return None
+    return constant(np.empty(node.dims, node.dtype.np_dtype))
+
+
+MOVEMENT: tuple[Rule, ...] = (
+    Rule("uniform constant", "[c, c, ...] = broadcast(c)", "constant", _uniform_constant, (lambda: constant([[2.0, 2.0], [2.0, 2.0]]),)),
+    Rule("transpose of uniform", "c^T = c", "transpose", _uniform_view, (lambda: transpose(full(3, _x().type), (1, 0)),)),
+    Rule("transpose", "(x^T)^T = x; a transpose of axes of size one is a reshape; (x y)^T = y^T x^T", "transpose", _transpose,
+         (lambda: transpose(transpose(_x(2, 3, 4), (2, 0, 1)), (2, 0, 1)), lambda: transpose(_x(3, 1, 4), (1, 0, 2)),
+          lambda: transpose(dot_general(_x(3, 4), _x(4, 5, name="y"), (), (), (1,), (0,)), (1, 0)))),
+    Rule("product of transpose", "dot(x^T, y) = dot(x, y) over other axes", "dot_general", _dot_of_transpose,
+         (lambda: dot_general(transpose(_x(4, 3), (1, 0)), _x(4, 5, name="y"), (), (), (1,), (0,)),
+          lambda: dot_general(_x(3, 4), transpose(_x(5, 4, name="y"), (1, 0)), (), (), (1,), (0,)))),
+    Rule("reshape", "reshape(reshape(x)) = reshape(x); reshape to the same shape = x", "reshape", _reshape,
+         (lambda: reshape(reshape(_x(3, 4), (2, 6)), (12,)), lambda: reshape(full(2, _x(3, 4).type), (12,)))),
+    Rule("broadcast", "broadcast(broadcast(x)) = broadcast(x); a broadcast that repeats nothing is a reshape", "broadcast_in_dim", _broadcast,
+         (lambda: broadcast_in_dim(broadcast_in_dim(_x(3), (3, 4), (0,)), (2, 3, 4), (1, 2)), lambda: broadcast_in_dim(_x(3), (1, 3), (1,)),
+          lambda: broadcast_in_dim(reshape(_x(3), (3, 1)), (3, 5), (0, 1)))),
+    Rule("slice", "slice(slice(x)) = slice(x); slice(concat(x, y)) inside x = slice(x)", "slice", _slice,
+         (lambda: slice_(slice_(_x(9, 7), (1, 2), (9, 6), (2, 1)), (1, 0), (4, 3), (2, 2)), lambda: slice_(full(1, _x(4).type), (1,), (3,)),
+          lambda: slice_(concatenate([_x(3, 2), _x(4, 2, name="y")], 0), (4, 0), (6, 2)))),
+    Rule("pad of nothing", "pad(c, c) = c", "pad", lambda n: _uniform_view(n) if uniform(n.operands[0]) is not None
+         and uniform(n.operands[0]) == uniform(n.operands[1]) else None, (lambda: pad(full(0, _x().type), constant(0, float32), (1, 1), (0, 2)),)),
+    Rule("concatenate", "concat(concat(x, y), z) = concat(x, y, z); concat(x, empty) = x", "concatenate", _concatenate,
+         (lambda: concatenate([concatenate([_x(), _x(2, 5, name="y")], 0), _x(4, 5, name="z")], 0), lambda: concatenate([_x(), _x(0, 5, name="y")], 0))),
+    Rule("reverse", "reverse(reverse(x)) = x", "reverse", _reverse,
+         (lambda: reverse(reverse(_x(), (0,)), (0, 1)), lambda: reverse(full(1, _x().type), (0,)))),
+    Rule("stop_gradient", "stop_gradient(x) = x: gradients are made before programs", "stop_gradient", lambda n: n.operands[0],
+         (lambda: stop_gradient(_x()),)),
+    Rule("map of broadcasts", "f(broadcast(x), broadcast(y)) = broadcast(f(x, y))", "*", _map_of_broadcasts,
+         (lambda: exponential(broadcast_in_dim(_x(3), (3, 4), (0,))), lambda: multiply(broadcast_in_dim(_x(3), (3, 4), (0,)), full(2, _x(3, 4).type)),
+          lambda: add(full(1, _x().type), full(2, _x().type)))),
+    Rule("map of reshape", "f(reshape(x)) = reshape(f(x))", "*", _map_of_reshapes, (lambda: exponential(reshape(_x(3, 4), (12,))),)),
+    Rule("no elements", "a value without elements is a constant", "*", _empty, (lambda: exponential(_x(0, 3)),)),
+)
