@@ -1,0 +1,196 @@
+"""What graphc must show, measured beside the machine's own limits and beside its peers: `python -m benchmarks.run [--write]`.
+
+Every row runs graphc and each peer that is installed in turns, on one core, and divides by a limit measured in the same run: copying the
+same bytes, or the peak of fused multiply-adds. `--write` puts the tables into docs/performance.md with date, machine and versions.
+`--cores N` lets everything use N cores.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+_parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+_parser.add_argument("--cores", type=int, default=1, help="cores to use (default: %(default)s)")
+_parser.add_argument("--seconds", type=float, default=2.0, help="how long to measure a row (default: %(default)s)")
+OPTIONS = _parser.parse_args()
+# Before numpy, torch and jax are imported: they count the cores when they start.
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: OPTIONS.cores])
+
+import numpy as np  # noqa: E402
+
+import graphc as gc  # noqa: E402
+from benchmarks import limits, peers, starts  # noqa: E402
+from graphc import digits  # noqa: E402
+from graphc.models import MODELS, attention, mlp, rows  # noqa: E402
+from graphc.models.mlp_by_hand import MlpByHand  # noqa: E402
+from graphc.terminal import Progress, bytes_text, seconds_text  # noqa: E402
+from graphc.timing import Timing, interleaved  # noqa: E402
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+_MATRIX = 512
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing measured. limit: seconds that the machine's own limit would take; goal: what the ratio to it should be at most."""
+
+    name: str
+    times: Mapping[str, Timing]
+    kernels: int
+    limit: float = 0.0
+    limit_name: str = ""
+    goal: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        return self.times["graphc"].median / self.limit
+
+
+@dataclass
+class Bench:
+    """Builds a model in a graph of its own and measures it in turns with the peers."""
+
+    seconds: float
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, name: str, build: Callable[[], tuple[Any, Mapping[Any, Any]]], others: Mapping[str, Callable[[], object]],
+            limit: float = 0.0, limit_name: str = "", goal: float = 0.0) -> None:
+        with gc.Graph().as_default() as graph:
+            gc.set_random_seed(0)
+            fetches, feeds = build()
+            config = gc.ConfigProto(intra_op_parallelism_threads=OPTIONS.cores)
+            with gc.Session(graph=graph, config=config) as session:
+                session.run(gc.global_variables_initializer())
+                call, arguments = session.make_callable(fetches, list(feeds)), list(feeds.values())
+                kernels = len(session.compile(fetches, feeds).kernels)
+                times = interleaved({"graphc": lambda: call(*arguments), **others}, self.seconds)
+        self.rows.append(Row(name, times, kernels, limit, limit_name, goal))
+
+
+def _product(gelu: bool) -> tuple[list[Any], dict[Any, Any]]:
+    a, b = (gc.placeholder(gc.float32, [_MATRIX, _MATRIX], name=name) for name in "ab")
+    bias = gc.placeholder(gc.float32, [_MATRIX], name="bias")
+    y = gc.matmul(a, b) + bias
+    return [gc.nn.gelu(y) if gelu else y], dict(zip((a, b, bias), _matrices(), strict=True))
+
+
+def _matrices() -> tuple[peers.Floats, peers.Floats, peers.Floats]:
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((2, _MATRIX, _MATRIX), np.float32)
+    return a, b, random.standard_normal(_MATRIX, np.float32)
+
+
+def measure(seconds: float) -> list[Row]:
+    """Every row of the page."""
+    bench = Bench(seconds)
+    random = np.random.default_rng(0)
+    x = random.standard_normal((rows.ROWS, rows.COLUMNS), np.float32)
+    scale, shift = random.standard_normal((2, rows.COLUMNS), np.float32)
+    copy = limits.copy_seconds(x.nbytes)
+    flops = 2 * _MATRIX**3 / (limits.fma_peak() * OPTIONS.cores)
+    jobs: list[Callable[[], None]] = [
+        lambda: bench.add("softmax [4096,1024]", rows.softmax, peers.softmax(x), copy, "copy", 1.5),
+        lambda: bench.add("layer norm [4096,1024]", rows.layernorm, peers.layer_norm(x, scale, shift), copy, "copy", 1.5),
+        lambda: bench.add("gelu(x*w+b), 4M", rows.elementwise, peers.scale_shift_gelu(x, scale, shift), copy, "copy", 1.1),
+        lambda: bench.add("512³ product + bias", lambda: _product(False), peers.product(*_matrices(), gelu=False), flops, "FMA peak", 1 / 0.85),
+        lambda: bench.add("512³ product + bias + gelu", lambda: _product(True), peers.product(*_matrices(), gelu=True), flops, "FMA peak", 1 / 0.75),
+        lambda: _mlp(bench),
+        lambda: bench.add(f"attention step [{attention.BATCH},{attention.LENGTH},{attention.WIDTH}]", attention.build, {}),
+    ]
+    with Progress("measuring", len(jobs)) as bar:
+        for job in jobs:
+            job()
+            bar.advance(bench.rows[-1].name)
+    return bench.rows
+
+
+def _mlp(bench: Bench) -> None:
+    data, random = digits.split(), np.random.default_rng(0)
+    images, labels = data.train_images[: mlp.BATCH], data.train_labels[: mlp.BATCH]
+    shapes = ((64, mlp.HIDDEN), (mlp.HIDDEN,), (mlp.HIDDEN, 10), (10,))
+    weights = [0.1 * random.standard_normal(shape, np.float32) for shape in shapes]
+    by_hand = MlpByHand(weights, mlp.LEARNING_RATE)
+    others = {"numpy": lambda: by_hand.step(images, labels), **peers.mlp_step(weights, images, labels, mlp.LEARNING_RATE)}
+    bench.add("mlp training step, batch 64", mlp.build, others)
+
+
+def arena_rows() -> list[list[str]]:
+    """For each built-in model: arena, lower bound, what it would be without planning."""
+    found = []
+    for name, build in MODELS.items():
+        with gc.Graph().as_default() as graph, gc.Session(graph=graph) as session:
+            fetches, feeds = build()
+            session.run(gc.global_variables_initializer())
+            memory = session.compile(fetches, feeds).memory
+            found.append([name, *map(bytes_text, (memory.arena_bytes, memory.lower_bound, memory.unplanned_bytes))])
+    return found
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table with its columns padded, so that it reads in a terminal as well."""
+    widths = [max(len(line[c]) for line in [header, *lines]) for c in range(len(header))]
+    def show(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+    return "\n".join([show(header), show(["-" * width for width in widths]), *map(show, lines)])
+
+
+def speed_table(measured: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(name for row in measured for name in row.times))
+    lines = []
+    for row in measured:
+        verdict = f"{row.ratio:.2f} x {row.limit_name}" if row.limit else "-"
+        goal = f"{row.goal:.2f} {'met' if row.ratio <= row.goal else 'MISSED'}" if row.goal else "-"
+        cells = [seconds_text(row.times[name].median) if name in row.times else "-" for name in names]
+        lines.append([row.name, str(row.kernels), *cells, f"±{row.times['graphc'].spread:.0%}", verdict, goal])
+    return markdown(["", "kernels", *names, "spread", "to the limit", "goal"], lines)
+
+
+def page(measured: Sequence[Row]) -> str:
+    """The text of docs/performance.md."""
+    size = rows.ROWS * rows.COLUMNS * 4
+    versions = ", ".join(f"{name} {version}" for name, version in peers.versions().items())
+    return f"""# Performance
+
+Written by `python -m benchmarks.run --write` on {datetime.date.today()}: {_cpu()}, {OPTIONS.cores} core(s), Python {platform.python_version()}, {versions}.
+
+In this run the machine's limits were {limits.fma_peak() / 1e9:.0f} GFLOP/s of fused multiply-adds on one core, and {limits.copy_bandwidth(size) / 1e9:.1f} GB/s
+(read and written) for a copy of {bytes_text(size)}. Everything in a row ran in turns; medians, and half the distance of graphc's quartiles.
+
+{speed_table(measured)}
+
+"To the limit" is graphc's time divided by that of copying the same bytes, or of the same multiplications at the peak rate.
+
+## Starting
+
+{markdown(["", "median"], starts.table_rows())}
+
+## Memory
+
+{markdown(["model", "arena", "least possible", "a buffer per value"], arena_rows())}
+"""
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def main() -> int:
+    peers.use_threads(OPTIONS.cores)
+    text = page(measure(OPTIONS.seconds))
+    print(text)
+    if OPTIONS.write:
+        PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
