@@ -1,4 +1,4 @@
-"""Powers and roots of float32 inline, and erfc: power, cbrt, erfc.
+"""Powers and roots inline, and erfc: power and erfc of float32, cbrt of both types.
 
 power and erfc need more than 24 bits on the way (an error in the exponent is multiplied by the exponent), so they are computed in float64,
 where polynomials of about 35 bits do; the results are then almost always correctly rounded.
@@ -81,19 +81,27 @@ def _exp2(w: Vec, x: str) -> str:
 
 
 def cbrt(v: Vec, x: str) -> str:
-    """A guess by dividing the bits by three (Kahan), one step of Halley, one of Newton with the residual kept small."""
+    """A guess by dividing the bits by three (Kahan), Halley's steps until half of the digits are right, and one of Newton's."""
+    smallest, scale, bias = (2.0**-126, 24, 709958130) if v.bits == 32 else (2.0**-1022, 54, 715094163 << 32)
     magnitude = v.abs(x)
-    denormal = v.lt(magnitude, 2.0**-126)
-    a = v.select(denormal, v.mul(magnitude, 2.0**24), magnitude)
-    guess = v.mul(v.int_to_float(v.bits_of(a)), 1.0 / 3.0)
-    y = v.from_bits(v.int_op("add", v.float_to_int(guess), 709958130))
-    ratio = v.mul(v.div(v.mul(y, y), a), y)  # y**3 / a, about 1; y**3 itself may overflow
-    y = v.mul(y, v.div(v.add(ratio, 2.0), v.fma(ratio, 2.0, 1.0)))
-    square = v.mul(y, y)
-    y = v.sub(y, v.div(v.sub(y, v.div(a, square)), 3.0))
-    root = v.select(denormal, v.mul(y, 2.0**-8), y)
+    denormal = v.lt(magnitude, smallest)
+    a = v.select(denormal, v.mul(magnitude, 2.0**scale), magnitude)
+    y = v.from_bits(v.int_op("add", _third(v, v.bits_of(a)), bias))
+    for _ in range(v.bits // 32):
+        ratio = v.mul(v.div(v.mul(y, y), a), y)  # y**3 / a, about 1; y**3 itself may overflow
+        y = v.mul(y, v.div(v.add(ratio, 2.0), v.fma(ratio, 2.0, 1.0)))
+    y = v.sub(y, v.div(v.sub(y, v.div(a, v.mul(y, y))), 3.0))
+    root = v.select(denormal, v.mul(y, 2.0 ** (-scale // 3)), y)
     ordinary = v.mask_op("and", v.gt(magnitude, 0.0), v.lt(magnitude, math.inf))
-    return v.select(ordinary, v.copysign(root, x), x)
+    return v.select(ordinary, v.copysign(root, x), v.add(x, x))
+
+
+def _third(v: Vec, bits: str) -> str:
+    """About bits / 3 = bits (1/4 + 1/16 + 1/64 + ...), by shifts: not every target converts or multiplies 64-bit integers."""
+    third = v.int_op("lshr", bits, 2)
+    for shift in (2, 4, 8, 16):
+        third = v.int_op("add", third, v.int_op("lshr", third, shift))
+    return third
 
 
 def erfc(v: Vec, x: str) -> str:
