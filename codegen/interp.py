@@ -42,7 +42,7 @@ def run(kernel: ir.Kernel, arrays: Sequence[Array], order: str = "forward") -> N
     for buffer, array in zip(kernel.params, arrays, strict=True):
         if array.dtype != buffer.dtype.np_dtype or array.shape != buffer.shape:
             raise ValueError(f"{buffer.name} is {buffer.dtype.name}{list(buffer.shape)}; got {array.dtype}{list(array.shape)}")
-    memory = {buffer.name: array for buffer, array in zip(kernel.params, arrays, strict=True)}
+    memory = {buffer.name: _indexable(array) for buffer, array in zip(kernel.params, arrays, strict=True)}
     with np.errstate(all="ignore"):
         _Run(kernel.name, memory, reverse=order == "reversed").execute(kernel.body)
 
@@ -88,7 +88,7 @@ class _Run:
                 case ir.Update():
                     self.update(stmt)
                 case ir.Local():
-                    self.memory[stmt.buffer.name] = _garbage(stmt.buffer)
+                    self.memory[stmt.buffer.name] = _indexable(_garbage(stmt.buffer))
                 case ir.Store():
                     self.store(stmt)
                 case ir.Loop():
@@ -193,7 +193,12 @@ class _Run:
                     f"kernel {self.name}: index {bad} of dimension {position} is outside {buffer.name}: "
                     f"{buffer.dtype.code}[{','.join(map(str, buffer.shape))}]"
                 )
-        return axes, active
+        return axes or (np.zeros(self.space, np.int64),), active
+
+
+def _indexable(array: Array) -> Array:
+    """The array itself, or a view of one dimension of a scalar, which index arrays cannot address."""
+    return array.reshape(array.shape or (1,))
 
 
 def _garbage(buffer: ir.Buffer) -> Array:

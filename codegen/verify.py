@@ -62,14 +62,15 @@ class _Verifier:
 
     def kernel(self) -> None:
         scope = _Scope()
+        self.require(self.of.name.isidentifier() and self.of.name.isascii(), "the name of a kernel is an identifier")
         for buffer in self.of.params:
             self.require(buffer.space in ("in", "out", "inout"), f"parameter {buffer.name} must be in, out or inout; it is {buffer.space}")
             self.new_buffer(buffer, scope)
         split = [s for s in self.of.body if isinstance(s, ir.Loop) and s.kind == "parallel"]
-        self.require(len(split) <= 1, "a kernel has at most one parallel loop")
         for stmt in self.of.body:
             self.at = stmt
-            allowed = not split or stmt in split or isinstance(stmt, ir.Let)
+            self.require(all(stmt is not other for other in split[1:]), "a kernel has at most one parallel loop")
+            allowed = not split or stmt is split[0] or isinstance(stmt, ir.Let)
             self.require(allowed, "beside a parallel loop only `let` may stand at the top level")
         self.block(self.of.body, scope, top=True)
 
