@@ -36,7 +36,8 @@ def VARIABLE(state: State, *, dtype: DType, shape: Dims) -> Node:
 def _assigned_type(type_name: str, inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
     (dtype, shape), (value_dtype, value_shape) = inputs
     if value_dtype is not dtype:
-        raise TypeError(f"Input 'value' of '{type_name}' Op has type {value_dtype.name} that does not match type {dtype.name} of argument 'ref'.")
+        raise TypeError(f"Input 'value' of '{type_name}' Op has type {value_dtype.name} that does not match type {dtype.name} "
+                        "of argument 'ref'.")
     if shape is not None and value_shape is not None:
         check_equal_shapes(shape, value_shape)
     return [(dtype, shape)]

@@ -148,9 +148,10 @@ class DefaultStack(threading.local, Generic[T]):
         try:
             yield item
         finally:
-            if not self.stack or self.stack[-1] is not item:
+            nested = self.stack[-1] is item
+            self.stack.remove(item)
+            if not nested:
                 raise AssertionError(f"Nesting violated for default stack of {type(item)} objects")
-            self.stack.pop()
 
 
 # What `Tensor.eval` and `Operation.run` use where no session is given. `graphc.runtime` pushes sessions here.
