@@ -1,7 +1,7 @@
-"""The same computations by others: numpy always, PyTorch and JAX where they are installed. Each takes and gives numpy arrays' worth of work.
+"""The same computations by others: numpy always, PyTorch and JAX where they are installed.
 
-Stands outside the package; `benchmarks/run.py` runs these in turns with graphc. A function here gives {peer: call without arguments}; a call
-returns when the result is there, and first calls may compile. PyTorch runs its fused kernels where it has one call for the job, and
+Stands outside the package; `benchmarks/run.py` runs these in turns with graphc. A function here gives {peer: call without arguments};
+a call returns when the result is there, and first calls may compile. PyTorch runs its fused kernels where it has one call for the job, and
 `inference_mode`; JAX runs one jitted function.
 """
 from __future__ import annotations

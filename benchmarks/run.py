@@ -24,15 +24,15 @@ OPTIONS = _parser.parse_args()
 # Before numpy, torch and jax are imported: they count the cores when they start.
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: OPTIONS.cores])
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import graphc as gc  # noqa: E402
-from benchmarks import limits, peers, starts  # noqa: E402
-from graphc import digits  # noqa: E402
-from graphc.models import MODELS, attention, mlp, rows  # noqa: E402
-from graphc.models.mlp_by_hand import MlpByHand  # noqa: E402
-from graphc.terminal import Progress, bytes_text, seconds_text  # noqa: E402
-from graphc.timing import Timing, interleaved  # noqa: E402
+import graphc as gc
+from benchmarks import limits, peers, starts
+from graphc import digits
+from graphc.models import MODELS, attention, mlp, rows
+from graphc.models.mlp_by_hand import MlpByHand
+from graphc.terminal import Progress, bytes_text, seconds_text
+from graphc.timing import Timing, interleaved
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _MATRIX = 512
@@ -94,14 +94,15 @@ def measure(seconds: float) -> list[Row]:
     random = np.random.default_rng(0)
     x = random.standard_normal((rows.ROWS, rows.COLUMNS), np.float32)
     scale, shift = random.standard_normal((2, rows.COLUMNS), np.float32)
-    copy = limits.copy_seconds(x.nbytes)
-    flops = 2 * _MATRIX**3 / (limits.fma_peak() * OPTIONS.cores)
+    copy = limits.copy_seconds(x.nbytes), "copy"
+    peak = 2 * _MATRIX**3 / (limits.fma_peak() * OPTIONS.cores), "FMA peak"
+    a_b_bias = _matrices()
     jobs: list[Callable[[], None]] = [
-        lambda: bench.add("softmax [4096,1024]", rows.softmax, peers.softmax(x), copy, "copy", 1.5),
-        lambda: bench.add("layer norm [4096,1024]", rows.layernorm, peers.layer_norm(x, scale, shift), copy, "copy", 1.5),
-        lambda: bench.add("gelu(x*w+b), 4M", rows.elementwise, peers.scale_shift_gelu(x, scale, shift), copy, "copy", 1.1),
-        lambda: bench.add("512³ product + bias", lambda: _product(False), peers.product(*_matrices(), gelu=False), flops, "FMA peak", 1 / 0.85),
-        lambda: bench.add("512³ product + bias + gelu", lambda: _product(True), peers.product(*_matrices(), gelu=True), flops, "FMA peak", 1 / 0.75),
+        lambda: bench.add("softmax [4096,1024]", rows.softmax, peers.softmax(x), *copy, 1.5),
+        lambda: bench.add("layer norm [4096,1024]", rows.layernorm, peers.layer_norm(x, scale, shift), *copy, 1.5),
+        lambda: bench.add("gelu(x*w+b), 4M", rows.elementwise, peers.scale_shift_gelu(x, scale, shift), *copy, 1.1),
+        lambda: bench.add("512³ product + bias", lambda: _product(False), peers.product(*a_b_bias, gelu=False), *peak, 1 / 0.85),
+        lambda: bench.add("512³ product + bias + gelu", lambda: _product(True), peers.product(*a_b_bias, gelu=True), *peak, 1 / 0.75),
         lambda: _mlp(bench),
         lambda: bench.add(f"attention step [{attention.BATCH},{attention.LENGTH},{attention.WIDTH}]", attention.build, {}),
     ]
@@ -157,12 +158,14 @@ def page(measured: Sequence[Row]) -> str:
     """The text of docs/performance.md."""
     size = rows.ROWS * rows.COLUMNS * 4
     versions = ", ".join(f"{name} {version}" for name, version in peers.versions().items())
+    peak, copy = limits.fma_peak() / 1e9, limits.copy_bandwidth(size) / 1e9
     return f"""# Performance
 
-Written by `python -m benchmarks.run --write` on {datetime.date.today()}: {_cpu()}, {OPTIONS.cores} core(s), Python {platform.python_version()}, {versions}.
+Written by `python -m benchmarks.run --write` on {datetime.date.today()}.
+{_cpu()}, {OPTIONS.cores} core(s), Python {platform.python_version()}, {versions}.
 
-In this run the machine's limits were {limits.fma_peak() / 1e9:.0f} GFLOP/s of fused multiply-adds on one core, and {limits.copy_bandwidth(size) / 1e9:.1f} GB/s
-(read and written) for a copy of {bytes_text(size)}. Everything in a row ran in turns; medians, and half the distance of graphc's quartiles.
+In this run the machine's limits were {peak:.0f} GFLOP/s of fused multiply-adds on one core, and {copy:.1f} GB/s (read and
+written) for a copy of {bytes_text(size)}. Everything in a row ran in turns; medians, and half the distance of graphc's quartiles.
 
 {speed_table(measured)}
 

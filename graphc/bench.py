@@ -27,7 +27,7 @@ def main(name: str, seconds: float = 2.0, threads: int = 0) -> None:
             f"±{times[pipeline].spread:.0%}",
             f"{times[pipeline].median / base:.2f}x",
             len(plan.kernels),
-            bytes_text(sum(kernel.bytes for kernel in plan.kernels)),
+            bytes_text(plan.bytes_moved),
             bytes_text(plan.memory.arena_bytes),
         ]
         for pipeline, plan in plans.items()

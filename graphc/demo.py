@@ -109,10 +109,10 @@ def report(graph: gc.Graph, model: mlp.Mlp, start: gc.Operation, data: digits.Sp
         calls["numpy"] = lambda: by_hand.step(images, labels)
         times = interleaved(calls, seconds=1.0)
         plans = {"fused": fused.compile(fetches, feeds), "unfused": unfused.compile(fetches, feeds)}
-    stages = [(name, len(program.nodes)) for name, program in plans["fused"].stages]
+    stages = [(stage.name, len(stage.program.nodes)) for stage in plans["fused"].stages]
     rows = [
         ["kernels", *(len(plan.kernels) for plan in plans.values()), "-"],
-        ["bytes moved", *(bytes_text(sum(k.bytes for k in plan.kernels)) for plan in plans.values()), "-"],
+        ["bytes moved", *(bytes_text(plan.bytes_moved) for plan in plans.values()), "-"],
         ["arena", *(bytes_text(plan.memory.arena_bytes) for plan in plans.values()), "-"],
         ["  the least possible", *(bytes_text(plan.memory.lower_bound) for plan in plans.values()), "-"],
         ["  without planning", *(bytes_text(plan.memory.unplanned_bytes) for plan in plans.values()), "-"],

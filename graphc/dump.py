@@ -31,11 +31,11 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
         svg.write_text(picture(name, plan).svg())
         print(f"wrote {svg}")
         return
-    stages = [(label, program) for label, program in plan.stages if stage in (None, label)]
+    stages = [each for each in plan.stages if stage in (None, each.name)]
     if not stages:
-        raise ValueError(f"no stage {stage!r}; there are {', '.join(label for label, _ in plan.stages)}")
-    for label, program in stages if not (kernels or llvm) else ():
-        print(f"// after {label}: {len(program.nodes)} nodes\n{print_program(program)}\n")
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(each.name for each in plan.stages)}")
+    for each in stages if not (kernels or llvm) else ():
+        print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms\n{print_program(each.program)}\n")
     for kernel in plan.kernels if kernels or llvm else ():
         print(f"// {', '.join(map(str, kernel.origins))}\n// {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
         print((kernel.llvm if llvm else kernel.text) + "\n")
@@ -46,16 +46,16 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
 def memory_text(plan: gc.Executable) -> str:
     """The arena and its buffers as comment lines of a dump."""
     memory = plan.memory
-    rows = [[b.name, b.offset, b.size, b.first_use, b.last_use] for b in memory.buffers]
+    rows = [[b.offset, b.size, b.first, b.last, "; ".join(b.values)] for b in memory.buffers]
     head = (f"arena {bytes_text(memory.arena_bytes)}, the least possible {bytes_text(memory.lower_bound)}, "
             f"without planning {bytes_text(memory.unplanned_bytes)}")
-    lines = [head, *table(rows, ["buffer", "offset", "bytes", "first use", "last use"]).splitlines()] if rows else [head]
+    lines = [head, *table(rows, ["offset", "bytes", "first use", "last use", "values in turn"]).splitlines()] if rows else [head]
     return "\n".join(f"// {line}" for line in lines)
 
 
 def picture(name: str, plan: gc.Executable) -> Canvas:
     """The stages beside the memory map, on one sheet."""
-    stages: list[tuple[str, int]] = [(label, len(program.nodes)) for label, program in plan.stages]
+    stages: list[tuple[str, int]] = [(stage.name, len(stage.program.nodes)) for stage in plan.stages]
     stages.append(("kernels", len(plan.kernels)))
     left = stage_bars(f"From declaration to kernels: {name}", "nodes after each pass", stages)
     right = memory_map([kernel.name for kernel in plan.kernels], blocks_of(plan), plan.memory.arena_bytes,
@@ -68,7 +68,7 @@ def picture(name: str, plan: gc.Executable) -> Canvas:
 
 def blocks_of(plan: Any) -> list[Block]:
     """The arena's buffers, as the memory map draws them."""
-    return [Block(b.name, b.offset, b.size, b.first_use, b.last_use) for b in plan.memory.buffers]
+    return [Block("; ".join(b.values), b.offset, b.size, b.first, b.last) for b in plan.memory.buffers]
 
 
 _NOT_DRAWN = {"constant", "get_tuple_element", "variable_assign"}

@@ -56,9 +56,9 @@ MAY_IMPORT = {
     "face": _DECLARING | {"train", "runtime", "face"},
     "tools": _DECLARING | {"train", "runtime", "face", "tools"},
 }
-# The one door between the program and the rooms that transform it.
-COMPILE = "graphc.runtime.compile"
-COMPILE_MAY_ALSO_IMPORT = {"passes", "codegen"}
+# The door between the runtime and the rooms that transform programs: `compile` calls them, the two others name their types.
+DOORS = {"graphc.runtime.compile", "graphc.runtime.config", "graphc.runtime.executable"}
+DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _target(candidates: tuple[str, ...], known: set[str]) -> str | None:
 def wrong_directions(modules: dict[str, ast.Module], may_import: dict[str, set[str]] = MAY_IMPORT) -> list[str]:
     found = []
     for name, tree in modules.items():
-        allowed = may_import[room_of(name)] | (COMPILE_MAY_ALSO_IMPORT if name == COMPILE else set())
+        allowed = may_import[room_of(name)] | (DOORS_MAY_ALSO_IMPORT if name in DOORS else set())
         for imp in imports_of(tree):
             target = _target(imp.candidates, set(modules))
             if target and room_of(target) not in allowed:
