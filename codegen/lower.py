@@ -3,17 +3,19 @@
 What can be lowered. Every primitive alone but `parameter`, `variable_read` and `get_tuple_element`, which compute nothing. Of groups:
 
   loop    any DAG of maps, views, fills and gathers whose outputs all have one number of elements.
-  row     the same around reductions over the trailing axes of one domain [rows..., cols...]: each output has the elements of the domain or of the
-          rows. Reductions may need each other (softmax, layer norm), run over reshapes of one another, and give positions (argmax).
+  row     the same around reductions over the trailing axes of one domain [rows..., cols...]: each output has the elements of the
+          domain or of the rows. Reductions may need each other (softmax, layer norm), run over reshapes of one another, and give
+          positions (argmax).
   column  the same for reductions over any other axes of one domain, e.g. [reduced, kept] or [kept, reduced, kept].
   dot     one floating dot_general, maps, views, fills and gathers before and after it, each output with as many elements as its result.
 
 A constant inside a body must have equal elements (others are operands). A reduction with another domain, an integer dot_general and a
-scatter_add are right anywhere but inside a `dot`, but are computed again for every element that asks for them. Nothing else is stored between the
-nodes of a group: a node read at two different indices (through two slices) is computed at both.
+scatter_add are right anywhere but inside a `dot`, but are computed again for every element that asks for them. Nothing else is stored
+between the nodes of a group: a node read at two different indices (through two slices) is computed at both.
 
-Numbers. The 16-bit floats are float32 inside a kernel: reductions and products accumulate in float32. A sum has one accumulator per lane and
-part of its vector loop, added up as a tree, so its error grows with n / (lanes * parts), not n. Nothing depends on the number of threads.
+Numbers. The 16-bit floats are float32 inside a kernel: reductions and products accumulate in float32. A sum has one accumulator per
+lane and part of its vector loop, added up as a tree, so its error grows with n / (lanes * parts), not n. Nothing depends on the number
+of threads.
 """
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def _group(node: Node, inputs: dict[Node, ir.Buffer], outputs: tuple[ir.Buffer, 
         body: Program = node.attrs.body
         return Group(body, {p: inputs[o] for p, o in zip(body.parameters, node.operands, strict=True)}, outputs)
     form = node.primitive.loop
-    if isinstance(form, Region) or isinstance(form, State) and form.kind != "variable_assign":
+    if isinstance(form, Region) or (isinstance(form, State) and form.kind != "variable_assign"):
         raise ValueError(f"{node.name} computes nothing: it has no kernel")
     return Group(Program((), (node,), nodes=(*inputs, node)), dict(inputs), outputs)
 

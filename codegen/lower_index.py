@@ -11,9 +11,9 @@ Python's (they round down). Two rules do most of the work:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from graphc.codegen import ir
 from graphc.core import dtypes
@@ -21,7 +21,7 @@ from graphc.core import dtypes
 
 @dataclass(frozen=True)
 class LoopVar:
-    """A loop variable: 0 <= name < extent. `stride` is its weight in the linear index of the space (called `space`) that it helps to walk."""
+    """A loop variable: 0 <= name < extent. `stride` is its weight in the linear index of the space (`space`) that it helps to walk."""
 
     name: str
     extent: int
@@ -82,6 +82,13 @@ class Index:
     terms: frozenset[tuple[Atom, int]] = frozenset()
 
     @cached_property
+    def _hash(self) -> int:
+        return hash((self.constant, self.terms))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
     def _bounds(self) -> tuple[int, int]:
         lo = hi = self.constant
         for atom, coefficient in self.terms:
@@ -119,7 +126,7 @@ class Index:
             return whole + rest.lo // divisor
         for factor in _common_factors(rest, divisor):
             high, low = _split(rest, factor)
-            if 0 <= low.lo and low.hi < factor:
+            if low.lo >= 0 and low.hi < factor:
                 return whole + high // (divisor // factor)
         if not rest.constant and len(rest.terms) == 1:
             (atom, coefficient), = rest.terms
@@ -133,7 +140,7 @@ class Index:
             return rest - rest.lo // divisor * divisor
         for factor in _common_factors(rest, divisor):
             high, low = _split(rest, factor)
-            if 0 <= low.lo and low.hi < factor:
+            if low.lo >= 0 and low.hi < factor:
                 return high % (divisor // factor) * factor + low
         if not rest.constant and len(rest.terms) == 1:
             (atom, coefficient), = rest.terms
@@ -199,7 +206,8 @@ def _joined(constant: int, terms: Terms) -> Index:
     return Index(constant, frozenset((a, c) for a, c in terms.items() if c))
 
 
-def flatten(index: Sequence[Index | int], dims: Sequence[int]) -> Index:
+@lru_cache(maxsize=4096)
+def flatten(index: tuple[Index, ...], dims: tuple[int, ...]) -> Index:
     """The row-major position of `index` in an array of shape `dims`."""
     position = Index()
     for each, dim in zip(index, dims, strict=True):
@@ -207,7 +215,8 @@ def flatten(index: Sequence[Index | int], dims: Sequence[int]) -> Index:
     return position
 
 
-def unflatten(position: Index, dims: Sequence[int]) -> tuple[Index, ...]:
+@lru_cache(maxsize=4096)
+def unflatten(position: Index, dims: tuple[int, ...]) -> tuple[Index, ...]:
     """The index at row-major `position` of an array of shape `dims`; undoes `flatten`."""
     index: list[Index] = []
     stride = 1
@@ -292,13 +301,16 @@ def _int64(op: str, *args: ir.Expr) -> ir.Expr:
     return ir.Apply(op, args, dtypes.int64)
 
 
-def within(ranges: Iterable[tuple[Index | int, int, int]]) -> ir.Expr | None | bool:
-    """lo <= x < hi for every (x, lo, hi): True or False where the bounds of x decide it (True comes back as None), else a bool expression."""
+NEVER = ir.Const(False, dtypes.bool)
+
+
+def within(ranges: Iterable[tuple[Index | int, int, int]]) -> ir.Expr | None:
+    """lo <= x < hi for every (x, lo, hi), as a bool expression; None where the bounds of the x say always, NEVER where they say never."""
     tests: list[ir.Expr] = []
     for value, low, high in ranges:
         x, lo, hi = without_division(as_index(value), low, high)
         if x.hi < lo or x.lo >= hi or hi <= lo:
-            return False
+            return NEVER
         if x.lo < lo:
             tests.append(_compare("ge", x, lo))
         if x.hi >= hi:

@@ -57,9 +57,10 @@ class Plan:
 
     def position(self, kept: Index, reduced: Index) -> Index:
         """The row-major position in the domain of a kept and a reduced position."""
-        outer = iter(li.unflatten(kept, [extent for extent, is_reduced in self.runs if not is_reduced]))
-        inner = iter(li.unflatten(reduced, [extent for extent, is_reduced in self.runs if is_reduced]))
-        return li.flatten([next(inner if is_reduced else outer) for _, is_reduced in self.runs], [extent for extent, _ in self.runs])
+        outer = iter(li.unflatten(kept, tuple(extent for extent, is_reduced in self.runs if not is_reduced)))
+        inner = iter(li.unflatten(reduced, tuple(extent for extent, is_reduced in self.runs if is_reduced)))
+        index = tuple(next(inner if is_reduced else outer) for _, is_reduced in self.runs)
+        return li.flatten(index, tuple(extent for extent, _ in self.runs))
 
     @property
     def is_row(self) -> bool:
@@ -257,7 +258,7 @@ def _is_costly(node: Node, inside: set[Node]) -> bool:
     while stack:
         each = stack.pop()
         form = each.primitive.loop
-        if isinstance(form, Map) and each.name in COSTLY or isinstance(form, Fill) and form.kind == "random_bits":
+        if each.name in COSTLY if isinstance(form, Map) else form == Fill("random_bits"):
             return True
         fresh = [operand for operand in each.operands if operand in inside and operand not in seen]
         seen.update(fresh)

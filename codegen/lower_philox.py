@@ -1,7 +1,8 @@
 """Philox4x32-10 as kernel IR: the random word at a position of a tensor, as a pure function of (run counter, key, position).
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 3. One round multiplies two counter
-words by constants, mixes the high halves of the products with the other words and the round key, and swaps; the key grows by Weyl constants.
+words by constants, mixes the high halves of the products with the other words and the round key, and swaps; the key grows by Weyl
+constants.
 """
 from __future__ import annotations
 
@@ -9,20 +10,20 @@ from collections.abc import Callable
 
 from graphc.codegen import ir
 from graphc.core import dtypes
-from graphc.core.dtypes import DType
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 WORD = 1 << 32
 
+Words = tuple[ir.Expr, ir.Expr, ir.Expr, ir.Expr]
 Let = Callable[[ir.Expr, str], ir.Expr]
 
 
 def random_word(let: Let, counter: ir.Expr, key: tuple[int, int], position: ir.Expr) -> ir.Expr:
     """Word `position & 3` of block `position >> 2` (uint32). counter: uint64, the number of the run; position: int64. `let` names steps."""
     place = let(ir.Apply("convert", (position,), dtypes.uint64), "place")
-    words = (*_halves(let, _apply("shift_right_logical", place, _u64(2))), *_halves(let, counter))
+    words: Words = (*_halves(let, _apply("shift_right_logical", place, _u64(2))), *_halves(let, counter))
     for step in range(ROUNDS):
         words = _round(let, words, (_u32(key[0] + step * WEYL[0]), _u32(key[1] + step * WEYL[1])))
     return _word(let, words, _apply("and", place, _u64(3)))
@@ -35,7 +36,7 @@ def _halves(let: Let, value: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
     return low, high
 
 
-def _round(let: Let, words: tuple[ir.Expr, ...], keys: tuple[ir.Expr, ir.Expr]) -> tuple[ir.Expr, ...]:
+def _round(let: Let, words: Words, keys: tuple[ir.Expr, ir.Expr]) -> Words:
     c0, c1, c2, c3 = words
     low0, high0 = _halves(let, _product(let, c0, MULTIPLIERS[0]))
     low1, high1 = _halves(let, _product(let, c2, MULTIPLIERS[1]))
@@ -51,7 +52,7 @@ def _mixed(let: Let, high: ir.Expr, word: ir.Expr, key: ir.Expr) -> ir.Expr:
     return let(_apply("xor", _apply("xor", high, word), key), "word")
 
 
-def _word(let: Let, words: tuple[ir.Expr, ...], which: ir.Expr) -> ir.Expr:
+def _word(let: Let, words: Words, which: ir.Expr) -> ir.Expr:
     which = let(which, "which")
     chosen = words[3]
     for number in (2, 1, 0):
@@ -61,11 +62,7 @@ def _word(let: Let, words: tuple[ir.Expr, ...], which: ir.Expr) -> ir.Expr:
 
 
 def _apply(op: str, x: ir.Expr, y: ir.Expr) -> ir.Expr:
-    return ir.Apply(op, (x, y), _dtype(x))
-
-
-def _dtype(x: ir.Expr) -> DType:
-    return x.dtype
+    return ir.Apply(op, (x, y), x.dtype)
 
 
 def _u32(value: int) -> ir.Const:

@@ -1,7 +1,7 @@
 """The last step of lowering: gives each parameter the shape in which its accesses read best.
 
-While a kernel is built every access is one row-major position. Here a buffer gets as many dims of its tensor as all its accesses can be split
-into without division: x[i * 1024 + j] becomes x[i, j] for a tensor [4096, 1024], and stays x[i] for a kernel that walks it flat.
+While a kernel is built every access is one row-major position. Here a buffer gets as many dims of its tensor as all its accesses can be
+split into without division: x[i * 1024 + j] becomes x[i, j] for a tensor [4096, 1024], and stays x[i] for a kernel that walks it flat.
 """
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 `Values.at(node, index)` walks down the loop forms: a Map applies its operation to its operands' values at the same index, a View asks its
 operand at another index, a parameter becomes a load. Nothing is stored between nodes, so any chain of them is one expression. Folds
-(reductions, integer products, a scatter) open their own loop where no value is known yet; `lower_nest` computes them ahead in loops they share.
+(reductions, integer products, a scatter) open their own loop where no value is known yet; `lower_nest` computes them ahead in loops that
+they share.
 
 A guard is a predicate under which a value is needed (inside a pad, within a gather's range): every load below it carries it.
 """
@@ -112,7 +113,7 @@ class Values:
         chain: list[tuple[Guard, ir.Expr]] = []
         for piece in pieces:
             test = li.within(self._noted(piece))
-            if test is False:
+            if test == li.NEVER:
                 continue
             test = self._named(test)
             needed = self._both(guard, test if test is not None else self._elsewhere([before for before, _ in chain], piece))
@@ -137,7 +138,7 @@ class Values:
         """The ranges of a piece, after asking for the cuts that would simplify those which stay."""
         ranges = [(li.as_index(x), lo, hi) for x, lo, hi in piece.where]
         for x, lo, hi in ranges:
-            if not li.within([(x, lo, hi)]) in (None, False):
+            if li.within([(x, lo, hi)]) not in (None, li.NEVER):
                 self.expr(li.without_division(x, lo, hi)[0])
         return ranges
 
@@ -173,7 +174,7 @@ class Values:
         return self.apply("select", (_certain(inside), value, zero(node.dtype)), node.dtype)
 
     def _folded(self, node: Node, index: At, guard: Guard) -> ir.Expr:
-        """The value of a reduction that nobody computed ahead: its loops are written here, in the outermost block where the index is bound."""
+        """The value of a reduction that nobody computed ahead: its loops are written here, in the outermost block that binds the index."""
         if not self.folds_allowed:
             raise ValueError(f"{node.name} cannot be folded into a matrix product")
         depth = min(self.nest.depth, max([self.nest.depth_of(guard), *(self.nest.depth_of(li.to_expr(i)) for i in index)]))
@@ -199,7 +200,7 @@ class Values:
         self.nest.emit(ir.Update(accumulator, fold.combine, self._term(fold, index, reduced, guard)))
 
     def finish(self, fold: Fold, accumulator: ir.Var, index: At) -> ir.Expr:
-        """The result of a fold from its accumulator, remembered as the value of its node (or as the extreme that the next fold looks for)."""
+        """The result of a fold from its accumulator, remembered as the value of its node (or as the extreme that the next fold needs)."""
         value = accumulator if fold.is_extreme else self.convert(accumulator, fold.node.dtype)
         self.nest.remember(_key(fold, index), value)
         return value

@@ -16,13 +16,13 @@ from typing import Protocol
 from graphc.codegen import ir
 from graphc.codegen.rewrite import Body, substitute
 from graphc.codegen.schedule_access import consecutive, element_types, is_independent, scattered, work
+from graphc.codegen.schedule_tile import tile_transposes
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
 CHUNK = 16384  # elements of a flat loop that one task computes
 LIGHT, HEAVY = 12, 60  # vector instructions an iteration: below LIGHT many parts, above HEAVY one
 FEW = 32  # a parallel loop of fewer iterations is joined with the loop inside it
-TILE = 16  # rows of a tile where a transpose reads across
 
 Step = Callable[[ir.Kernel], ir.Kernel]
 
@@ -84,14 +84,14 @@ def _vectorise_stmt(stmt: ir.Stmt, machine: Machine) -> ir.Stmt:
     if not isinstance(stmt, ir.Loop):
         return stmt
     inner = [each for each in ir.walk(stmt.body) if isinstance(each, ir.Loop)]
-    if is_independent(stmt.body) and _is_best(stmt, inner):
+    if is_independent(stmt) and _is_best(stmt, inner):
         return _vector_loop(stmt, machine)
     return replace(stmt, body=_vectorise_block(stmt.body, machine))
 
 
 def _is_best(loop: ir.Loop, inner: list[ir.Loop]) -> bool:
     """Whether `loop` has fewer scattered accesses than the loops inside it; at equality the inner ones are taken."""
-    able = [each for each in inner if is_independent(each.body) and each.extent > 1]
+    able = [each for each in inner if is_independent(each) and each.extent > 1]
     if not able:
         return True
     own = (scattered(loop), -consecutive(loop))
@@ -133,33 +133,27 @@ def chunk_parallel(kernel: ir.Kernel) -> ir.Kernel:
 
 
 def _chunked(loop: ir.Loop) -> ir.Loop:
-    walks = any(isinstance(stmt, ir.Loop) for stmt in loop.body)
-    size = loop.lanes * loop.parts if walks else _chunk_size(loop.extent, loop.lanes * loop.parts)
+    size = _chunk_size(loop)
     if loop.extent <= size:
         return replace(loop, kind="vector")
     whole, rest = divmod(loop.extent, size)
     chunk = ir.Var("c")
-    full = _chunk(loop, chunk, size)
+    start = ir.Apply("multiply", (chunk, ir.index(size)), dtypes.int64)
+    body = substitute(loop.body, {loop.var.name: ir.Apply("add", (start, loop.var), dtypes.int64)})
+    full = replace(loop, kind="vector", extent=size, body=body)
     if not rest:
         return ir.Loop(chunk, whole, "parallel", (full,))
-    body = (ir.If(_test("lt", chunk, whole), (full,)), ir.If(_test("ge", chunk, whole), (_chunk(loop, chunk, rest),)))
-    return ir.Loop(chunk, whole + 1, "parallel", body)
+    last = replace(full, extent=rest)
+    return ir.Loop(chunk, whole + 1, "parallel", (ir.If(_test("lt", chunk, whole), (full,)), ir.If(_test("ge", chunk, whole), (last,))))
 
 
-def _chunk(loop: ir.Loop, chunk: ir.Var, extent: int) -> ir.Loop:
-    """`extent` iterations of `loop` as the vector loop of one chunk."""
-    size = loop.lanes * loop.parts if any(isinstance(stmt, ir.Loop) for stmt in loop.body) else _chunk_size(loop.extent, loop.lanes * loop.parts)
-    start = ir.Apply("multiply", (chunk, ir.index(size)), dtypes.int64)
-    place = ir.Apply("add", (start, loop.var), dtypes.int64)
-    return replace(loop, kind="vector", extent=extent, body=substitute(loop.body, {loop.var.name: place}))
-
-
-def _chunk_size(extent: int, step: int) -> int:
-    """About CHUNK elements, a multiple of a vector step, and a divisor of `extent` where there is one near: chunks are then all alike."""
-    for size in range(CHUNK, CHUNK // 4, -step):
-        if extent % size == 0:
-            return size
-    return CHUNK
+def _chunk_size(loop: ir.Loop) -> int:
+    """Iterations of one chunk: one vector step where they walk a reduced axis inside, else about CHUNK elements: a multiple of a vector
+    step, and a divisor of the extent where there is one near (the chunks are then all alike)."""
+    step = loop.lanes * loop.parts
+    if any(isinstance(stmt, ir.Loop) for stmt in loop.body):
+        return step
+    return next((size for size in range(CHUNK, CHUNK // 4, -step) if loop.extent % size == 0), CHUNK)
 
 
 def _test(op: str, var: ir.Var, bound: int) -> ir.Expr:
@@ -188,15 +182,4 @@ def _joined(loop: ir.Loop) -> ir.Loop:
 def _stores_inside(loop: ir.Loop) -> bool:
     """Whether the iterations of `loop` are independent of one another: it updates no accumulator declared outside it."""
     own = {stmt.var for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Acc)}
-    return is_independent(loop.body) and all(stmt.var in own for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Update))
-
-
-# Tiles ----------------------------------------------------------------------------------------------------------------------------------
-
-def tile_transposes(kernel: ir.Kernel) -> ir.Kernel:
-    """Two nested loops of which one walks the loads and the other the stores are tiled, so that a cache line is used whole once it is there.
-
-        for i in 512 parallel { for j in 512 serial { y[i, j] = x[j, i] } }
-    ->  for i0 in 32 parallel { for j0 in 32 serial { for i1 in 16 serial { for j1 in 16 serial { y[i0 * 16 + i1, j0 * 16 + j1] = ... } } } }
-    """
-    return kernel
+    return is_independent(loop) and all(stmt.var in own for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Update))

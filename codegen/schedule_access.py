@@ -22,9 +22,7 @@ def varying(body: Body, name: str) -> set[str]:
     while len(found) != size:
         size = len(found)
         for stmt in ir.walk(body):
-            if isinstance(stmt, ir.Let | ir.Update) and variables(stmt.value) & found:
-                found.add(stmt.var.name)
-            elif isinstance(stmt, ir.Acc) and variables(stmt.init) & found:
+            if isinstance(stmt, ir.Let | ir.Update | ir.Acc) and any(variables(expr) & found for expr in ir.expressions(stmt)):
                 found.add(stmt.var.name)
     return found
 
@@ -100,11 +98,15 @@ def work(body: Body) -> int:
     return count
 
 
-def is_independent(body: Body) -> bool:
-    """Whether the iterations of a loop with `body` may run together: straight lines and loops, and what is stored is read at the same
-    place only (as x[i] = x[i] + 1 does), or not at all."""
-    if any(isinstance(stmt, ir.If | ir.Local | ir.Product) for stmt in ir.walk(body)):
+def is_independent(loop: ir.Loop) -> bool:
+    """Whether the iterations of `loop` may run together but for the accumulators around it: loops and straight lines inside, every store of
+    another place in each iteration, and what is stored is read at the same place only (as y[i] = y[i] + 1 does), or not at all."""
+    if any(isinstance(stmt, ir.If | ir.Local | ir.Product) for stmt in ir.walk(loop.body)):
         return False
-    written = {(stmt.buffer.name, stmt.index) for stmt in ir.walk(body) if isinstance(stmt, ir.Store)}
+    changing = varying(loop.body, loop.var.name)
+    stores = [stmt for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Store)]
+    if any(stride(store, loop.var.name, changing) in (0, None) for store in stores):
+        return False
+    written = {(store.buffer.name, store.index) for store in stores}
     names = {name for name, _ in written}
-    return all((load.buffer.name, load.index) in written for load in loads(body) if load.buffer.name in names)
+    return all((load.buffer.name, load.index) in written for load in loads(loop.body) if load.buffer.name in names)
