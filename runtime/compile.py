@@ -9,9 +9,11 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from graphc.codegen import ir
 from graphc.codegen.cost import Cost, cost
@@ -140,9 +142,15 @@ def _writes(program: Program) -> tuple[tuple[str, TensorType], ...]:
     return tuple((n.attrs.variable, n.type) for n in program.effects)
 
 
-def link(executable: Executable, args: Args) -> Run:
-    """The callable `run(feeds..., outputs...)` of `executable` over the lasting pointers in `args`."""
+def link(executable: Executable, lasting: Mapping[int, np.ndarray]) -> Run:
+    """The callable `run(feeds..., outputs...)` of `executable`, over arrays that stay: arena, scratch, variables and constants by slot.
+
+    It gives None, or the position of the first array that does not fit (then nothing has run).
+    """
     slots = executable.slots
+    args = Args(slots.count)
+    for slot, array in lasting.items():
+        args.set(slot, array)
     feeds = [Parameter(slots.feed(n), type_.dtype, type_.dims) for n, type_ in enumerate(executable.feeds)]
     outputs = [Parameter(slots.output(n), type_.dtype, type_.dims, writable=True) for n, type_ in enumerate(executable.fetches)]
     return build("graphc_plan", executable.objects, [*feeds, *outputs], args, executable.microseconds > RELEASE_GIL_US, host())
