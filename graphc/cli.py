@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from graphc import bench, demo, dump
+from graphc import bench, demo, dump, opt
 from graphc.models import MODELS
 
 _MODEL = f"one of {', '.join(MODELS)}, or a Python file that defines build() -> (fetches, feeds)"
@@ -27,6 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _dump(options: argparse.Namespace) -> None:
+    if options.svg is None and options.flow is None:
+        dump.main(options.model, options.pipeline, options.stage, options.kernels, options.llvm)
+    for file, flow in ((options.svg, False), (options.flow, True)):
+        if file is not None:
+            dump.draw_to(file, options.model, options.pipeline, flow)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graphc", description="A compiler for graphs declared in the words of TensorFlow 1.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -41,12 +49,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--stage", metavar="NAME", help="this stage only")
     command.add_argument("--kernels", action="store_true", help="the kernels instead, in the kernel language")
     command.add_argument("--llvm", action="store_true", help="the kernels instead, as LLVM text")
-    command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of stages and memory instead")
-    command.set_defaults(command=lambda o: dump.main(o.model, o.pipeline, o.stage, o.kernels, o.llvm, o.svg))
+    command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of the stages and the memory instead")
+    command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and what flows between them (.svg or .dot)")
+    command.set_defaults(command=_dump)
 
     command = commands.add_parser("bench", help="time a model fused, unfused and unoptimised")
     command.add_argument("model", metavar="MODEL", help=_MODEL)
     command.add_argument("--seconds", type=float, default=2.0, help="how long to measure (default: %(default)s)")
     command.add_argument("--threads", type=int, default=0, help="threads in one run (default: one per core)")
     command.set_defaults(command=lambda o: bench.main(o.model, o.seconds, o.threads))
+
+    command = commands.add_parser("opt", help="apply passes to the text of a program (as `graphc dump MODEL --stage NAME` prints it)")
+    command.add_argument("--pass", dest="passes", action="append", required=True, metavar="NAME", help="a pass; may be given again")
+    command.add_argument("file", type=Path, metavar="FILE", help="the program's text, - for standard input")
+    command.set_defaults(command=lambda o: opt.main(o.passes, o.file))
     return parser

@@ -10,7 +10,7 @@ from graphc.core.program import Node, Program
 from graphc.core.text import print_program
 from graphc.models import load
 from graphc.pictures.canvas import Canvas
-from graphc.pictures.flow import Box, Flow
+from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
 from graphc.pictures.stages import stage_bars
 from graphc.terminal import bytes_text, table
@@ -24,23 +24,31 @@ def compiled(name: str, pipeline: str = "default") -> gc.Executable:
         return session.compile(fetches, feeds)
 
 
-def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, svg: Path | None) -> None:
-    """Prints the stages (or the one called `stage`), and what the flags ask for; ValueError for an unknown stage."""
+def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool) -> None:
+    """Prints the stages, or what the flags ask for; ValueError for an unknown stage. One stage alone is text that parses."""
     plan = compiled(name, pipeline)
-    if svg is not None:
-        svg.write_text(picture(name, plan).svg())
-        print(f"wrote {svg}")
-        return
     stages = [each for each in plan.stages if stage in (None, each.name)]
     if not stages:
         raise ValueError(f"no stage {stage!r}; there are {', '.join(each.name for each in plan.stages)}")
     for each in stages if not (kernels or llvm) else ():
-        print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms\n{print_program(each.program)}\n")
+        if stage is None:
+            print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms")
+        print(print_program(each.program))
     for kernel in plan.kernels if kernels or llvm else ():
         print(f"// {', '.join(map(str, kernel.origins))}\n// {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
         print((kernel.llvm if llvm else kernel.text) + "\n")
     if stage is None and not llvm:
         print(memory_text(plan))
+
+
+def draw_to(file: Path, name: str, pipeline: str, flow: bool) -> None:
+    """Writes a picture of the stages and the arena, or of the flow between kernels, as SVG (the flow as DOT where `file` ends in .dot)."""
+    plan = compiled(name, pipeline)
+    if flow and file.suffix == ".dot":
+        file.write_text(dot(flow_of(plan.program)))
+    else:
+        file.write_text((flow_picture(name, plan) if flow else picture(name, plan)).svg())
+    print(f"wrote {file}")
 
 
 def memory_text(plan: gc.Executable) -> str:
@@ -64,6 +72,12 @@ def picture(name: str, plan: gc.Executable) -> Canvas:
     sheet.place(left, 0, 0)
     sheet.place(right, left.width, 0)
     return sheet
+
+
+def flow_picture(name: str, plan: gc.Executable) -> Canvas:
+    """The kernels and what flows between them."""
+    return draw(flow_of(plan.program), f"One run of {name}", f"{len(plan.kernels)} kernels, one native call; "
+                "kernels blue, variables yellow, feeds green, fetches pink")
 
 
 def blocks_of(plan: Any) -> list[Block]:

@@ -37,7 +37,9 @@ ROOMS = {
     "graphc.models": "tools",
     "graphc.demo": "tools",
     "graphc.dump": "tools",
+    "graphc.__main__": "tools",
     "graphc.bench": "tools",
+    "graphc.opt": "tools",
     "graphc.pictures": "tools",
     "graphc.terminal": "tools",
     "graphc.timing": "tools",
@@ -56,8 +58,9 @@ MAY_IMPORT = {
     "face": _DECLARING | {"train", "runtime", "face"},
     "tools": _DECLARING | {"train", "runtime", "face", "tools"},
 }
-# The door between the runtime and the rooms that transform programs: `compile` calls them, the two others name their types.
-DOORS = {"graphc.runtime.compile", "graphc.runtime.config", "graphc.runtime.executable"}
+# The door between the runtime and the rooms that transform programs: `compile` calls them, two others name
+# their types, and `graphc opt` applies passes one by one.
+DOORS = {"graphc.runtime.compile", "graphc.runtime.config", "graphc.runtime.executable", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 
