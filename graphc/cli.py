@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--kernels", action="store_true", help="the kernels instead, in the kernel language")
     command.add_argument("--llvm", action="store_true", help="the kernels instead, as LLVM text")
     command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of the stages and the memory instead")
-    command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and what flows between them (.svg or .dot)")
+    command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and their values (.svg or .dot)")
     command.set_defaults(command=_dump)
 
     command = commands.add_parser("bench", help="time a model fused, unfused and unoptimised")
