@@ -121,7 +121,7 @@ def test_equal_plans_are_equal_text_and_name_no_address() -> None:
     steps: list[Step | Copy] = [Step("affine", (Pointer(0), Pointer(1)), 10, 2, True), Copy(Pointer(1), Pointer(0), 80)]
     assert print_plan(steps, 2) == print_plan(list(steps), 2)
     assert print_plan(steps, 2) != print_plan(steps, 3)
-    assert print_plan(steps, 2).count("declare") == 3
+    assert print_plan(steps, 2).count("declare void @affine") == 1
     assert "inttoptr" not in print_plan(steps, 2)
 
 
@@ -138,4 +138,4 @@ def test_a_long_plan_compiles_in_reasonable_time() -> None:
     steps = [Step("affine", tuple(Pointer(s % 9, 64 * s) for s in range(8)), 100) for _ in range(500)]
     start = time.perf_counter()
     jit.compile_module(print_plan(steps, 2), HOST)
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 1

@@ -110,8 +110,8 @@ def native() -> bool:
 def canonical(array: np.ndarray, dtype: DType) -> np.ndarray:
     """`array` as an entry takes it: an exact ndarray, of the dtype's own descriptor, C-contiguous and aligned.
 
-    Gives `array` itself where it is so already, and copies only for layout. TypeError if the elements are of another type: converting values is
-    the caller's choice.
+    Gives `array` itself where it is so already, and copies only for layout. TypeError if the elements are of another type:
+    converting values is the caller's choice.
     """
     if array.dtype != dtype.np_dtype:
         raise TypeError(f"an array of {array.dtype} is not one of {dtype.name}")

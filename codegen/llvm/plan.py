@@ -1,16 +1,19 @@
-"""Prints a whole run as one function, `i64 @plan(ptr %args)`: every kernel launch and copy in order, straight down.
+"""Prints a whole run as one function, `i64 @plan(ptr %args)`: a table of kernel launches and copies, and the loop that goes down it.
 
 `args` is an array of pointers that the runtime fills: arena, scratch, feeds, variables, constants, outputs. A `Step` names a kernel and
 where its buffers are, as slots of `args` and byte offsets. The text holds no address and depends on the steps alone, so its object code is
 cached like a kernel's. It is linked beside the kernels and the pool, and `entry` calls it.
+
+A table, because LLVM takes 0.7 ms to compile each launch written out as code, and nothing to lay out its numbers; a launch costs some
+nanoseconds either way.
 """
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.codegen.llvm import pool
-from graphc.codegen.llvm.emit import Emitter
 
 SYMBOL = "plan"
 DECLARATION = f"declare i64 @{SYMBOL}(ptr)"
@@ -29,7 +32,8 @@ class Step:
     """One launch of the kernel `symbol`: `void @symbol(ptr bufs, ptr scratch, i64 begin, i64 end)`.
 
     `params` are its buffers in order. [0, extent) is its parallel range; where `parallel`, the pool shares it in pieces of `grain`, else
-    one call does it all. Thread number t gets `scratch` + t * `scratch_stride` bytes, so there must be threads * scratch_stride of them.
+    one call does it all. Thread number t gets `scratch` + t * `scratch_stride` bytes, so there must be threads * scratch_stride of them;
+    without `scratch` it gets null.
     """
 
     symbol: str
@@ -61,73 +65,168 @@ class Timing:
 
 
 def print_plan(steps: Sequence[Step | Copy], threads: int, timing: Timing | None = None) -> str:
-    """The LLVM module of a plan that uses at most `threads` threads. It defines @plan, which returns 0, and needs the steps' symbols and
-    `pool.imports()`.
+    """The LLVM module of a plan that uses at most `threads` threads.
 
-    Equal steps give equal text. ValueError for negative slots, extents or sizes.
+    It defines @plan, which returns 0, and needs the steps' symbols and `pool.imports()`. Equal steps give equal text. ValueError for
+    negative slots, extents or sizes.
     """
-    for step in steps:
-        _check(step)
-    e = Emitter(f"define i64 @{SYMBOL}(ptr %args)")
-    room = max((len(step.params) for step in steps if isinstance(step, Step)), default=0)
-    if room:
-        # One array of parameters serves all launches: a launch is over when its call returns.
-        e.do(f"%bufs = alloca [{room} x ptr], align 16")
-    if timing:
-        e.declare("i32 @clock_gettime(i32, ptr)")
-        e.do("%clock = alloca [2 x i64], align 16")
-        _print_time(e, timing, 0)
-    for at, step in enumerate(steps, 1):
-        if isinstance(step, Copy):
-            _print_copy(e, step)
-        else:
-            _print_step(e, step, threads)
-        if timing:
-            _print_time(e, timing, at)
-    e.do("ret i64 0")
-    return e.finish().text()
+    launches = [_launch(step) for step in steps]
+    rows: list[str] = []
+    pointers: list[str] = []
+    for step in launches:
+        first = len(pointers)
+        pointers += [_pointer(pointer) for pointer in step.params]
+        slot, offset = (step.scratch.slot, step.scratch.offset) if step.scratch else (_NO_SLOT, 0)
+        numbers = (step.extent, step.grain, threads if step.parallel else 0, slot, offset, step.scratch_stride, first, len(pointers))
+        rows.append(f"%step {{ ptr @{step.symbol}, {', '.join(f'i64 {n}' for n in numbers)} }}")
+    symbols = dict.fromkeys(step.symbol for step in launches if step.symbol != _COPY)
+    return _TEXT.substitute(
+        steps=_table("step", rows),
+        pointers=_table("pointer", pointers),
+        kernels="\n".join(f"declare void @{symbol}(ptr, ptr, i64, i64)" for symbol in symbols),
+        count=len(rows),
+        room=max((len(step.params) for step in launches), default=0),
+        pool_declaration=pool.DECLARATION,
+        pool=pool.SYMBOL,
+        begin_clock=_stamp(timing, "0") if timing else "",
+        step_clock=_stamp(timing, "%following") if timing else "",
+        clock=_CLOCK if timing else "",
+    )
 
 
-def _check(step: Step | Copy) -> None:
-    pointers = (step.dst, step.src) if isinstance(step, Copy) else step.params + ((step.scratch,) if step.scratch else ())
-    numbers = (step.nbytes,) if isinstance(step, Copy) else (step.extent, step.scratch_stride)
-    if any(p.slot < 0 or p.offset < 0 for p in pointers) or any(n < 0 for n in numbers):
+_COPY = "copy.bytes"
+_NO_SLOT = -1
+
+
+def _launch(step: Step | Copy) -> Step:
+    """`step` as a launch: a copy is one of the plan's own kernel for it. ValueError for numbers that cannot be."""
+    if isinstance(step, Copy):
+        step = Step(_COPY, (step.dst, step.src), extent=step.nbytes if step.dst != step.src else 0)
+    pointers = (*step.params, *((step.scratch,) if step.scratch else ()))
+    if any(p.slot < 0 or p.offset < 0 for p in pointers) or step.extent < 0 or step.scratch_stride < 0:
         raise ValueError(f"a plan's slots, offsets and sizes are never negative: {step}")
+    return step
 
 
-def _print_step(e: Emitter, step: Step, threads: int) -> None:
-    e.declare(f"void @{step.symbol}(ptr, ptr, i64, i64)")
-    for at, param in enumerate(step.params):
-        value = _address(e, param)
-        place = e.let(f"getelementptr ptr, ptr %bufs, i64 {at}") if at else "%bufs"
-        e.do(f"store ptr {value}, ptr {place}, align 8")
-    bufs = "%bufs" if step.params else "null"
-    scratch = _address(e, step.scratch) if step.scratch else "null"
-    if step.parallel:
-        e.declare(pool.DECLARATION.removeprefix("declare "))
-        e.do(f"call void @{pool.SYMBOL}(ptr @{step.symbol}, ptr {bufs}, ptr {scratch}, i64 {step.scratch_stride}, i64 {step.extent}, "
-             f"i64 {step.grain}, i64 {threads})")
-    else:
-        e.do(f"call void @{step.symbol}(ptr {bufs}, ptr {scratch}, i64 0, i64 {step.extent})")
+def _pointer(pointer: Pointer) -> str:
+    return f"%pointer {{ i64 {pointer.slot}, i64 {pointer.offset} }}"
 
 
-def _print_copy(e: Emitter, copy: Copy) -> None:
-    if copy.nbytes and copy.dst != copy.src:
-        e.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-        dst, src = _address(e, copy.dst), _address(e, copy.src)
-        e.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {dst}, ptr {src}, i64 {copy.nbytes}, i1 false)")
+def _table(kind: str, rows: Sequence[str]) -> str:
+    """A constant array of %kind, one row a line."""
+    body = "[\n  " + ",\n  ".join(rows) + "\n]" if rows else "[]"
+    return f"[{len(rows)} x %{kind}] {body}, align 8"
 
 
-def _print_time(e: Emitter, timing: Timing, at: int) -> None:
-    e.do("call i32 @clock_gettime(i32 1, ptr %clock)")
-    seconds = e.let("load i64, ptr %clock, align 8")
-    fraction = e.let("load i64, ptr " + e.let("getelementptr i64, ptr %clock, i64 1") + ", align 8")
-    now = e.let(f"add i64 {e.let(f'mul i64 {seconds}, 1000000000')}, {fraction}")
-    e.do(f"store i64 {now}, ptr {_address(e, Pointer(timing.slot, 8 * at))}, align 8")
+def _stamp(timing: Timing, index: str) -> str:
+    return f"call void @stamp(ptr %args, i64 {timing.slot}, i64 {index})"
 
 
-def _address(e: Emitter, pointer: Pointer) -> str:
-    """Read from `args` anew each time: a load that hits the cache costs less than a register kept alive over every call."""
-    slot = e.let(f"getelementptr ptr, ptr %args, i64 {pointer.slot}") if pointer.slot else "%args"
-    base = e.let(f"load ptr, ptr {slot}, align 8")
-    return e.let(f"getelementptr i8, ptr {base}, i64 {pointer.offset}") if pointer.offset else base
+_CLOCK = """
+declare i32 @clock_gettime(i32, ptr)
+
+; Writes the time, in nanoseconds, to element `index` of the array that args[slot] points at.
+define internal void @stamp(ptr %args, i64 %slot, i64 %index) {
+  %clock = alloca { i64, i64 }, align 8
+  call i32 @clock_gettime(i32 1, ptr %clock)
+  %now = load { i64, i64 }, ptr %clock, align 8
+  %seconds = extractvalue { i64, i64 } %now, 0
+  %rest = extractvalue { i64, i64 } %now, 1
+  %whole = mul i64 %seconds, 1000000000
+  %time = add i64 %whole, %rest
+  %array.at = getelementptr ptr, ptr %args, i64 %slot
+  %array = load ptr, ptr %array.at, align 8
+  %at = getelementptr i64, ptr %array, i64 %index
+  store i64 %time, ptr %at, align 8
+  ret void
+}
+"""
+
+_TEXT = string.Template("""\
+%pointer = type { i64, i64 }                                  ; slot, offset
+%step = type { ptr, i64, i64, i64, i64, i64, i64, i64, i64 }  ; kernel, extent, grain, threads (0: one call), scratch slot (-1: none),
+                                                              ; scratch offset, scratch stride, its first pointer, the next step's first
+@steps = internal constant $steps
+@pointers = internal constant $pointers
+
+$pool_declaration
+$kernels
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+; A kernel: bytes [begin, end) of bufs[1] to bufs[0].
+define internal void @copy.bytes(ptr %bufs, ptr %scratch, i64 %begin, i64 %end) {
+  %dst = load ptr, ptr %bufs, align 8
+  %src.at = getelementptr ptr, ptr %bufs, i64 1
+  %src = load ptr, ptr %src.at, align 8
+  %to = getelementptr i8, ptr %dst, i64 %begin
+  %from = getelementptr i8, ptr %src, i64 %begin
+  %length = sub i64 %end, %begin
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %length, i1 false)
+  ret void
+}
+$clock
+define i64 @plan(ptr %args) {
+entry:
+  %bufs = alloca [$room x ptr], align 16 ; serves every launch: one is over when its call returns
+  $begin_clock
+  br label %next
+next:
+  %number = phi i64 [ 0, %entry ], [ %following, %done ]
+  %more = icmp ult i64 %number, $count
+  br i1 %more, label %step, label %out
+step:
+  %row = getelementptr %step, ptr @steps, i64 %number
+  %all = load %step, ptr %row, align 8
+  %kernel = extractvalue %step %all, 0
+  %extent = extractvalue %step %all, 1
+  %grain = extractvalue %step %all, 2
+  %threads = extractvalue %step %all, 3
+  %scratch.slot = extractvalue %step %all, 4
+  %scratch.offset = extractvalue %step %all, 5
+  %stride = extractvalue %step %all, 6
+  %first = extractvalue %step %all, 7
+  %end = extractvalue %step %all, 8
+  br label %param
+param:
+  %at = phi i64 [ %first, %step ], [ %at.next, %fill ]
+  %filled = icmp eq i64 %at, %end
+  br i1 %filled, label %ready, label %fill
+fill:
+  %pointer.at = getelementptr %pointer, ptr @pointers, i64 %at
+  %pointer = load %pointer, ptr %pointer.at, align 8
+  %slot = extractvalue %pointer %pointer, 0
+  %offset = extractvalue %pointer %pointer, 1
+  %base.at = getelementptr ptr, ptr %args, i64 %slot
+  %base = load ptr, ptr %base.at, align 8
+  %address = getelementptr i8, ptr %base, i64 %offset
+  %place = sub i64 %at, %first
+  %buf = getelementptr ptr, ptr %bufs, i64 %place
+  store ptr %address, ptr %buf, align 8
+  %at.next = add i64 %at, 1
+  br label %param
+ready:
+  %bare = icmp slt i64 %scratch.slot, 0
+  br i1 %bare, label %launch, label %scratch
+scratch:
+  %scratch.at = getelementptr ptr, ptr %args, i64 %scratch.slot
+  %scratch.base = load ptr, ptr %scratch.at, align 8
+  %scratch.address = getelementptr i8, ptr %scratch.base, i64 %scratch.offset
+  br label %launch
+launch:
+  %own = phi ptr [ null, %ready ], [ %scratch.address, %scratch ]
+  %alone = icmp eq i64 %threads, 0
+  br i1 %alone, label %whole, label %shared
+whole:
+  call void %kernel(ptr %bufs, ptr %own, i64 0, i64 %extent)
+  br label %done
+shared:
+  call void @$pool(ptr %kernel, ptr %bufs, ptr %own, i64 %stride, i64 %extent, i64 %grain, i64 %threads)
+  br label %done
+done:
+  %following = add i64 %number, 1
+  $step_clock
+  br label %next
+out:
+  ret i64 0
+}
+""")
