@@ -5,6 +5,7 @@ Arithmetic is exact by construction (small whole numbers, also in floats), so th
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def run_compiled(kernel: ir.Kernel, target: Target, arrays: Sequence[Array], pie
     memory = np.full(scratch_bytes(kernel, target) + 64, 0xAB, np.uint8)
     scratch = (memory.ctypes.data + 63) // 64 * 64
     ends = [launch_extent(kernel, target) * piece // pieces for piece in range(pieces + 1)]
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in itertools.pairwise(ends):
         function(buffers, scratch, begin, end)
 
 
