@@ -17,6 +17,10 @@ settings.register_profile("graphc", deadline=None, suppress_health_check=[Health
 settings.load_profile("graphc")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the texts in tests/golden anew instead of comparing with them")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Machine code compiled by tests never meets the user's own cache; the workers of pytest-xdist inherit the same folder."""
     if not hasattr(config, "workerinput"):
