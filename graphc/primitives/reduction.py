@@ -18,7 +18,7 @@ from graphc.primitives.broadcast import ReduceAttrs, broadcast_in_dim, kept_axes
 from graphc.primitives.logic import compare, convert
 from graphc.primitives.movement import inverse_permutation, pad, reverse, transpose
 from graphc.primitives.numerics import Array, is_float, rounded, widened
-from graphc.primitives.rules import Cotangents, Domain, call, is_any, is_numeric, named, need
+from graphc.primitives.rules import Binary, Cotangents, Domain, call, is_any, is_numeric, named, need
 from graphc.primitives.sources import constant
 
 
@@ -81,17 +81,20 @@ def _product_vjp(node: Node, g: Node) -> Cotangents:
         return (multiply(_spread_back(g, node), x),)  # only the type counts: nothing is computed for unknown dims
     flat = reshape(transpose(x, order), (*rows, count))
     last = len(rows)
-    others = multiply(running_product(flat, last), reverse(running_product(reverse(flat, (last,)), last), (last,)))
+    before = running(flat, last, multiply, 1)
+    after = reverse(running(reverse(flat, (last,)), last, multiply, 1), (last,))
+    others = multiply(before, after)
     unflattened = reshape(others, tuple(x.shape[axis] for axis in order))
     return (multiply(_spread_back(g, node), transpose(unflattened, inverse_permutation(order))),)
 
 
-def running_product(x: Node, axis: int) -> Node:
-    """The product of all elements before each one along `axis` (1 for the first), by log2(n) doubling steps (Hillis and Steele, 1986)."""
+def running(x: Node, axis: int, combine: Binary, identity: float) -> Node:
+    """For each element the combination of all before it along `axis` (`identity` for the first), by log2(n) doubling steps: W. D. Hillis
+    and G. L. Steele, "Data parallel algorithms", 1986."""
     count = x.dims[axis]
-    result = _shifted(x, axis, 1, 1)
+    result = _shifted(x, axis, 1, identity)
     for step in range(math.ceil(math.log2(count)) if count > 1 else 0):
-        result = multiply(result, _shifted(result, axis, 2 ** step, 1))
+        result = combine(result, _shifted(result, axis, 2 ** step, identity))
     return result
 
 

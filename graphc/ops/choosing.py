@@ -1,0 +1,62 @@
+"""Choosing between values: where, clip_by_value and its relatives."""
+from __future__ import annotations
+
+from typing import Any
+
+import graphc.primitives as p
+from graphc.core.opdef import composite
+from graphc.core.operation import Tensor
+from graphc.core.program import Node
+from graphc.ops.declare import as_tensor, declare_one, name_scope
+from graphc.ops.elementwise import maximum, minimum
+from graphc.primitives.sugar import broadcast_dims, broadcast_to
+
+
+@composite("Select")
+def SELECT(condition: Node, t: Node, e: Node) -> Node:
+    """t where the condition holds, else e; a scalar condition chooses all, a vector chooses rows."""
+    if t.shape != e.shape and len(t.shape) != len(e.shape):
+        raise ValueError(f"t and e must have the same shape, got ranks {len(t.shape)} and {len(e.shape)}")
+    rank = len(t.shape)
+    if len(condition.shape) == rank:
+        return p.select(condition, t, e)
+    if len(condition.shape) > 1:
+        raise ValueError(f"the condition must be a scalar, a vector of the first dim, or of the shape of t, not of rank {len(condition.shape)}")
+    return p.select(p.broadcast_in_dim(condition, t.shape, range(len(condition.shape))), t, e)
+
+
+@composite("SelectV2")
+def SELECT_V2(condition: Node, t: Node, e: Node) -> Node:
+    """t where the condition holds, else e, with numpy's broadcasting of all three."""
+    shape = broadcast_dims(broadcast_dims(condition.shape, t.shape), e.shape)
+    return p.select(broadcast_to(condition, shape), broadcast_to(t, shape), broadcast_to(e, shape))
+
+
+def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
+    """`x` where `condition` holds, else `y`: arrays of one shape; a vector condition chooses rows."""
+    return _select(SELECT, condition, x, y, name, "t", "e")
+
+
+def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
+    """`x` where `condition` holds, else `y`, with numpy's broadcasting."""
+    return _select(SELECT_V2, condition, x, y, name, "t", "e")
+
+
+def _select(definition: Any, condition: Any, x: Any, y: Any, name: str | None, t: str, e: str) -> Tensor:
+    if x is None or y is None:
+        raise ValueError("x and y must both be non-None: the number of places where a condition holds is not known when a graph is compiled")
+    inputs = {"condition": condition, t: x, e: y}
+    return declare_one(definition, inputs, None, name, other={"condition": None})
+
+
+def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Tensor:
+    """`t` between the bounds, which broadcast to it."""
+    with name_scope(name, "clip_by_value", [t, clip_value_min, clip_value_max]) as scope:
+        values = as_tensor(t, name="t")
+        lower = minimum(values, clip_value_max)
+        values.shape.merge_with(lower.shape)
+        result = maximum(lower, clip_value_min, scope)
+        values.shape.merge_with(result.shape)
+        return result
+
+

@@ -1,0 +1,323 @@
+"""Reductions over axes, positions of extremes, running sums and products, sums of several tensors."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import graphc.primitives as p
+from graphc.core import dtypes
+from graphc.core.convert import constant
+from graphc.core.dtypes import DType, as_dtype
+from graphc.core.opdef import OpDef, composite
+from graphc.core.operation import Tensor
+from graphc.core.program import Node
+from graphc.core.static import UnknownRank
+from graphc.core.types import Dim, TensorType
+from graphc.ops.array import identity, range_, rank, reshape, shape, squeeze, stop_gradient
+from graphc.ops.choosing import where
+from graphc.ops.creation import zeros_like
+from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope
+from graphc.ops.elementwise import (
+    abs_,
+    add,
+    cast,
+    exp,
+    is_finite,
+    log,
+    maximum,
+    multiply,
+    not_equal,
+    pow_,
+    rsqrt,
+    sqrt,
+    square,
+    subtract,
+)
+from graphc.primitives.reduction import running
+from graphc.primitives.sugar import broadcast_to, fill_like, size_of
+
+Reduce = Callable[[Node, Sequence[int]], Node]
+
+
+def _reduced(reduce: Reduce, x: Node, axes_node: Node, keep_dims: bool) -> Node:
+    """reduce(x, axes), the axes coming from an integer node; of unknown axes only the rank of a kept result is known."""
+    rank = len(x.shape)
+    axes = known_axes(axes_node, rank)
+    if axes is None:
+        if not keep_dims:
+            raise UnknownRank(x.dtype)
+        return p.parameter("?reduced", x.type.with_shape([None] * rank))
+    unique = tuple(sorted(set(axes)))
+    result = reduce(x, unique)
+    return p.reshape(result, kept_shape(x.shape, unique)) if keep_dims else result
+
+
+def kept_shape(dims: Sequence[Dim], axes: Sequence[int]) -> tuple[Dim, ...]:
+    return tuple(1 if axis in axes else dim for axis, dim in enumerate(dims))
+
+
+def mean_over(x: Node, axes: Sequence[int]) -> Node:
+    """The mean over `axes`; 16-bit floats are summed and divided in float32."""
+    wide = dtypes.float32 if x.dtype.is_floating and x.dtype.size == 2 else x.dtype
+    total = p.reduce_sum(p.convert(x, wide), axes)
+    return p.convert(p.divide(total, broadcast_to(size_of(x, axes, wide), total.shape)), x.dtype)
+
+
+@composite("Sum")
+def SUM(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(p.reduce_sum, input, reduction_indices, keep_dims)
+
+
+@composite("Mean")
+def MEAN(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(mean_over, input, reduction_indices, keep_dims)
+
+
+@composite("Prod")
+def PROD(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(p.reduce_prod, input, reduction_indices, keep_dims)
+
+
+@composite("Max")
+def MAX(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(p.reduce_max, input, reduction_indices, keep_dims)
+
+
+@composite("Min")
+def MIN(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(p.reduce_min, input, reduction_indices, keep_dims)
+
+
+@composite("Any")
+def ANY(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(p.reduce_max, _checked_bool("Any", input), reduction_indices, keep_dims)
+
+
+@composite("All")
+def ALL(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(p.reduce_min, _checked_bool("All", input), reduction_indices, keep_dims)
+
+
+def _checked_bool(type_name: str, x: Node) -> Node:
+    if not x.dtype.is_bool:
+        raise TypeError(f"Input 'input' of '{type_name}' Op has type {x.dtype.name} that does not match expected type of bool.")
+    return x
+
+
+def reduction_axes(x: Tensor, axis: Any) -> Any:
+    """What TF1 gives a reduction as its second input: `axis`, or a constant of all axes, or range(rank(x)) while the rank is unknown."""
+    if axis is not None:
+        return axis
+    if x.shape_tuple is None:
+        return range_(0, rank(x))
+    return as_tensor(np.arange(len(x.shape_tuple), dtype=np.int32), name="Const")
+
+
+def _old_or_new(new_name: str, new: Any, old_name: str, old: Any) -> Any:
+    """The value of an argument that has an old and a new name; ValueError where both are given."""
+    if old is not None and new is not None:
+        raise ValueError(f"Cannot specify both '{old_name}' and '{new_name}'")
+    return old if new is None else new
+
+
+def _reduction(definition: OpDef, name: str, doc: str) -> Callable[..., Tensor]:
+    def reduce(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, name: str | None = None, reduction_indices: Any = None,
+               keep_dims: bool | None = None) -> Tensor:
+        axis = _old_or_new("axis", axis, "reduction_indices", reduction_indices)
+        keep = _old_or_new("keepdims", keepdims, "keep_dims", keep_dims) or False
+        x = as_tensor(input_tensor, name="input_tensor")
+        inputs = {"input": x, "reduction_indices": reduction_axes(x, axis)}
+        result = declare_one(definition, inputs, {"keep_dims": bool(keep)}, name, other={"reduction_indices": INDEX})
+        if axis is None and not keep:
+            result.set_shape(())
+        return result
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = f"{doc} over `axis` (an integer, a list of them, or None: all); `keepdims` keeps each as a dim of 1."
+    return reduce
+
+
+reduce_sum = _reduction(SUM, "reduce_sum", "The sum")
+reduce_mean = _reduction(MEAN, "reduce_mean", "The mean")
+reduce_prod = _reduction(PROD, "reduce_prod", "The product")
+reduce_max = _reduction(MAX, "reduce_max", "The greatest")
+reduce_min = _reduction(MIN, "reduce_min", "The least")
+reduce_any = _reduction(ANY, "reduce_any", "Whether any holds")
+reduce_all = _reduction(ALL, "reduce_all", "Whether all hold")
+
+
+@composite("ArgMax", gradient=False)
+def ARG_MAX(input: Node, dimension: Node, *, output_type: DType = dtypes.int64) -> Node:
+    return _position(p.argmax, input, dimension, output_type)
+
+
+@composite("ArgMin", gradient=False)
+def ARG_MIN(input: Node, dimension: Node, *, output_type: DType = dtypes.int64) -> Node:
+    return _position(p.argmin, input, dimension, output_type)
+
+
+def _position(find: Callable[[Node, int, DType], Node], x: Node, dimension: Node, output_type: DType) -> Node:
+    axes = known_axes(dimension, len(x.shape))
+    if axes is None:
+        return p.parameter("?position", TensorType(output_type, (None,) * (len(x.shape) - 1)))
+    return find(x, axes[0], output_type)
+
+
+def argmax(input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = dtypes.int64) -> Tensor:
+    """The first position of the greatest along `axis` (0)."""
+    return _positions(ARG_MAX, input, axis, dimension, output_type, name)
+
+
+def argmin(input: Any, axis: Any = None, name: str | None = None, dimension: Any = None, output_type: Any = dtypes.int64) -> Tensor:
+    """The first position of the least along `axis` (0)."""
+    return _positions(ARG_MIN, input, axis, dimension, output_type, name)
+
+
+def _positions(definition: OpDef, input: Any, axis: Any, dimension: Any, output_type: Any, name: str | None) -> Tensor:
+    axis = _old_or_new("axis", axis, "dimension", dimension)
+    inputs = {"input": input, "dimension": 0 if axis is None else axis}
+    return declare_one(definition, inputs, {"output_type": as_dtype(output_type)}, name, other={"dimension": INDEX})
+
+
+# Functions of reductions -----------------------------------------------------------------------------------------------------------------
+
+def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, name: str | None = None, reduction_indices: Any = None,
+                     keep_dims: bool | None = None) -> Tensor:
+    """log(sum(exp(x))) over `axis`, without overflow: the greatest is taken out first."""
+    axis = _old_or_new("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(_old_or_new("keepdims", keepdims, "keep_dims", keep_dims))
+    x = as_tensor(input_tensor)
+    with name_scope(name, "ReduceLogSumExp", [x]) as scope:
+        greatest = reduce_max(x, axis, True)
+        finite = stop_gradient(where(is_finite(greatest), greatest, zeros_like(greatest)))
+        result = log(reduce_sum(exp(subtract(x, finite)), axis, keep))
+        return add(result, finite if keep else reshape(finite, shape(result)), scope)
+
+
+def reduce_variance(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+    """The mean of the squared distance from the mean, over `axis`."""
+    with name_scope(name or "reduce_variance"):
+        x = as_tensor(input_tensor)
+        means = reduce_mean(x, axis, True)
+        return reduce_mean(square(x - means), axis, keepdims)
+
+
+def reduce_std(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+    """The square root of the variance over `axis`."""
+    with name_scope(name or "reduce_std"):
+        return sqrt(reduce_variance(input_tensor, axis, keepdims))
+
+
+def count_nonzero(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = dtypes.int64, name: str | None = None) -> Tensor:
+    """How many elements differ from 0, over `axis`."""
+    with name_scope(name, "count_nonzero", [input_tensor]):
+        x = as_tensor(input_tensor, name="input_tensor")
+        return cast(reduce_sum(cast(not_equal(x, constant(0, x.dtype)), dtypes.int64), axis, keepdims), dtype)
+
+
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None) -> Tensor:
+    """x / sqrt(max(sum(x^2), epsilon)), the sum over `axis`."""
+    axis = _old_or_new("axis", axis, "dim", dim)
+    with name_scope(name, "l2_normalize", [x]) as scope:
+        x = as_tensor(x, name="x")
+        total = reduce_sum(square(x), axis, True)
+        return multiply(x, rsqrt(maximum(total, epsilon)), scope)
+
+
+def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None, name: str | None = None,
+         keep_dims: bool | None = None) -> Tensor:
+    """A norm over `axis` (None: all): "euclidean", a positive number p, or inf; of a pair of axes the matrix norms "fro", 1 and inf."""
+    keep = bool(_old_or_new("keepdims", keepdims, "keep_dims", keep_dims))
+    of_matrices = isinstance(axis, tuple | list) and len(axis) == 2
+    if not (of_matrices or axis is None or isinstance(axis, int)):
+        raise ValueError("'axis' must be None, an integer, or a tuple of 2 unique integers")
+    if of_matrices and ord not in ("euclidean", "fro", 1, np.inf):
+        raise ValueError(f"'ord' must be a supported matrix norm in ['euclidean', 'fro', 1, inf], got {ord}")
+    if not of_matrices and ord != "euclidean" and (isinstance(ord, str) or ord <= 0):
+        raise ValueError(f"'ord' must be a supported vector norm, got {ord}")
+    with name_scope(name, "norm", [tensor]):
+        x = as_tensor(tensor)
+        axes = [axis] if isinstance(axis, int) else axis
+        if ord in ("euclidean", "fro", 2):
+            return _kept_or_not(sqrt(reduce_sum(x * x, axes, True)), axes, keep)
+        result = abs_(x)
+        if of_matrices:
+            summed, taken = (axes[0], axes[1]) if ord == 1 else (axes[1], axes[0])
+            return _kept_or_not(reduce_max(reduce_sum(result, summed, True), taken, True), axes, keep)
+        if ord == np.inf:
+            return reduce_max(result, axes, keep)
+        if ord == 1:
+            return reduce_sum(result, axes, keep)
+        return pow_(reduce_sum(pow_(result, ord), axes, keep), 1.0 / ord)
+
+
+def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
+    return x if keep else squeeze(x, axes)
+
+
+# Running sums and products ---------------------------------------------------------------------------------------------------------------
+
+def _running(x: Node, axis_node: Node, combine: Callable[[Node, Node], Node], neutral: float, exclusive: bool, backwards: bool) -> Node:
+    axes = known_axes(axis_node, len(x.shape))
+    if axes is None or not x.type.is_static:
+        return fill_like(x, neutral)  # only the type counts while a dim is unknown
+    flipped = p.reverse(x, axes) if backwards else x
+    result = running(flipped, axes[0], combine, neutral)
+    result = result if exclusive else combine(result, flipped)
+    return p.reverse(result, axes) if backwards else result
+
+
+@composite("Cumsum")
+def CUMSUM(x: Node, axis: Node, *, exclusive: bool = False, reverse: bool = False) -> Node:
+    return _running(x, axis, p.add, 0, exclusive, reverse)
+
+
+@composite("Cumprod")
+def CUMPROD(x: Node, axis: Node, *, exclusive: bool = False, reverse: bool = False) -> Node:
+    return _running(x, axis, p.multiply, 1, exclusive, reverse)
+
+
+def cumsum(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None) -> Tensor:
+    """The sum of all elements up to each along `axis`; `exclusive` leaves the element itself out, `reverse` sums from the end."""
+    return _declare_running(CUMSUM, "Cumsum", x, axis, exclusive, reverse, name)
+
+
+def cumprod(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None) -> Tensor:
+    """The product of all elements up to each along `axis`; `exclusive` leaves the element itself out, `reverse` starts at the end."""
+    return _declare_running(CUMPROD, "Cumprod", x, axis, exclusive, reverse, name)
+
+
+def _declare_running(definition: OpDef, default: str, x: Any, axis: Any, exclusive: bool, backwards: bool, name: str | None) -> Tensor:
+    with name_scope(name, default, [x]) as scope:
+        x = as_tensor(x, name="x")
+        return declare_one(definition, {"x": x, "axis": axis}, {"exclusive": exclusive, "reverse": backwards}, scope, other={"axis": INDEX})
+
+
+# Sums of several tensors -----------------------------------------------------------------------------------------------------------------
+
+@composite("AddN")
+def ADD_N(*inputs: Node) -> Node:
+    """The sum of all inputs."""
+    total = inputs[0]
+    for each in inputs[1:]:
+        total = p.add(total, each)
+    return total
+
+
+def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
+    """The sum of several tensors of one shape and type."""
+    problem = "inputs must be a list of at least one Tensor/IndexedSlices with the same dtype and shape"
+    if not inputs or not isinstance(inputs, list | tuple):
+        raise ValueError(problem)
+    tensors = [as_tensor(each) for each in inputs]
+    if any(each.dtype is not tensors[0].dtype for each in tensors):
+        raise TypeError(problem)
+    if len(tensors) == 1:
+        return identity(tensors[0], name) if name else tensors[0]
+    return declare_one(ADD_N, {f"inputs_{n}": each for n, each in enumerate(tensors)}, None, name)
+
+
+def accumulate_n(inputs: Sequence[Any], shape: Any = None, tensor_dtype: Any = None, name: str | None = None) -> Tensor:
+    """The sum of several tensors of one shape and type."""
+    return add_n(inputs, name)
