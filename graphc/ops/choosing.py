@@ -21,7 +21,8 @@ def SELECT(condition: Node, t: Node, e: Node) -> Node:
     if len(condition.shape) == rank:
         return p.select(condition, t, e)
     if len(condition.shape) > 1:
-        raise ValueError(f"the condition must be a scalar, a vector of the first dim, or of the shape of t, not of rank {len(condition.shape)}")
+        raise ValueError("the condition must be a scalar, a vector of the first dim, or of the shape of t, not of rank "
+                         f"{len(condition.shape)}")
     return p.select(p.broadcast_in_dim(condition, t.shape, range(len(condition.shape))), t, e)
 
 
@@ -44,7 +45,7 @@ def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = No
 
 def _select(definition: Any, condition: Any, x: Any, y: Any, name: str | None, t: str, e: str) -> Tensor:
     if x is None or y is None:
-        raise ValueError("x and y must both be non-None: the number of places where a condition holds is not known when a graph is compiled")
+        raise ValueError("x and y must both be non-None: how many places a condition holds at is not known when a graph is compiled")
     inputs = {"condition": condition, t: x, e: y}
     return declare_one(definition, inputs, None, name, other={"condition": None})
 

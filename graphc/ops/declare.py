@@ -106,7 +106,8 @@ def _check_types(definition: OpDef, inputs: Mapping[str, Tensor], other: Mapping
 
 def _type_mismatch(definition: OpDef, argument: str, found: DType, inputs: Mapping[str, Any], common: DType) -> str:
     first = next(iter(inputs))
-    return f"Input '{argument}' of '{definition.type}' Op has type {found.name} that does not match type {common.name} of argument '{first}'."
+    return (f"Input '{argument}' of '{definition.type}' Op has type {found.name} that does not match type {common.name} of argument "
+            f"'{first}'.")
 
 
 # For functions ---------------------------------------------------------------------------------------------------------------------------

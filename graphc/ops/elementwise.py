@@ -262,7 +262,10 @@ def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 # Division of any types: floats divide, integers become floats first.
-_TRUE_DIVISION = dict.fromkeys((dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.uint16), dtypes.float32) | dict.fromkeys((dtypes.int32, dtypes.int64, dtypes.uint32, dtypes.uint64), dtypes.float64)
+_TRUE_DIVISION = {
+    **dict.fromkeys((dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.uint16), dtypes.float32),
+    **dict.fromkeys((dtypes.int32, dtypes.int64, dtypes.uint32, dtypes.uint64), dtypes.float64),
+}
 
 
 def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:

@@ -182,8 +182,8 @@ def _positions(definition: OpDef, input: Any, axis: Any, dimension: Any, output_
 
 # Functions of reductions -----------------------------------------------------------------------------------------------------------------
 
-def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, name: str | None = None, reduction_indices: Any = None,
-                     keep_dims: bool | None = None) -> Tensor:
+def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, name: str | None = None,
+                     reduction_indices: Any = None, keep_dims: bool | None = None) -> Tensor:
     """log(sum(exp(x))) over `axis`, without overflow: the greatest is taken out first."""
     axis = _old_or_new("axis", axis, "reduction_indices", reduction_indices)
     keep = bool(_old_or_new("keepdims", keepdims, "keep_dims", keep_dims))
@@ -209,7 +209,8 @@ def reduce_std(input_tensor: Any, axis: Any = None, keepdims: bool = False, name
         return sqrt(reduce_variance(input_tensor, axis, keepdims))
 
 
-def count_nonzero(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = dtypes.int64, name: str | None = None) -> Tensor:
+def count_nonzero(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = dtypes.int64,
+                  name: str | None = None) -> Tensor:
     """How many elements differ from 0, over `axis`."""
     with name_scope(name, "count_nonzero", [input_tensor]):
         x = as_tensor(input_tensor, name="input_tensor")

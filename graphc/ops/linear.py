@@ -1,0 +1,116 @@
+"""Products of matrices: matmul, batched and broadcast, tensordot, and what is made of them."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import graphc.primitives as p
+from graphc.core.opdef import composite
+from graphc.core.operation import Tensor
+from graphc.core.program import Node
+from graphc.ops.array import reshape, transpose
+from graphc.ops.declare import as_tensor, declare_one, name_scope
+from graphc.primitives.sugar import broadcast_dims, broadcast_to
+
+
+@composite("MatMul")
+def MATMUL(a: Node, b: Node, *, transpose_a: bool = False, transpose_b: bool = False) -> Node:
+    """The product of two matrices, either of them transposed first."""
+    for x in (a, b):
+        if len(x.shape) != 2:
+            raise ValueError(f"Shape must be rank 2 but is rank {len(x.shape)}")
+    rows, columns = (0 if transpose_a else 1), (1 if transpose_b else 0)
+    _check_inner(a, b, rows, columns)
+    return p.dot_general(a, b, (), (), (rows,), (columns,))
+
+
+def _check_inner(a: Node, b: Node, i: int, j: int) -> None:
+    left, right = a.shape[i], b.shape[j]
+    if left is not None and right is not None and left != right:
+        raise ValueError(f"Dimensions must be equal, but are {left} and {right}")
+
+
+@composite("BatchMatMulV2")
+def BATCH_MATMUL(x: Node, y: Node, *, adj_x: bool = False, adj_y: bool = False) -> Node:
+    """Products of the matrices in the last two axes; the axes before them broadcast."""
+    for each in (x, y):
+        if len(each.shape) < 2:
+            raise ValueError(f"Shape must be at least rank 2 but is rank {len(each.shape)}")
+    batch = broadcast_dims(x.shape[:-2], y.shape[:-2])
+    count = len(batch)
+    left, right = (broadcast_to(each, (*batch, *each.shape[-2:])) for each in (x, y))
+    i, j = (count if adj_x else count + 1), (count + 1 if adj_y else count)
+    _check_inner(left, right, i, j)
+    axes = tuple(range(count))
+    return p.dot_general(left, right, axes, axes, (i,), (j,))
+
+
+def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, adjoint_a: bool = False, adjoint_b: bool = False,
+           a_is_sparse: bool = False, b_is_sparse: bool = False, name: str | None = None) -> Tensor:
+    """The product of two matrices, or of the matrices in the last two axes of larger arrays."""
+    for both, what in ((transpose_a and adjoint_a, "transpose_a and adjoint_a"), (transpose_b and adjoint_b, "transpose_b and adjoint_b")):
+        if both:
+            raise ValueError(f"Only one of {what} can be True.")
+    with name_scope(name, "MatMul", [a, b]) as scope:
+        a = as_tensor(a, name="a")
+        b = as_tensor(b, a.dtype if not isinstance(b, Tensor) else None, "b")
+        left, right = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
+        if ((a.rank is None or a.rank > 2) and (b.rank is None or b.rank > 2)) or max(a.rank or 0, b.rank or 0) > 2:
+            return declare_one(BATCH_MATMUL, {"x": a, "y": b}, {"adj_x": left, "adj_y": right}, scope)
+        return declare_one(MATMUL, {"a": a, "b": b}, {"transpose_a": left, "transpose_b": right}, scope)
+
+
+@composite("Tensordot")
+def TENSORDOT(a: Node, b: Node, *, axes_a: tuple[int, ...], axes_b: tuple[int, ...]) -> Node:
+    """Sums products of `a` and `b` over pairs of axes; the free axes of a, then of b remain. For shapes that are not known when declared."""
+    return p.dot_general(a, b, (), (), axes_a, axes_b)
+
+
+def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
+    """Sums products over pairs of axes: the last `axes` of `a` with the first of `b`, or the axes listed for each."""
+    with name_scope(name, "Tensordot", [a, b, axes]) as scope:
+        a = as_tensor(a, name="a")
+        b = as_tensor(b, a.dtype if not isinstance(b, Tensor) else None, "b")
+        if a.shape_tuple is None or b.shape_tuple is None:
+            raise ValueError("tensordot needs tensors of known rank")
+        axes_a, axes_b = _paired_axes(axes, len(a.shape_tuple), len(b.shape_tuple))
+        if None in a.shape_tuple or None in b.shape_tuple:
+            return declare_one(TENSORDOT, {"a": a, "b": b}, {"axes_a": axes_a, "axes_b": axes_b}, scope)
+        left, free_a = _as_matrix(a, axes_a, contract_last=True)
+        right, free_b = _as_matrix(b, axes_b, contract_last=False)
+        product = matmul(left, right)
+        shape = [*free_a, *free_b]
+        return product if product.shape.as_list() == shape else reshape(product, shape, scope)
+
+
+def _paired_axes(axes: Any, rank_a: int, rank_b: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if isinstance(axes, int):
+        if axes < 0:
+            raise ValueError("'axes' must be at least 0.")
+        if axes > rank_a or axes > rank_b:
+            raise ValueError(f"'axes' must not be larger than the number of dimensions of tensor {rank_a if axes > rank_a else rank_b}.")
+        return tuple(range(rank_a - axes, rank_a)), tuple(range(axes))
+    if not isinstance(axes, list | tuple) or len(axes) != 2:
+        raise ValueError("'axes' must be an integer or have length 2.")
+    left, right = ((each,) if isinstance(each, int) else tuple(each) for each in axes)
+    if len(left) != len(right):
+        raise ValueError(f"Different number of contraction axes 'a' and 'b', {len(left)} != {len(right)}.")
+    return tuple(axis % rank_a for axis in left), tuple(axis % rank_b for axis in right)
+
+
+def _as_matrix(x: Tensor, axes: Sequence[int], contract_last: bool) -> tuple[Tensor, list[int]]:
+    """`x` as a matrix with `axes` as its columns (or rows), and the sizes of its free axes."""
+    dims = x.shape.as_list()
+    free = [axis for axis in range(len(dims)) if axis not in axes]
+    order = [*free, *axes] if contract_last else [*axes, *free]
+    rows, columns = _product(dims, free), _product(dims, axes)
+    moved = transpose(x, order) if order != list(range(len(dims))) else x
+    shape = [rows, columns] if contract_last else [columns, rows]
+    return moved if moved.shape.as_list() == shape else reshape(moved, shape), [dims[axis] for axis in free]
+
+
+def _product(dims: Sequence[int], axes: Sequence[int]) -> int:
+    result = 1
+    for axis in axes:
+        result *= dims[axis]
+    return result

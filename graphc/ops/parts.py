@@ -1,0 +1,32 @@
+"""Parts of nodes along one axis: what the expansions of slices, splits and gathers share."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import graphc.primitives as p
+from graphc.core.program import Node
+from graphc.core.types import Dim
+
+
+def replaced(dims: Sequence[Dim], axis: int, dim: Dim) -> tuple[Dim, ...]:
+    """`dims` with `dim` at `axis`."""
+    return (*dims[:axis], dim, *dims[axis + 1:])
+
+
+def box(x: Node, axis: int, start: Dim, limit: Dim, stride: int = 1) -> Node:
+    """x[start:limit:stride] along `axis`, all of the other axes."""
+    rank = len(x.shape)
+    strides = [stride if each == axis else 1 for each in range(rank)]
+    return p.slice_(x, replaced((0,) * rank, axis, start), replaced(x.shape, axis, limit), strides)
+
+
+def picked(x: Node, axis: int, index: Dim) -> Node:
+    """x[index] along `axis`, which vanishes; ValueError where the index is out of range."""
+    size = x.shape[axis]
+    if size is not None and index is not None and not -size <= index < size:
+        raise ValueError(f"slice index {index} of dimension {axis} out of bounds")
+    shape = (*x.shape[:axis], *x.shape[axis + 1:])
+    if index is None or (size is None and index < 0):
+        return p.parameter("?picked", x.type.with_shape(shape))
+    start = index if size is None else index % size
+    return p.reshape(box(x, axis, start, start + 1), shape)
