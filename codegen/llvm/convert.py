@@ -21,7 +21,9 @@ def convert(e: Emitter, target: Target, x: str, source: DType, dtype: DType, lan
         zero = literal(0, source, lanes)
         return e.let(f"{'fcmp une' if source.is_floating else 'icmp ne'} {reg_type(source, lanes)} {x}, {zero}")
     if dtype.is_integer:
-        return _float_to_int(e, x, source, dtype, lanes) if source.is_floating else _int_to_int(e, x, source, dtype, lanes)
+        if source.is_floating:
+            return _float_to_int(Vec(e, target, reg_element(source), lanes), x, dtype)
+        return _int_to_int(e, x, source, dtype, lanes)
     if source.is_floating:
         value = _float_to_float(e, target, x, source, dtype, lanes)
     else:
@@ -39,11 +41,18 @@ def _int_to_int(e: Emitter, x: str, source: DType, dtype: DType, lanes: int) -> 
     return e.let(f"{instruction} {reg_type(source, lanes)} {x} to {reg_type(dtype, lanes)}")
 
 
-def _float_to_int(e: Emitter, x: str, source: DType, dtype: DType, lanes: int) -> str:
-    floats, ints = reg_type(source, lanes), reg_type(dtype, lanes)
-    name = f"@llvm.fpto{'u' if dtype.is_unsigned else 's'}i.sat.{mangled(reg_element(dtype), lanes)}.{mangled(reg_element(source), lanes)}"
-    e.declare(f"{ints} {name}({floats})")
-    return e.let(f"call {ints} {name}({floats} {x})")
+def _float_to_int(v: Vec, x: str, dtype: DType) -> str:
+    """Truncates, then puts the limits where x is beyond them (what the instruction gave there is unused) and 0 where x is NaN.
+
+    Not `llvm.fptosi.sat`, which LLVM takes apart into scalars. Both limits are exact as floats: a power of two each, or zero.
+    """
+    low = 0 if dtype.is_unsigned else -(1 << (8 * dtype.size - 1))
+    span = 1 << (8 * dtype.size)
+    ints = reg_type(dtype, v.lanes)
+    result = v.e.let(f"fpto{'u' if dtype.is_unsigned else 's'}i {v.float_type} {x} to {ints}")
+    for beyond, limit in ((v.lt(x, float(low)), low), (v.ge(x, float(low + span)), low + span - 1), (v.unordered(x, x), 0)):
+        result = v.e.let(f"select {v.mask_type} {beyond}, {ints} {literal(limit, dtype, v.lanes)}, {ints} {result}")
+    return result
 
 
 def _float_to_float(e: Emitter, target: Target, x: str, source: DType, dtype: DType, lanes: int) -> str:
