@@ -43,7 +43,7 @@ def total(x: Tensor, y: Tensor, name: str | None = None) -> Tensor:
     return get_default_graph().create_op(SUM, (x, y), {}, name).outputs[0]
 
 
-# -- constants and conversion ---------------------------------------------------------------------------------------------------------------
+# -- constants and conversion -------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("value", "dtype", "expected_type", "expected"), [
     (1, None, np.int32, 1),
@@ -113,7 +113,7 @@ def test_a_shape_fills_with_the_last_element() -> None:
     assert constant(1.0, shape=[0, 3]).shape_tuple == (0, 3)
     with pytest.raises(ValueError, match="no element to fill"):
         constant([], shape=[2])
-    with pytest.raises(ValueError, match="Too many elements provided. Needed at most 2, but received 3"):
+    with pytest.raises(ValueError, match=r"Too many elements provided\. Needed at most 2, but received 3"):
         constant([1, 2, 3], shape=[2])
     with pytest.raises(TypeError, match=r"Expected Tensor's shape: \(3,\), got \(2,\)."):
         constant([1, 2], shape=[3], verify_shape=True)
@@ -167,7 +167,7 @@ def test_arrays_keep_their_bits(array: np.ndarray) -> None:
     assert held.tobytes() == array.tobytes()
 
 
-# -- operations and tensors -----------------------------------------------------------------------------------------------------------------
+# -- operations and tensors ---------------------------------------------------------------------------------------------------------------
 
 def test_an_operation_knows_its_place() -> None:
     x = placeholder("float32", [None, 3], "x")
@@ -176,7 +176,8 @@ def test_an_operation_knows_its_place() -> None:
     assert (y.op.type, y.op.inputs, y.op.outputs, y.op.values()) == ("Sum2", (x, x), (y,), (y,))
     assert y.op.source == f"test_graph.py:{here}"
     assert x.consumers() == [y.op, y.op]
-    assert (y.name, y.value_index, y.dtype, y.shape.as_list(), y.rank, y.graph) == ("y:0", 0, dtypes.float32, [None, 3], 2, get_default_graph())
+    assert (y.name, y.value_index, y.dtype, y.shape.as_list(), y.rank) == ("y:0", 0, dtypes.float32, [None, 3], 2)
+    assert y.graph is get_default_graph()
     assert x.op.get_attr("dtype") is dtypes.float32
     assert repr(y.op) == "<graphc.Operation 'y' type=Sum2>"
     with pytest.raises(ValueError, match="Operation 'y' has no attr named 'foo'"):
@@ -200,7 +201,7 @@ def test_printing() -> None:
 
 
 def test_shape_errors_name_operation_rule_values_and_line() -> None:
-    with pytest.raises(ValueError, match="differ|equal|shape") as raised:
+    with pytest.raises(ValueError, match=r"differ|equal|shape") as raised:
         total(placeholder("float32", [2, None]), placeholder("float32", [3, 3]), "bad")
     text = str(raised.value)
     assert "for 'bad' (op: 'Sum2') with input shapes: [2,?], [3,3]." in text
@@ -222,7 +223,7 @@ def test_type_errors_name_operation_and_line() -> None:
 def test_an_error_of_a_gradient_names_the_forward_line_too() -> None:
     x = placeholder("float32", [2])
     forward = total(x, x, "forward").op
-    with pytest.raises(ValueError, match="as gradient of 'forward', declared at test_graph.py:") as raised:
+    with pytest.raises(ValueError, match=r"as gradient of 'forward', declared at test_graph\.py:") as raised:
         get_default_graph().create_op(SUM, (x, constant([1.0])), {}, "grad", gradient_of=forward)
     assert len(str(raised.value).splitlines()) <= 5
     gradient = get_default_graph().create_op(SUM, (x, x), {}, "grad", gradient_of=forward)
@@ -305,13 +306,13 @@ def test_eval_and_run_use_a_session() -> None:
         assert x.eval() == 42
         x.op.run()
     assert session.calls == [(x, {x: 1}), (x, None), (x.op, None)]
-    with default_sessions.pushed(foreign), pytest.raises(ValueError, match="Cannot use the default session to evaluate tensor: the tensor's graph"):
+    with default_sessions.pushed(foreign), pytest.raises(ValueError, match="Cannot use the default session to evaluate tensor"):
         x.eval()
     with pytest.raises(ValueError, match="the operation's graph is different from the session's graph"):
         x.op.run(session=foreign)
 
 
-# -- shapes that depend on values -----------------------------------------------------------------------------------------------------------
+# -- shapes that depend on values ---------------------------------------------------------------------------------------------------------
 
 def test_small_integers_are_followed() -> None:
     small, large, floating = constant([1, 2]), constant(np.zeros(1000, np.int32)), constant([1.0])
@@ -323,7 +324,7 @@ def test_small_integers_are_followed() -> None:
     assert twice.node.name == "add"
 
 
-# -- the graph as a whole -------------------------------------------------------------------------------------------------------------------
+# -- the graph as a whole -----------------------------------------------------------------------------------------------------------------
 
 def test_default_graphs_nest_and_reset() -> None:
     outer = get_default_graph()
@@ -362,7 +363,7 @@ def test_a_finalized_graph_does_not_change() -> None:
     assert (graph.version, graph.finalized, graph.seed) == (1, False, None)
     graph.finalize()
     for change in (no_op, lambda: add_to_collection("a", 1), lambda: graph.clear_collection("a"), lambda: constant(1)):
-        with pytest.raises(RuntimeError, match="Graph is finalized and cannot be modified."):
+        with pytest.raises(RuntimeError, match=r"Graph is finalized and cannot be modified\."):
             change()
     assert graph.finalized
     assert graph.get_operations() == [x.op]
@@ -424,7 +425,7 @@ def test_operations_keep_the_order_of_their_declaration(picks: list[int]) -> Non
             assert tensor.consumers().count(operation) == operation.inputs.count(tensor)
 
 
-# -- errors of a running graph --------------------------------------------------------------------------------------------------------------
+# -- errors of a running graph ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("kind", "code"), [
     (errors.CancelledError, 1), (errors.UnknownError, 2), (errors.InvalidArgumentError, 3), (errors.DeadlineExceededError, 4),

@@ -147,7 +147,7 @@ def test_placeholders_and_constants(g: Graph) -> None:
     assert [constant(1).name, constant(2).name, constant(3, name="c").name] == ["Const:0", "Const_1:0", "c:0"]
 
 
-# -- control inputs -------------------------------------------------------------------------------------------------------------------------
+# -- control inputs -----------------------------------------------------------------------------------------------------------------------
 
 def test_control_scopes_nest(g: Graph) -> None:
     a, b = no_op("a"), no_op("b")
@@ -208,7 +208,7 @@ def test_group(g: Graph) -> None:
     assert controls(g) == {"g": ["a", "w"], "group_deps_1": ["w/Assign"]}
 
 
-# -- devices and colocation -----------------------------------------------------------------------------------------------------------------
+# -- devices and colocation ---------------------------------------------------------------------------------------------------------------
 
 def test_devices_merge(g: Graph) -> None:
     with g.device("/cpu:0"):
@@ -268,7 +268,7 @@ def test_colocation(g: Graph) -> None:
         pass
 
 
-# -- looking up -----------------------------------------------------------------------------------------------------------------------------
+# -- looking up ---------------------------------------------------------------------------------------------------------------------------
 
 FORM = 'Tensor names must be of the form "<op_name>:<output_index>".'
 

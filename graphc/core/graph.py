@@ -40,7 +40,7 @@ class Graph:
         self._finalized = False
         self._lock = threading.RLock()
 
-    # -- declaring ----------------------------------------------------------------------------------------------------------------------
+    # -- declaring ------------------------------------------------------------------------------------------------------------------------
 
     def create_op(self, definition: OpDef, inputs: Sequence[Tensor] = (), attrs: Mapping[str, Any] | None = None,
                   name: str | None = None, *, control_inputs: Iterable[Operation] = (), gradient_of: Operation | None = None) -> Operation:
@@ -53,7 +53,8 @@ class Graph:
         self._check_not_finalized()
         source_line = user_line()
         inputs = tuple(inputs)
-        attrs = definition.checked(attrs or {})
+        # Mostly every attribute is given, or there is none: only else look at each.
+        attrs = dict(attrs or {}) if (attrs or {}).keys() == (definition.attrs or {}).keys() else definition.checked(attrs or {})
         for tensor in inputs:
             if tensor.op.graph is not self:
                 raise ValueError(f"{tensor} must be from the same graph as the operation that reads it ({definition.type})\n"
@@ -120,7 +121,7 @@ class Graph:
         """The id of the last operation declared so far that may write `variable` (its "VariableV2"), 0 where there is none."""
         return self._last_write.get(variable, 0)
 
-    # -- looking up ---------------------------------------------------------------------------------------------------------------------
+    # -- looking up -----------------------------------------------------------------------------------------------------------------------
 
     def get_operations(self) -> list[Operation]:
         """All operations in the order of their declaration."""
@@ -183,7 +184,7 @@ class Graph:
             raise KeyError(f"The name '{name}' refers to an Operation not in the graph.")
         return operation
 
-    # -- scopes -------------------------------------------------------------------------------------------------------------------------
+    # -- scopes ---------------------------------------------------------------------------------------------------------------------------
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """`name` inside the current name scope, with a suffix ("_1") where it is taken."""
@@ -264,7 +265,7 @@ class Graph:
         finally:
             scopes.colocate, scopes.devices = before, devices
 
-    # -- collections --------------------------------------------------------------------------------------------------------------------
+    # -- collections ----------------------------------------------------------------------------------------------------------------------
 
     def add_to_collection(self, name: Any, value: Any) -> None:
         self._check_not_finalized()
@@ -293,7 +294,7 @@ class Graph:
         self._check_not_finalized()
         self._collections.clear(name)
 
-    # -- the graph as a whole -----------------------------------------------------------------------------------------------------------
+    # -- the graph as a whole -------------------------------------------------------------------------------------------------------------
 
     @property
     def version(self) -> int:
