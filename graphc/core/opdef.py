@@ -36,6 +36,7 @@ class State(Protocol):
 
     name: str  # of the operation being expanded
     variable: str  # the variable behind the operation's first input
+    variables: tuple[str, ...]  # for each input the name of the operation that gives it: for a variable, its name
 
     def read(self, variable: str) -> Node: ...
     def write(self, variable: str, value: Node) -> None: ...
@@ -114,6 +115,7 @@ class _Declared:
     """The `State` while the graph is declared: nothing can be read yet but the number of the run, which is unknown."""
 
     name = variable = "?"
+    variables: tuple[str, ...] = ()
 
     def read(self, variable: str) -> Node:
         raise TypeError("an operation that reads variables needs `infer_types`")

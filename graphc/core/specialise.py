@@ -38,6 +38,10 @@ class _State:
     def variable(self) -> str:
         return self.operation.inputs[0].op.name
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(tensor.op.name for tensor in self.operation.inputs)
+
     def read(self, variable: str) -> Node:
         if variable not in self.current:
             primitive = lookup("variable_read")
