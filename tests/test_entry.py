@@ -253,7 +253,7 @@ def test_a_long_plan_lets_other_threads_run(kind: str) -> None:
             thread.join()
         took[release_gil] = time.monotonic() - start
     assert took[False] >= 0.4
-    assert took[True] < 0.3
+    assert took[True] < 0.39
 
 
 def test_calls_at_once_do_not_mix(kind: str) -> None:

@@ -110,11 +110,14 @@ def test_copies_do_what_numpy_does(moves: list[tuple[int, int, int, int, int]]) 
 def test_timing_leaves_the_time_after_each_step() -> None:
     steps = [Step("nothing", ()), Step("affine", (Pointer(0), Pointer(1)), 1_000_000), Step("nothing", ())]
     a, b, times = np.zeros(1_000_000, np.int64), np.zeros(1_000_000, np.int64), np.zeros(4, np.int64)
-    before = time.monotonic_ns()
-    run(print_plan(steps, 1, Timing(2)), [a, b, times])
-    after = time.monotonic_ns()
-    assert before < times[0] <= times[1] < times[2] <= times[3] < after
-    assert times[2] - times[1] > 10 * (times[1] - times[0])
+    shares = []
+    for _ in range(5):
+        before = time.monotonic_ns()
+        run(print_plan(steps, 1, Timing(2)), [a, b, times])
+        after = time.monotonic_ns()
+        assert before < times[0] <= times[1] < times[2] <= times[3] < after
+        shares.append((times[2] - times[1]) / (times[3] - times[0]))
+    assert max(shares) > 0.9  # nearly all of the time is that of the one step with work
 
 
 def test_equal_plans_are_equal_text_and_name_no_address() -> None:
