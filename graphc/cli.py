@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ _MODEL = f"one of {', '.join(MODELS)}, or a Python file that defines build() -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where it succeeded, 1 after printing what was wrong, 2 for a wrong command line."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal that knows no box-drawing characters shows question marks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no box-drawing characters shows question marks
     options = _parser().parse_args(arguments)
     try:
         options.command(options)

@@ -1,0 +1,131 @@
+"""The command line as a user meets it: what each command prints, and one clear line where something is wrong."""
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from graphc.cli import main
+from graphc.core.parse import parse_program
+from graphc.dump import compiled
+
+MODEL = """
+import numpy as np
+import graphc as gc
+
+def build():
+    x = gc.placeholder(gc.float32, [8, 16], name="x")
+    w = gc.get_variable("w", [16, 4], initializer=gc.ones_initializer())
+    y = gc.nn.softmax(gc.matmul(x, w), name="y")
+    return [y], {x: np.ones((8, 16), np.float32)}
+"""
+PROGRAM = """program {
+  %0 = parameter() {name = "x:0", type = f32[3]} : f32[3]
+  %1 = exponential(%0) : f32[3]
+  %2 = negate(%1) : f32[3]
+  return %2
+}
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "small_model.py"
+    path.write_text(MODEL)
+    return str(path)
+
+
+def test_dump_prints_every_stage_and_the_memory(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dump", model]) == 0
+    out = capsys.readouterr().out
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("// after")] == [
+        f"// after {name}" for name in ("specialise", "simplify", "split", "fuse", "order")]
+    assert "small_model.py:8" in out  # the user's line stands beside what came of it
+    assert "// arena " in out
+
+
+def test_a_dumped_stage_parses_back_to_the_same_program(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in compiled(model).stages:
+        assert main(["dump", model, "--stage", stage.name]) == 0
+        assert parse_program(capsys.readouterr().out) == stage.program
+
+
+def test_dump_prints_kernels_and_machine_text(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dump", model, "--kernels"]) == 0
+    kernels = capsys.readouterr().out
+    assert kernels.count("kernel ") == len(compiled(model).kernels)
+    assert " flops, " in kernels
+    assert main(["dump", model, "--llvm"]) == 0
+    assert "define void @" in capsys.readouterr().out
+
+
+def test_dump_draws(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg, flow, dot = tmp_path / "a.svg", tmp_path / "b.svg", tmp_path / "c.dot"
+    assert main(["dump", model, "--svg", str(svg), "--flow", str(flow)]) == 0
+    assert main(["dump", model, "--flow", str(dot)]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"wrote {svg}", f"wrote {flow}", f"wrote {dot}"]
+    assert "Memory of one step" in svg.read_text()
+    assert ">x:0<" in flow.read_text()
+    assert dot.read_text().startswith("digraph")
+
+
+def test_bench_compares_the_pipelines(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", model, "--seconds", "0.05"]) == 0
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["pipeline", "median", "spread", "relative", "kernels", "bytes", "moved", "arena"]
+    assert [row.split()[0] for row in rows] == ["fused", "unfused", "none"]
+    assert "1.00x" in rows[0]
+
+
+def test_opt_applies_passes_to_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "program.txt"
+    file.write_text(PROGRAM)
+    assert main(["opt", "--pass", "fuse", str(file)]) == 0
+    fused = parse_program(capsys.readouterr().out)
+    assert [node.name for node in fused.nodes] == ["parameter", "fusion"]
+
+
+def test_opt_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(PROGRAM))
+    assert main(["opt", "--pass", "order", "-"]) == 0
+    assert parse_program(capsys.readouterr().out) == parse_program(PROGRAM)
+
+
+def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "broken.txt"
+    file.write_text(PROGRAM.replace("exponential(%0)", "exponential(%7)"))
+    assert _complaint(["dump", "nothing"], capsys) == (
+        "graphc: no model 'nothing': give one of mlp, attention, layernorm, softmax, elementwise, or a Python file that defines build()")
+    assert _complaint(["dump", model, "--stage", "nope"], capsys) == (
+        "graphc: no stage 'nope'; there are specialise, simplify, split, fuse, order")
+    assert _complaint(["opt", "--pass", "nope", str(file)], capsys).startswith("graphc: no pass 'nope'; there are ")
+    assert _complaint(["opt", "--pass", "fuse", str(file)], capsys).startswith("graphc: line 3, column 20: ")
+    assert "No such file" in _complaint(["opt", "--pass", "fuse", str(tmp_path / "missing.txt")], capsys)
+    file.write_text("x = 1")
+    assert _complaint(["bench", str(file)], capsys).endswith("defines no function build() that returns (fetches, feeds)")
+
+
+def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["unknown"])
+    assert caught.value.code == 2
+    assert "usage: graphc" in capsys.readouterr().err
+
+
+def test_demo_learns_and_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--epochs", "12"]) == 0
+    out = capsys.readouterr().out
+    accuracy = float(out.split("Test accuracy ")[1].split("%")[0])
+    assert accuracy >= 95
+    for words in ("operations declared", "nodes after it", "kernels", "arena", "the least possible", "without planning", "time of a step",
+                  "numpy by hand"):
+        assert words in out
