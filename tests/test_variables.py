@@ -422,8 +422,8 @@ def test_local_variables() -> None:
 
 @pytest.mark.parametrize(("make", "kind", "message"), [
     (lambda: get_variable("w", [2]), ValueError,
-     "Variable w already exists, disallowed. Did you mean to set reuse=True or reuse=graphc.AUTO_REUSE in VarScope? Originally defined at:\n"
-     "  test_variables.py:"),
+     "Variable w already exists, disallowed. Did you mean to set reuse=True or reuse=graphc.AUTO_REUSE in VarScope? Originally defined "
+     "at:\n  test_variables.py:"),
     (lambda: reused("none", [2]), ValueError,
      "Variable none does not exist, or was not created with graphc.get_variable(). Did you mean to set reuse=graphc.AUTO_REUSE in"),
     (lambda: reused("w", [3]), ValueError, "Trying to share variable w, but specified shape (3,) and found shape (2,)."),

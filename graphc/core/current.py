@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from graphc.core.graph import Graph, get_default_graph
@@ -11,21 +11,36 @@ from graphc.core.operation import Operation, Tensor
 
 @contextmanager
 def name_scope(name: str | None, default_name: str | None = None, values: Iterable[Any] | None = None) -> Iterator[str]:
-    """Opens a name scope called `name`, or `default_name` where that is None, in the graph of `values` (default: the default graph)."""
-    chosen = default_name if name is None else name
-    if chosen is None and values is not None:
+    """Declares inside the scope `name` (`default_name` where that is None), made unique, in the graph of `values`; gives its prefix.
+
+    values: tensors, operations, variables, anything else, and nested lists of them; ValueError where they belong to several graphs.
+    """
+    if name is None and default_name is None and values is not None:
         raise ValueError(f"At least one of name ({name}) and default_name ({default_name}) must be provided.")
-    with graph_of(values or ()).as_default() as graph, graph.name_scope(chosen) as scope:
+    graph = graph_of(values or ())
+    default = nullcontext() if graph is get_default_graph() else graph.as_default()
+    with default, graph.name_scope(default_name if name is None else name) as scope:
         yield scope
 
 
 def graph_of(values: Iterable[Any]) -> Graph:
-    """The graph that the tensors and operations among `values` belong to (ValueError where to several), else the default graph."""
-    elements = [v for v in (getattr(v, "_as_graph_element", lambda v=v: v)() for v in values) if isinstance(v, Tensor | Operation)]
-    for element in elements[1:]:
-        if element.graph is not elements[0].graph:
-            raise ValueError(f"{element} must be from the same graph as {elements[0]}.")
-    return elements[0].graph if elements else get_default_graph()
+    """The graph that the tensors, operations and variables among `values` belong to, else the default one."""
+    found: Tensor | Operation | None = None
+    for element in _elements(values):
+        if found is not None and element.graph is not found.graph:
+            raise ValueError(f"{element} must be from the same graph as {found}.")
+        found = element
+    return get_default_graph() if found is None else found.graph
+
+
+def _elements(values: Iterable[Any]) -> Iterator[Tensor | Operation]:
+    for value in values:
+        if isinstance(value, Tensor | Operation):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _elements(value)
+        elif hasattr(value, "_as_graph_element"):
+            yield value._as_graph_element()
 
 
 def control_dependencies(control_inputs: Iterable[Any] | None) -> AbstractContextManager[None]:

@@ -4,48 +4,19 @@ Every function of this room ends in `declare`; the composites that they declare 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphc.core import dtypes
 from graphc.core.convert import convert_to_tensor
+from graphc.core.current import name_scope as name_scope
 from graphc.core.dtypes import DType
-from graphc.core.graph import Graph, get_default_graph
+from graphc.core.graph import get_default_graph
 from graphc.core.opdef import OpDef
 from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Node
 from graphc.core.static import UnknownRank, static_dims
 from graphc.core.types import Dim
-
-
-def graph_of(values: Sequence[Any]) -> Graph:
-    """The graph of the first tensor among `values` (nested lists too), else the default one."""
-    for value in values:
-        if isinstance(value, Tensor):
-            return value.op.graph
-        if isinstance(value, list | tuple) and value:
-            found = graph_of(value)
-            if found is not get_default_graph():
-                return found
-        graph = getattr(value, "graph", None)
-        if isinstance(graph, Graph):
-            return graph
-    return get_default_graph()
-
-
-@contextmanager
-def name_scope(name: str | None, default_name: str | None = None, values: Sequence[Any] | None = None) -> Iterator[str]:
-    """Declares inside the scope `name` (or `default_name`), made unique, in the graph of `values`; gives its prefix, "scope/"."""
-    graph = graph_of(values or ())
-    if name is None and default_name is None and values is not None:
-        raise ValueError(f"At least one of name ({name}) and default_name ({default_name}) must be provided.")
-    if graph is get_default_graph():
-        with graph.name_scope(default_name if name is None else name) as scope:
-            yield scope
-        return
-    with graph.as_default(), graph.name_scope(default_name if name is None else name) as scope:
-        yield scope
 
 
 def declare(definition: OpDef, inputs: Mapping[str, Any], attrs: Mapping[str, Any] | None = None, name: str | None = None, *,
