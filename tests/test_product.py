@@ -136,7 +136,7 @@ def test_several_tasks(target: Target, layout: str) -> None:
     """Any split of the tasks, in any order, gives the same bits."""
     case = Case(1100, 300, 120, transposed_lhs=layout[0] == "t", transposed_rhs=layout[1] == "t")
     tasks = launch_extent(case.kernel(), target)
-    assert tasks > 2
+    assert tasks > 1
     whole = launch(case, target)
     exact, bound = expected(case)
     assert (np.abs(whole - exact) <= bound).all()

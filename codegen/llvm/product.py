@@ -7,6 +7,7 @@ operands lie along the depth has no use for tiles: it is printed as plain dot pr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from graphc.codegen import ir
 from graphc.codegen.llvm.body import Body, Capture
@@ -99,6 +100,16 @@ class _Printer:
         return name
 
 
+@dataclass(frozen=True)
+class _Depth:
+    """Registers of a block of depth: where it starts, its length, whether it is the first, whether it is the last."""
+
+    start: str
+    length: str
+    starts: str
+    ends: str
+
+
 class _Tasks:
     """Prints the loops over tasks, blocks of depth, and panels. `tiles`, `left`, `right`: functions by size of panel, as in the plan's cuts."""
 
@@ -121,14 +132,14 @@ class _Tasks:
             rows = self._range(row_block, plan.row_block, plan.rows.count)
             columns = self._range(column_block, plan.column_block, plan.columns.count)
             if plan.depth_blocks == 1:
-                self._block("0", str(plan.product.depth), "true", "true", rows, columns)
+                self._block(rows, columns, _Depth("0", str(plan.product.depth), "true", "true"))
             else:
                 with counted(self.e, "0", str(plan.depth_blocks)) as block:
                     start = times(self.e, block, plan.depth_block)
                     depth = least(self.e, str(plan.depth_block), self.e.let(f"sub i64 {plan.product.depth}, {start}"))
                     starts = self.e.let(f"icmp eq i64 {block}, 0")
                     ends = self.e.let(f"icmp eq i64 {block}, {plan.depth_blocks - 1}")
-                    self._block(start, depth, starts, ends, rows, columns)
+                    self._block(rows, columns, _Depth(start, depth, starts, ends))
         self.e.do("ret void")
 
     def _divided(self, task: str) -> tuple[str, str]:
@@ -147,43 +158,52 @@ class _Tasks:
         start = times(self.e, block, panels)
         return start, least(self.e, plus(self.e, start, str(panels)), str(count))
 
-    def _block(self, start: str, depth: str, starts: str, ends: str, rows: tuple[str, str], columns: tuple[str, str]) -> None:
-        """One block of depth of one task."""
+    def _block(self, rows: tuple[str, str], columns: tuple[str, str], depth: _Depth) -> None:
+        """One block of depth of one task: the panels of the inner side packed first, then each panel of the outer side with all of them."""
+        if self.plan.columns_outside:
+            self._pack_all(self._pack_left, rows, depth)
+            with counted(self.e, *columns) as column:
+                self._pack_right(column, column, depth)
+                with counted(self.e, *rows) as row:
+                    self._multiply((row, rows[0]), (column, column), (rows[0], columns[0]), depth)
+        else:
+            self._pack_all(self._pack_right, columns, depth)
+            with counted(self.e, *rows) as row:
+                self._pack_left(row, row, depth)
+                with counted(self.e, *columns) as column:
+                    self._multiply((row, row), (column, columns[0]), (rows[0], columns[0]), depth)
+
+    def _pack_all(self, pack: Callable[[str, str, _Depth], None], panels: tuple[str, str], depth: _Depth) -> None:
+        if self.left if pack == self._pack_left else self.right:
+            with counted(self.e, *panels) as panel:
+                pack(panel, panels[0], depth)
+
+    def _pack_left(self, row: str, first: str, depth: _Depth) -> None:
+        """Packs a panel of rows into its place, counted from panel `first`."""
+        if self.left:
+            place = f"ptr {self._left_panel(row, first)}, i64 {self._start(self.plan.rows, row)}, i64 {depth.start}, i64 {depth.length}"
+            self.e.do(f"call void {self._choose(self.left, self.plan.rows, row)}({_joined(self.arguments, place)})")
+
+    def _pack_right(self, column: str, first: str, depth: _Depth) -> None:
+        """Packs a panel of columns into its place, counted from panel `first`."""
         if self.right:
-            with counted(self.e, *columns) as column:
-                pack = self._choose(self.right, self.plan.columns, column)
-                place = f"ptr {self._right_panel(column, columns[0])}, i64 {self._start(self.plan.columns, column)}"
-                self.e.do(f"call void {pack}({_joined(self.arguments, f'{place}, i64 {start}, i64 {depth}')})")
-        with counted(self.e, *rows) as row:
-            i = self._start(self.plan.rows, row)
-            left = self._left(row, i, start, depth)
-            tiles = [self._choose(shapes, self.plan.rows, row) for shapes in zip(*self.tiles, strict=True)]
-            with counted(self.e, *columns) as column:
-                j = self._start(self.plan.columns, column)
-                right = self._right(column, columns[0], j, start)
-                sums = self._sums(row, rows[0], column, columns[0])
-                tile = self._choose(tiles, self.plan.columns, column)
-                place = f"ptr {left}, ptr {right}, ptr {sums}, i64 {depth}, i1 {starts}, i1 {ends}, i64 {i}, i64 {j}"
-                self.e.do(f"call void {tile}({_joined(self.arguments, place)})")
+            place = f"ptr {self._right_panel(column, first)}, i64 {self._start(self.plan.columns, column)}, i64 {depth.start}, i64 {depth.length}"
+            self.e.do(f"call void {self._choose(self.right, self.plan.columns, column)}({_joined(self.arguments, place)})")
 
-    def _left(self, row: str, i: str, start: str, depth: str) -> str:
-        """The address of a panel's first element, packed now unless it is read where it lies."""
-        product, lhs = self.plan.product, self.plan.lhs
-        if not product.depth:
-            return "null"
-        if lhs.direct:
-            return self._element(lhs, {product.i.name: Affine.of(i), product.k.name: Affine.of(start)})
-        pack = self._choose(self.left, self.plan.rows, row)
-        self.e.do(f"call void {pack}({_joined(self.arguments, f'ptr %panels, i64 {i}, i64 {start}, i64 {depth}')})")
-        return "%panels"
-
-    def _right(self, column: str, first: str, j: str, start: str) -> str:
-        product, rhs = self.plan.product, self.plan.rhs
-        if not product.depth:
-            return "null"
-        if rhs.direct:
-            return self._element(rhs, {product.k.name: Affine.of(start), product.j.name: Affine.of(j)})
-        return self._right_panel(column, first)
+    def _multiply(self, row: tuple[str, str], column: tuple[str, str], corner: tuple[str, str], depth: _Depth) -> None:
+        """Calls the micro-kernel. `row`, `column`: the panel, and the panel whose packed copy comes first; `corner`: the task's first tile."""
+        plan, product = self.plan, self.plan.product
+        i, j = self._start(plan.rows, row[0]), self._start(plan.columns, column[0])
+        left = right = "null"
+        if product.depth:
+            at = {product.i.name: Affine.of(i), product.j.name: Affine.of(j), product.k.name: Affine.of(depth.start)}
+            left = self._element(plan.lhs, at) if plan.lhs.direct else self._left_panel(*row)
+            right = self._element(plan.rhs, at) if plan.rhs.direct else self._right_panel(*column)
+        sums = self._sums(row[0], corner[0], column[0], corner[1])
+        by_rows = [self._choose(shapes, plan.rows, row[0]) for shapes in zip(*self.tiles, strict=True)]
+        tile = self._choose(by_rows, plan.columns, column[0])
+        place = f"ptr {left}, ptr {right}, ptr {sums}, i64 {depth.length}, i1 {depth.starts}, i1 {depth.ends}, i64 {i}, i64 {j}"
+        self.e.do(f"call void {tile}({_joined(self.arguments, place)})")
 
     def _element(self, operand: Operand, bindings: dict[str, Affine]) -> str:
         """The address in its own buffer of an operand that is a plain load."""
@@ -194,10 +214,18 @@ class _Tasks:
             offset = self.body.memory.scalar(place.affine)
         return byte_offset(self.e, self.body.memory.pointers[load.buffer.name], times(self.e, offset, self.plan.size))
 
+    def _left_panel(self, row: str, first: str) -> str:
+        return self._panel(0, self.plan.lhs_panel, row, first)
+
     def _right_panel(self, column: str, first: str) -> str:
-        index = self.e.let(f"sub i64 {column}, {first}")
-        base = byte_offset(self.e, "%panels", self.plan.rhs_offset)
-        return byte_offset(self.e, base, times(self.e, index, self.plan.panel_bytes))
+        return self._panel(self.plan.rhs_offset, self.plan.rhs_panel, column, first)
+
+    def _panel(self, offset: int, nbytes: int, panel: str, first: str) -> str:
+        """The address of a packed panel, `first` being the one that lies at `offset` of the scratch memory."""
+        base = byte_offset(self.e, "%panels", offset)
+        if panel == first:
+            return base
+        return byte_offset(self.e, base, times(self.e, self.e.let(f"sub i64 {panel}, {first}"), nbytes))
 
     def _sums(self, row: str, first_row: str, column: str, first_column: str) -> str:
         """Where a tile's sums wait between blocks of depth."""

@@ -2,19 +2,22 @@
 
 The scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), fitted to shapes that are all known:
 
-    for each block of columns and rows (a task)
+    for each block of rows and of columns (a task)
       for each block of depth
         pack the right side: panels of `vectors` vector registers, one row of a panel per step of depth
-        for each panel of rows (at most `tile rows` of them, all of the same height or one less)
+        for each panel of rows
+          pack that panel of the left side
           for each panel of columns
             micro-kernel: rows x vectors accumulators stay in registers over the whole block of depth
 
-Where an operand's elements already lie well in memory they are not copied: the left side is read one scalar at a time and broadcast, so any
+With so few rows that the left side stays in the cache the two sides change places (`columns_outside`): the left side is packed first, then
+each panel of columns is packed and at once multiplied with all of it. Where an operand's elements already lie well in memory they are not copied: the left side is read one scalar at a time and broadcast, so any
 constant strides serve it; the right side must be contiguous along the columns. Everything here depends on shapes alone, never on the number
 of threads, so that a result has the same bits however its tasks are shared out.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
@@ -22,14 +25,18 @@ from graphc.codegen.llvm import types
 from graphc.codegen.llvm.target import Target
 from graphc.core import dtypes
 
-_DEPTH = 1024  # the longest block of depth: a panel of the right side streams from the second-level cache in any case
+_DEPTH = 512  # the longest block of depth: 14 rows of it fill the first-level cache, the right side streams from the second level anyway
 _PANELS_BYTES = 512 << 10  # packed right side of one task: half of a second-level cache
-_PARTIAL_BYTES = 512 << 10  # sums that wait for the next block of depth
+_PARTIAL_BYTES = 1 << 20  # sums that wait for the next block of depth
 _TASK_FLOPS = 8e6  # a task smaller than this (about 50 us) is not worth sharing
 _MOST_TASKS = 32
 _REPACKED_ROWS = 512  # rows over which packing the right side once more costs at most a hundredth
 _SHORT_ROWS = 56  # with fewer rows than this packing the right side does not pay
-_FAR_STEP = 2048  # bytes from one step of depth to the next beyond which the left side is copied
+_REUSED = 4  # panels of columns for which copying a panel of the left side pays, where it lies badly
+_FAR_STEP = 2048  # bytes from one step of depth to the next beyond which it does
+_WAYS, _WAY_BYTES = 8, 4096  # of a first-level cache: rows as far apart as a way fall into one set
+_HOT_FLOPS = 1e8  # a product larger than this is cut for speed, a smaller one so that it compiles quickly
+_CACHED_BYTES = 256 << 10  # a left side larger than this is prefetched
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,12 @@ class Cut:
         size = -(-extent // count)
         first = extent - count * (size - 1)
         return Cut(count, count, (size,), size, 0) if first == count else Cut(count, first, (size, size - 1), size - 1, 1)
+
+    @staticmethod
+    def equal(extent: int, most: int) -> Cut:
+        """Panels of one size of at most `most` and more than half of it, or else as `even`: one size is one function to compile."""
+        size = next((size for size in range(most, most // 2, -1) if extent % size == 0), 0)
+        return Cut(extent // size, extent // size, (size,), size, 0) if size else Cut.even(extent, most)
 
     @staticmethod
     def full(extent: int, size: int) -> Cut:
@@ -89,6 +102,7 @@ class Plan:
     rhs: Operand
     row_block: int  # panels of rows in a task
     column_block: int
+    columns_outside: bool
 
     @property
     def size(self) -> int:
@@ -116,19 +130,25 @@ class Plan:
     def tasks(self) -> int:
         return self.row_blocks * self.column_blocks
 
+    @property
+    def prefetches(self) -> bool:
+        """Whether the micro-kernel asks for the left side ahead of time: rows that lie apart, in memory that the cache does not hold."""
+        along = self.lhs.direct and self.lhs.step == self.size
+        return along and self.product.m * self.product.depth * self.size > _CACHED_BYTES and self.rows.sizes[0] > 1
+
     # Scratch memory: the packed left panel, the packed right panels, the sums of unfinished tiles.
 
     @property
-    def lhs_bytes(self) -> int:
+    def lhs_panel(self) -> int:
+        """Bytes of one packed panel of the left side."""
         if self.lhs.direct:
             return 0
-        rows = self.rows.sizes[0]
-        return _aligned(self.lhs.pitch * rows if self.lhs.along_depth else self.lhs.step * self.depth_block)
+        return _aligned(self.lhs.pitch * self.rows.sizes[0] if self.lhs.along_depth else self.lhs.step * self.depth_block)
 
     @property
-    def panel_bytes(self) -> int:
-        """One packed panel of the right side."""
-        return 0 if self.rhs.direct else self.rhs.step * self.depth_block
+    def rhs_panel(self) -> int:
+        """Bytes of one packed panel of the right side."""
+        return 0 if self.rhs.direct else _aligned(self.rhs.step * self.depth_block)
 
     @property
     def tile_bytes(self) -> int:
@@ -137,15 +157,15 @@ class Plan:
 
     @property
     def rhs_offset(self) -> int:
-        return self.lhs_bytes
+        return self.lhs_panel * (self.row_block if self.columns_outside else 1)
 
     @property
     def sums_offset(self) -> int:
-        return _aligned(self.rhs_offset + self.panel_bytes * self.column_block)
+        return self.rhs_offset + self.rhs_panel * (1 if self.columns_outside else self.column_block)
 
     @property
     def scratch_bytes(self) -> int:
-        return _aligned(self.sums_offset + self.tile_bytes * self.row_block * self.column_block)
+        return self.sums_offset + _aligned(self.tile_bytes * self.row_block * self.column_block)
 
 
 def make_plan(product: ir.Product, target: Target) -> Plan:
@@ -159,11 +179,12 @@ def make_plan(product: ir.Product, target: Target) -> Plan:
     packing_lanes = target.vector_bits // (8 * size)
     lanes = min(packing_lanes, _power_of_two(product.n))
     most_rows, vectors = _tile(product.m, -(-product.n // lanes), target)
-    rows, columns = Cut.even(product.m, most_rows), Cut.full(product.n, vectors * lanes)
-    depth_block = _depth_block(product.depth, lanes)
+    cut = Cut.even if 2 * product.m * product.n * product.depth > _HOT_FLOPS else Cut.equal
+    rows, columns = cut(product.m, most_rows), Cut.full(product.n, vectors * lanes)
+    depth_block = product.depth if rows.count == 1 else _depth_block(product.depth, packing_lanes)
     lhs = _left(product, element, packing_lanes, rows, columns, depth_block)
     rhs = _right(product, element, vectors * lanes, rows, columns)
-    plan = Plan(product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, lhs, rhs, rows.count, columns.count)
+    plan = Plan(product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, lhs, rhs, rows.count, columns.count, False)
     return _blocked(plan)
 
 
@@ -226,7 +247,7 @@ def _tile(m: int, vectors: int, target: Target) -> tuple[int, int]:
 def _depth_block(depth: int, lanes: int) -> int:
     """Blocks of equal length, whole vectors each, none longer than `_DEPTH`."""
     blocks = max(1, -(-depth // _DEPTH))
-    return depth if blocks == 1 else _round_up(-(-depth // blocks), max(lanes, 16))
+    return depth if blocks == 1 else _round_up(-(-depth // blocks), lanes)
 
 
 def _left(product: ir.Product, element: str, lanes: int, rows: Cut, columns: Cut, depth_block: int) -> Operand:
@@ -234,8 +255,10 @@ def _left(product: ir.Product, element: str, lanes: int, rows: Cut, columns: Cut
     expr, i, k = product.lhs, product.i, product.k
     if isinstance(expr, ir.Load) and _plain(expr, element):
         pitch, step = stride(expr, i), stride(expr, k)
-        if pitch is not None and step is not None and (abs(step) * size < _FAR_STEP or columns.count < 4):
-            return Operand(expr, True, False, step * size, pitch * size)
+        if pitch is not None and step is not None:
+            conflicts = rows.sizes[0] > _WAYS * _WAY_BYTES // math.gcd(pitch * size, _WAY_BYTES)
+            if columns.count < _REUSED or not (conflicts or abs(step) * size >= _FAR_STEP):
+                return Operand(expr, True, False, step * size, pitch * size)
     if _lies_along(expr, k, i):
         # One line more than a power of two, so that the rows of a panel do not all fall into the same set of the cache.
         return Operand(expr, False, True, size, (_round_up(depth_block, 64 // size) + 64 // size) * size)
@@ -257,13 +280,15 @@ def _blocked(plan: Plan) -> Plan:
     product = plan.product
     wanted = min(_MOST_TASKS, max(1, int(2 * product.m * product.n * product.depth / _TASK_FLOPS)))
     least = 4 if plan.lhs.direct else 8
-    most = max(1, _PANELS_BYTES // max(1, plan.panel_bytes)) if plan.panel_bytes else plan.columns.count
+    most = max(1, _PANELS_BYTES // max(1, plan.rhs_panel)) if plan.rhs_panel else plan.columns.count
     column_blocks = max(min(wanted, plan.columns.count // least), -(-plan.columns.count // most), 1)
     column_block = -(-plan.columns.count // column_blocks)
     least = 2 if plan.rhs.direct else -(-_REPACKED_ROWS // plan.rows.sizes[0])
     most = max(1, _PARTIAL_BYTES // (plan.tile_bytes * column_block)) if plan.tile_bytes else plan.rows.count
     row_blocks = max(min(-(-wanted // column_blocks), plan.rows.count // least), -(-plan.rows.count // max(most, least)), 1)
-    return replace(plan, column_block=column_block, row_block=-(-plan.rows.count // row_blocks))
+    row_block = -(-plan.rows.count // row_blocks)
+    left_bytes = row_block * plan.rows.sizes[0] * plan.depth_block * plan.size
+    return replace(plan, column_block=column_block, row_block=row_block, columns_outside=left_bytes <= _CACHED_BYTES)
 
 
 def _plain(load: ir.Load, element: str) -> bool:

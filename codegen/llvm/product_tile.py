@@ -17,13 +17,15 @@ from graphc.codegen.llvm import types
 from graphc.codegen.llvm.body import Body
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.forms import Affine, Value, Width
-from graphc.codegen.llvm.product_loops import byte_offset, counted
+from graphc.codegen.llvm.product_loops import byte_offset, counted, plus, times
 from graphc.codegen.llvm.product_plan import Plan
 from graphc.codegen.llvm.target import Target
 from graphc.codegen.llvm.vec import constant, mangled, vector
 
 _CHEAP = frozenset({"add", "subtract", "multiply", "maximum", "minimum", "negate", "abs", "select", "convert", "lt", "le", "gt", "ge"})
 _MOST_CHEAP = 8  # operations per element up to which an epilogue is printed for each row
+
+_LINES_AHEAD = 4  # of the cache: how far ahead the left side is prefetched
 
 PARAMETERS = "ptr %a, ptr %b, ptr %sums, i64 %depth, i1 %starts, i1 %ends, i64 %i, i64 %j"
 
@@ -70,20 +72,22 @@ class Tile:
     def _accumulate(self) -> list[str]:
         """The registers of the finished sums, row by row."""
         e = self.e
-        before = self._initial()
+        initial = self._initial()
         following = [e.new_value() for _ in self.places]
         head = e.new_label("depth")
         k, a, b, k_next, a_next, b_next = (e.new_value() for _ in range(6))
-        entries = [block for block, _ in before]
+        entry = e.block
         e.do(f"br label %{head}")
         e.label(head)
-        e.do(_phi("i64", k, [("0", block) for block in entries] + [(k_next, head)]))
-        e.do(_phi("ptr", a, [("%a", block) for block in entries] + [(a_next, head)]))
-        e.do(_phi("ptr", b, [("%b", block) for block in entries] + [(b_next, head)]))
+        e.do(_phi("i64", k, [("0", entry), (k_next, head)]))
+        e.do(_phi("ptr", a, [("%a", entry), (a_next, head)]))
+        e.do(_phi("ptr", b, [("%b", entry), (b_next, head)]))
         accumulators = []
-        for index, name in enumerate(following):
+        for first, name in zip(initial, following, strict=True):
             accumulators.append(e.new_value())
-            e.do(_phi(self.kind, accumulators[-1], [(values[index], block) for block, values in before] + [(name, head)]))
+            e.do(_phi(self.kind, accumulators[-1], [(first, entry), (name, head)]))
+        if self.plan.prefetches:
+            self._prefetch(k)
         self._step(a, b, accumulators, following)
         e.do(f"{a_next} = getelementptr i8, ptr {a}, i64 {self.plan.lhs.step}")
         e.do(f"{b_next} = getelementptr i8, ptr {b}, i64 {self.plan.rhs.step}")
@@ -93,25 +97,34 @@ class Tile:
         e.label(done)
         return following
 
-    def _initial(self) -> list[tuple[str, list[str]]]:
-        """For each block from which the loop is entered, what the accumulators begin with: zeros, or what an earlier block of depth left."""
+    def _initial(self) -> list[str]:
+        """What the accumulators begin with: zeros, or what the block of depth before has left."""
         e = self.e
-        zeros = [constant("0.0", self.plan.element, self.plan.lanes)] * len(self.places)
+        zero = constant("0.0", self.plan.element, self.plan.lanes)
         if self.plan.depth_blocks == 1:
-            return [(e.block, zeros)]
-        fresh, resumed, enter = e.new_label("fresh"), e.new_label("resumed"), e.new_label("enter")
-        e.do(f"br i1 %starts, label %{fresh}, label %{resumed}")
-        e.label(resumed)
+            return [zero] * len(self.places)
+        resume, enter, fresh = e.new_label("resume"), e.new_label("enter"), e.block
+        e.do(f"br i1 %starts, label %{enter}, label %{resume}")
+        e.label(resume)
         loaded = [self._load_sum("%sums", index) for index in range(len(self.places))]
         e.do(f"br label %{enter}")
-        e.label(fresh)
-        e.do(f"br label %{enter}")
         e.label(enter)
-        merged = []
-        for zero, name in zip(zeros, loaded, strict=True):
-            merged.append(e.new_value())
-            e.do(_phi(self.kind, merged[-1], [(zero, fresh), (name, resumed)]))
-        return [(enter, merged)]
+        merged = [e.new_value() for _ in loaded]
+        for name, value in zip(merged, loaded, strict=True):
+            e.do(_phi(self.kind, name, [(zero, fresh), (value, resume)]))
+        return merged
+
+    def _prefetch(self, k: str) -> None:
+        """Asks for one line of the left side per step: that of row k % 16, some steps further on than the line of step k.
+
+        The rows lie apart and their lines run out all in the same step; a hardware prefetcher follows only some of so many streams.
+        """
+        line = 64 // self.plan.size
+        row = times(self.e, self.e.let(f"and i64 {k}, {line - 1}"), self.plan.lhs.pitch)
+        ahead = plus(self.e, times(self.e, self.e.let(f"lshr i64 {k}, {line.bit_length() - 1}"), 64), str(_LINES_AHEAD * 64))
+        address = byte_offset(self.e, "%a", plus(self.e, row, ahead))
+        self.e.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.e.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")  # a read, of data, to be kept near
 
     def _step(self, a: str, b: str, accumulators: Sequence[str], following: Sequence[str]) -> None:
         right = [self._load_right(b, part) for part in range(self.width.parts)]
