@@ -322,5 +322,7 @@ def test_the_process_ends_cleanly(tmp_path: Path, state: str) -> None:
 def test_the_text_parses_for_every_machine(machine: str) -> None:
     text = pool.text(machine)
     assert ("sse2" in text) == (machine == "x86_64")
+    with pytest.raises(OSError, match="x86_64 and aarch64; this is Linux on vax"):
+        pool.text("vax")
     if machine == target.host().name.split("-")[0]:
         assert jit.compile_module(text, target.host())

@@ -7,9 +7,10 @@
 that is not just what the plan was compiled for (an exact ndarray, the dtype's own descriptor, the shape, C-contiguous, aligned, writable
 where the plan writes): nothing has run then, and the caller converts or complains. -1 means a wrong number of arrays.
 
-`run` is machine code that CPython calls as it calls its own C functions (METH_FASTCALL); it reads the ndarrays' fields itself, since
-asking numpy for one data pointer costs more than the rest. Where those fields lie is checked on import against arrays whose content is
-known. Where they lie elsewhere, or with GRAPHC_ENTRY=ctypes, `run` is a Python object that does the same and calls the plan through ctypes.
+`run` is machine code, the same for all executables, that CPython calls as it calls its own C functions (METH_FASTCALL). It reads the
+ndarrays' fields itself, since asking numpy for one data pointer costs more than the rest. Where those fields lie is checked on import
+against arrays whose content is known. Where they lie elsewhere, or with GRAPHC_ENTRY=ctypes, `run` is a Python object that does the same
+and calls the plan through ctypes.
 
 The array of pointers of a call is on its own stack, so calls may run at once; what they share (arena, variables) is the runtime's care.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import string
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,6 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.codegen.llvm import cache, jit, plan, pool
-from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.target import Target
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
@@ -93,10 +94,10 @@ def build(name: str, objects: Sequence[bytes], params: Sequence[Parameter], args
             raise ValueError(f"{param} has no place among {len(args)} slots")
     if not native():
         return _CtypesEntry(name, objects, params, args, release_gil)
-    text = print_entry(params, len(args), release_gil)
-    imports = pool.imports() | _python_symbols() | {"graphc_args": args.address}
-    loaded = jit.link(name, [*objects, cache.object_code(text, target)], imports, [SYMBOL])
-    return _python_callable(name, loaded, args)
+    signature = _signature(params, args, release_gil)
+    imports = pool.imports() | _python_symbols() | {"lasting": args.address, "signature": signature.ctypes.data}
+    loaded = jit.link(name, [*objects, cache.object_code(_TEXT, target)], imports, [SYMBOL])
+    return _python_callable(name, loaded, (args, signature))
 
 
 def native() -> bool:
@@ -120,82 +121,137 @@ def canonical(array: np.ndarray, dtype: DType) -> np.ndarray:
     return plain if plain.dtype is dtype.np_dtype else plain.view(dtype.np_dtype)
 
 
-# The entry as machine code
+# The entry as machine code. One text serves all executables, which differ in the numbers of their signature.
+
+_HEADER, _ROW = 3, 5  # int64s in a signature before the first array's row, and in a row
 
 
-def print_entry(params: Sequence[Parameter], slots: int, release_gil: bool) -> str:
-    """The LLVM module of an entry: `PyObject *entry(PyObject *self, PyObject *const *arrays, Py_ssize_t count)`.
+def _signature(params: Sequence[Parameter], args: Args, release_gil: bool) -> np.ndarray:
+    """What the machine code must know, as int64: slots, arrays, GIL; a row of five for each array; then the dims of all of them.
 
-    Imports: @plan, @graphc_args (the lasting pointers), the CPython functions and the descriptors of `_python_symbols`. Equal parameters
-    give equal text, so executables of one signature share the object code.
+    A row: slot, the dtype's descriptor (an address: its DType keeps it alive), flags that must be set, rank, and where the dims begin.
     """
-    e = Emitter(f"define ptr @{SYMBOL}(ptr %self, ptr %arrays, i64 %count)")
-    e.module.define("@graphc_args = external global i8\n@graphc_ndarray = external global i8")
-    for code in sorted({param.dtype.code for param in params}):
-        e.module.define(f"@graphc_descr_{code} = external global i8")
-    e.declare(plan.DECLARATION.removeprefix("declare "))
-    e.declare("ptr @PyLong_FromLong(i64)")
-    e.declare("void @Py_IncRef(ptr)")
-    e.do(f"%args = alloca [{max(slots, 1)} x ptr], align 64")
-    if slots:
-        e.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-        e.do(f"call void @llvm.memcpy.p0.p0.i64(ptr align 8 %args, ptr align 8 @graphc_args, i64 {8 * slots}, i1 false)")
-    incoming: list[tuple[int, str]] = []
-    _refuse_unless(e, e.let(f"icmp eq i64 %count, {len(params)}"), WRONG_COUNT, incoming)
-    for at, param in enumerate(params):
-        _print_parameter(e, at, param, incoming)
-    _print_call(e, release_gil)
-    if incoming:
-        e.label("refuse")
-        where = e.let("phi i64 " + ", ".join(f"[ {value}, %{block} ]" for value, block in incoming))
-        e.do(f"ret ptr {e.let(f'call ptr @PyLong_FromLong(i64 {where})')}")
-    return e.finish().text()
+    rows: list[int] = []
+    dims: list[int] = []
+    for param in params:
+        flags = _C_CONTIGUOUS | _ALIGNED | (_WRITEABLE if param.writable else 0)
+        rows += [param.slot, id(param.dtype.np_dtype), flags, len(param.shape), _HEADER + _ROW * len(params) + len(dims)]
+        dims += param.shape
+    return np.array([len(args), len(params), release_gil, *rows, *dims], np.int64)
 
 
-def _print_parameter(e: Emitter, at: int, param: Parameter, incoming: list[tuple[int, str]]) -> None:
-    """Checks array number `at`, field by field, and puts its data pointer into its slot."""
-    place = e.let(f"getelementptr ptr, ptr %arrays, i64 {at}")
-    array = e.let(f"load ptr, ptr {place}, align 8")
+_TEXT = string.Template("""\
+@signature = external global [0 x i64] ; see `_signature`
+@lasting = external global [0 x ptr]   ; the pointers of `Args`
+@ndarray = external global i8          ; type object
+@none = external global i8
 
-    def field(kind: str, base: str, offset: int) -> str:
-        return e.let(f"load {kind}, ptr {e.let(f'getelementptr i8, ptr {base}, i64 {offset}')}, align {4 if kind == 'i32' else 8}")
+declare i64 @plan(ptr)
+declare ptr @PyLong_FromLong(i64)
+declare void @Py_IncRef(ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
-    def require(condition: str) -> None:
-        _refuse_unless(e, e.let(condition), at, incoming)
-
-    require(f"icmp eq ptr {field('ptr', array, _TYPE)}, @graphc_ndarray")
-    require(f"icmp eq ptr {field('ptr', array, _DESCR)}, @graphc_descr_{param.dtype.code}")
-    require(f"icmp eq i32 {field('i32', array, _RANK)}, {len(param.shape)}")
-    flags = _C_CONTIGUOUS | _ALIGNED | (_WRITEABLE if param.writable else 0)
-    set_flags = e.let(f"and i32 {field('i32', array, _FLAGS)}, {flags}")
-    require(f"icmp eq i32 {set_flags}, {flags}")
-    if param.shape:
-        dims = field("ptr", array, _DIMS)
-        for axis, size in enumerate(param.shape):
-            require(f"icmp eq i64 {field('i64', dims, 8 * axis)}, {size}")
-    slot = e.let(f"getelementptr ptr, ptr %args, i64 {param.slot}")
-    e.do(f"store ptr {field('ptr', array, _DATA)}, ptr {slot}, align 8")
-
-
-def _refuse_unless(e: Emitter, condition: str, value: int, incoming: list[tuple[int, str]]) -> None:
-    """Goes on in a new block if `condition` holds, else leaves with `value`."""
-    incoming.append((value, e.block))
-    following = e.new_label("ok")
-    e.do(f"br i1 {condition}, label %{following}, label %refuse")
-    e.label(following)
-
-
-def _print_call(e: Emitter, release_gil: bool) -> None:
-    if release_gil:
-        e.declare("ptr @PyEval_SaveThread()")
-        e.declare("void @PyEval_RestoreThread(ptr)")
-        state = e.let("call ptr @PyEval_SaveThread()")
-    e.do(f"call i64 @{plan.SYMBOL}(ptr %args)")
-    if release_gil:
-        e.do(f"call void @PyEval_RestoreThread(ptr {state})")
-    e.module.define("@graphc_none = external global i8")
-    e.do("call void @Py_IncRef(ptr @graphc_none)")
-    e.do("ret ptr @graphc_none")
+; PyObject *entry(PyObject *self, PyObject *const *arrays, Py_ssize_t count)
+define ptr @entry(ptr %self, ptr %arrays, i64 %count) {
+entry:
+  %slots = load i64, ptr @signature, align 8
+  %wanted.at = getelementptr i64, ptr @signature, i64 1
+  %wanted = load i64, ptr %wanted.at, align 8
+  %counted = icmp eq i64 %count, %wanted
+  br i1 %counted, label %copy, label %refuse
+copy:
+  %args = alloca ptr, i64 %slots, align 16
+  %bytes = shl i64 %slots, 3
+  call void @llvm.memcpy.p0.p0.i64(ptr align 16 %args, ptr align 8 @lasting, i64 %bytes, i1 false)
+  br label %next
+next:
+  %number = phi i64 [ 0, %copy ], [ %following, %store ]
+  %row.number = mul i64 %number, $row
+  %row.index = add i64 %row.number, $header
+  %row = getelementptr i64, ptr @signature, i64 %row.index
+  %checked = icmp eq i64 %number, %count
+  br i1 %checked, label %run, label %type
+type:
+  %array.at = getelementptr ptr, ptr %arrays, i64 %number
+  %array = load ptr, ptr %array.at, align 8
+  %type.at = getelementptr i8, ptr %array, i64 $type
+  %type.is = load ptr, ptr %type.at, align 8
+  %type.fits = icmp eq ptr %type.is, @ndarray
+  br i1 %type.fits, label %fields, label %refuse
+fields:
+  %descr.wanted.at = getelementptr i64, ptr %row, i64 1
+  %descr.wanted = load ptr, ptr %descr.wanted.at, align 8
+  %descr.at = getelementptr i8, ptr %array, i64 $descr
+  %descr = load ptr, ptr %descr.at, align 8
+  %descr.fits = icmp eq ptr %descr, %descr.wanted
+  %flags.wanted.at = getelementptr i64, ptr %row, i64 2
+  %flags.wanted = load i32, ptr %flags.wanted.at, align 8
+  %flags.at = getelementptr i8, ptr %array, i64 $flags
+  %flags = load i32, ptr %flags.at, align 4
+  %flags.set = and i32 %flags, %flags.wanted
+  %flags.fit = icmp eq i32 %flags.set, %flags.wanted
+  %rank.wanted.at = getelementptr i64, ptr %row, i64 3
+  %rank.wanted = load i64, ptr %rank.wanted.at, align 8
+  %rank.at = getelementptr i8, ptr %array, i64 $rank
+  %rank.short = load i32, ptr %rank.at, align 4
+  %rank = zext i32 %rank.short to i64
+  %rank.fits = icmp eq i64 %rank, %rank.wanted
+  %two.fit = and i1 %descr.fits, %flags.fit
+  %three.fit = and i1 %two.fit, %rank.fits
+  br i1 %three.fit, label %shape, label %refuse
+shape:
+  %dims.at = getelementptr i8, ptr %array, i64 $dims
+  %dims = load ptr, ptr %dims.at, align 8
+  %dims.index.at = getelementptr i64, ptr %row, i64 4
+  %dims.index = load i64, ptr %dims.index.at, align 8
+  %dims.wanted = getelementptr i64, ptr @signature, i64 %dims.index
+  br label %axis
+axis:
+  %at = phi i64 [ 0, %shape ], [ %at.next, %dim ]
+  %measured = icmp eq i64 %at, %rank
+  br i1 %measured, label %store, label %dim
+dim:
+  %dim.at = getelementptr i64, ptr %dims, i64 %at
+  %size = load i64, ptr %dim.at, align 8
+  %dim.wanted.at = getelementptr i64, ptr %dims.wanted, i64 %at
+  %size.wanted = load i64, ptr %dim.wanted.at, align 8
+  %at.next = add i64 %at, 1
+  %size.fits = icmp eq i64 %size, %size.wanted
+  br i1 %size.fits, label %axis, label %refuse
+store:
+  %data.at = getelementptr i8, ptr %array, i64 $data
+  %data = load ptr, ptr %data.at, align 8
+  %slot = load i64, ptr %row, align 8
+  %arg = getelementptr ptr, ptr %args, i64 %slot
+  store ptr %data, ptr %arg, align 8
+  %following = add i64 %number, 1
+  br label %next
+run:
+  %release.at = getelementptr i64, ptr @signature, i64 2
+  %release = load i64, ptr %release.at, align 8
+  %keep = icmp eq i64 %release, 0
+  br i1 %keep, label %short, label %long
+short:
+  call i64 @plan(ptr %args)
+  br label %done
+long:
+  %state = call ptr @PyEval_SaveThread()
+  call i64 @plan(ptr %args)
+  call void @PyEval_RestoreThread(ptr %state)
+  br label %done
+done:
+  call void @Py_IncRef(ptr @none)
+  ret ptr @none
+refuse:
+  %where = phi i64 [ $wrong_count, %entry ], [ %number, %type ], [ %number, %fields ], [ %number, %dim ]
+  %answer = call ptr @PyLong_FromLong(i64 %where)
+  ret ptr %answer
+}
+""").substitute(
+    type=_TYPE, data=_DATA, rank=_RANK, dims=_DIMS, descr=_DESCR, flags=_FLAGS, header=_HEADER, row=_ROW, wrong_count=WRONG_COUNT,
+)
 
 
 class _MethodDef(ctypes.Structure):
@@ -204,22 +260,20 @@ class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
-def _python_callable(name: str, loaded: jit.Loaded, args: Args) -> Run:
+def _python_callable(name: str, loaded: jit.Loaded, needs: tuple[object, ...]) -> Run:
     """A builtin function object around the machine code. Its `self` is what must outlive it: CPython drops that last."""
     method = _MethodDef(name.encode(), loaded.address(SYMBOL), _METH_FASTCALL, None)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes, make.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
-    run: Run = make(ctypes.addressof(method), (method, loaded, args), None)
+    run: Run = make(ctypes.addressof(method), (method, loaded, needs), None)
     return run
 
 
 @functools.cache
 def _python_symbols() -> dict[str, int]:
-    """Addresses of what an entry uses of CPython and numpy. dtype descriptors are singletons that their DType keeps alive."""
+    """Addresses of what an entry uses of CPython and numpy."""
     functions = ("PyLong_FromLong", "Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread")
-    symbols = {f: _address_of(getattr(ctypes.pythonapi, f)) for f in functions}
-    symbols |= {f"graphc_descr_{dtype.code}": id(dtype.np_dtype) for dtype in dtypes.ALL}
-    return symbols | {"graphc_none": id(None), "graphc_ndarray": id(np.ndarray)}
+    return {f: _address_of(getattr(ctypes.pythonapi, f)) for f in functions} | {"none": id(None), "ndarray": id(np.ndarray)}
 
 
 def _address_of(function: Any) -> int:

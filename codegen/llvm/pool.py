@@ -64,6 +64,8 @@ def stop() -> None:
 def text(machine: str | None = None) -> str:
     """The pool as an LLVM module, for `platform.machine()` unless told otherwise."""
     machine = machine or platform.machine()
+    if machine not in _PAUSE or platform.system() != "Linux":
+        raise OSError(f"graphc's thread pool runs on Linux, on {' and '.join(_PAUSE)}; this is {platform.system()} on {machine}")
     declare_pause, pause = _PAUSE[machine]
     return _TEXT.substitute(
         declare_pause=declare_pause, pause=pause, futex=_FUTEX_CALL[machine], max_threads=MAX_THREADS, max_pieces=_MAX_PIECES,
