@@ -56,9 +56,8 @@ def integer_power(x: int, y: int, width: int) -> int:
 
 
 def arithmetic_shift(x: int, y: int, width: int) -> int:
-    """Of the bits of x, whatever the type: the highest bit is the sign."""
-    x &= (1 << width) - 1
-    return (x - (1 << width) if x >> (width - 1) else x) >> (y if 0 <= y < width else width - 1)
+    """x is negative for signed types alone: an unsigned type has no sign to fill with."""
+    return x >> (y if 0 <= y < width else width - 1) if x < 0 else x >> y if 0 <= y < width else 0
 
 
 # Operation -> its definition on Python's integers and the width in bits; the result is then wrapped to the type.

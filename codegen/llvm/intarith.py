@@ -111,6 +111,9 @@ def _shift(instruction: str) -> Callable[..., str]:
 
 
 def _shift_right_arithmetic(v: Int, x: str, y: str) -> str:
+    """Fills with the sign; an unsigned type has none."""
+    if not v.signed:
+        return _shift("lshr")(v, x, y)
     return v.op("ashr", x, v.select(v.is_("ult", y, v.width), y, v.width - 1))
 
 
