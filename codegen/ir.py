@@ -21,7 +21,8 @@ Meaning of the loop kinds. `parallel`: iterations are independent and may run in
 top level, and it is the range that a launch splits. `vector`: iterations are independent but for accumulators declared outside, which are
 combined over lanes when the loop ends, in an order that depends only on `lanes` and `parts`; a printer runs `lanes * parts` of them at
 once and masks the tail. An accumulator declared inside a vector loop is one per iteration. `unrolled`: serial, the body copied. A `where`
-predicate that is false makes a load give zero without touching memory, and makes a store do nothing.
+predicate that is false makes a load give zero without touching memory, and makes a store do nothing (the store's value is computed all the
+same: its own loads need a `where` of theirs, or an `if` around them).
 """
 from __future__ import annotations
 

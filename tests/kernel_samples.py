@@ -119,11 +119,12 @@ def kernels(draw: st.DrawFn) -> ir.Kernel:
     updates: tuple[ir.Stmt, ...] = (ir.Update(u, "or" if dtype.is_bool else "maximum", draw(values(dtype, [*leaves, s], 1))),)
     if kind == "serial":
         updates = (*updates, ir.Update(g, combine, u)) if combine in ("maximum", "minimum", "and", "or") else updates
+    places: list[ir.Expr] = [c, apply("subtract", ir.index(columns - 1), c)]
     second = (
         ir.Acc(u, ir.Load(row, (c,))),
         ir.Loop(d, draw(st.integers(0, 3)), draw(st.sampled_from(["serial", "unrolled"])), updates),
         ir.Let(v, draw(values(dtype, [u, s, ir.Load(row, (c,))], 2))),
-        ir.Store(y, (r, draw(st.sampled_from([c, apply("subtract", ir.index(columns - 1), c)]))), v, draw(where)),
+        ir.Store(y, (r, draw(st.sampled_from(places))), v, draw(where)),
     )
     is_vector = draw(st.sampled_from([True, True, False]))
     body = (

@@ -166,14 +166,31 @@ def test_where_keeps_an_index_that_would_be_out_of_range(target: Target) -> None
       }
       for r in 2 serial {
         for i in 40 vector(8, 2) { y[3 + r, i where r < 1] = x[i + r * 1000000 - 10 where 10 <= i - r * 40] }
-        for i in 1 vector(8, 2) { y[3 + r * 9, i where r < 1] = x[i + r * 1000000 where r < 1] }
       }
     }"""
     run_text(text, target, x, y)
     np.testing.assert_array_equal(y[0], np.pad(x, 5))
     np.testing.assert_array_equal(y[1], np.pad(x, 5)[::-1])
     np.testing.assert_array_equal(y[2], np.concatenate([np.zeros(5, np.float32), x[::2], np.zeros(20, np.float32)]))
-    np.testing.assert_array_equal(y[3], np.concatenate([x[:1], np.zeros(9, np.float32), x]))
+    np.testing.assert_array_equal(y[3], np.concatenate([np.zeros(10, np.float32), x]))
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_a_condition_that_is_the_same_for_all_lanes(target: Target, lanes: int) -> None:
+    """Loads far out of range, under a false `where` or in an `if` that is not taken: they must not move out of it either."""
+    x, y = numbers(30), np.full((2, 3, 30), 9, np.float32)
+    text = f"""kernel far(x: f32[30] in, y: f32[2,3,30] out) {{
+      for r in 2 serial {{
+        for i in 30 vector({lanes}, 2) {{
+          y[r, 0, i] = x[i + r * 1000000000000 where r < 1]
+          if r < 1 {{ y[r, 1, i] = x[i + r * 1000000000000] + x[r * 1000000000000] }}
+          y[r, 2, i where r < 1] = x[29 - i]
+        }}
+      }}
+    }}"""
+    run_text(text, target, x, y)
+    nothing = np.full(30, 9, np.float32)
+    np.testing.assert_array_equal(y, [[x, x + x[0], x[::-1]], [np.zeros(30), nothing, nothing]])
 
 
 # Accumulators
