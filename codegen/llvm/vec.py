@@ -108,12 +108,17 @@ class Vec:
         """a*b + c, rounded once where the target has the instruction, twice where it has not."""
         return self.intrinsic("fma", a, b, c) if self.target.has_fma else self.add(self.mul(a, b), c)
 
-    def polynomial(self, x: Operand, coefficients: tuple[float, ...]) -> str:
-        """c[0] + c[1] x + c[2] x**2 + ..., by Horner's scheme."""
-        result: Operand = coefficients[-1]
-        for coefficient in reversed(coefficients[:-1]):
-            result = self.fma(result, x, coefficient)
-        return self.number(result)
+    def polynomial(self, x: Operand, coefficients: tuple[float, ...], square: Operand) -> str:
+        """c[0] + x (c[1] + c[2] x + ...), the bracket by Horner's scheme in `square` = x**2 over pairs c[k] + c[k+1] x.
+
+        As many operations as Horner's scheme in x, in half as many dependent steps. The last step alone decides the rounding.
+        """
+        constant_term, *rest = coefficients
+        pairs = [self.fma(x, high, low) for low, high in zip(rest[::2], rest[1::2], strict=False)]
+        result: Operand = rest[-1] if len(rest) % 2 else pairs.pop()
+        for pair in reversed(pairs):
+            result = self.fma(result, square, pair)
+        return self.fma(result, x, constant_term)
 
     def intrinsic(self, name: str, *args: Operand) -> str:
         """A call of `llvm.<name>` on floats: fabs, sqrt, copysign, ..."""

@@ -91,7 +91,8 @@ def _reduce(v: Vec, x: str) -> _Reduced:
     shifted = v.fma(x, 1.0 / math.log(2.0), c.shifter)
     n = v.sub(shifted, c.shifter)
     r = v.fma(n, -c.ln2_low, v.fma(n, -c.ln2_high, x))
-    return _Reduced(n, shifted, v.fma(v.mul(r, r), v.polynomial(r, c.exp_tail), r))
+    square = v.mul(r, r)
+    return _Reduced(n, shifted, v.fma(square, v.polynomial(r, c.exp_tail, square), r))
 
 
 def _power_of_two(v: Vec, shifted: str, offset: int = 0) -> str:
@@ -153,9 +154,9 @@ def erf(v: Vec, x: str) -> str:
     """
     c = _constants(v)
     magnitude = v.min(c.erf_is_one, v.abs(x))
-    q = v.mul(magnitude, v.polynomial(magnitude, c.log2_erfc))
+    q = v.mul(magnitude, v.polynomial(magnitude, c.log2_erfc, v.mul(magnitude, magnitude)))
     shifted = v.add(q, c.shifter)
     r = v.sub(q, v.sub(shifted, c.shifter))
-    minus_p = v.mul(v.neg(r), v.polynomial(r, c.exp2_tail))
+    minus_p = v.mul(v.neg(r), v.polynomial(r, c.exp2_tail, v.mul(r, r)))
     scale = _power_of_two(v, shifted)
     return v.copysign(v.fma(minus_p, scale, v.sub(1.0, scale)), x)

@@ -72,14 +72,14 @@ def _log_of_parts(v: Vec, exponent: str, f: str) -> str:
 def _tail32(v: Vec, f: str) -> str:
     """log(1 + f) - f by a polynomial in f."""
     square = v.mul(f, f)
-    return v.fma(v.mul(square, f), v.polynomial(f, _TAIL32), v.mul(square, -0.5))
+    return v.fma(v.mul(square, f), v.polynomial(f, _TAIL32, square), v.mul(square, -0.5))
 
 
 def _tail64(v: Vec, f: str) -> str:
     """log(1 + f) - f = s (f**2/2 + R) - f**2/2, the arrangement of fdlibm's e_log.c (Sun Microsystems, 1993)."""
     s = v.div(f, v.add(2.0, f))
     z = v.mul(s, s)
-    remainder = v.mul(z, v.polynomial(z, _TAIL64))
+    remainder = v.mul(z, v.polynomial(z, _TAIL64, v.mul(z, z)))
     half_square = v.mul(v.mul(f, f), 0.5)
     return v.fma(s, v.add(half_square, remainder), v.neg(half_square))
 

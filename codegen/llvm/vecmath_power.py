@@ -66,8 +66,9 @@ def _log2(w: Vec, x: str) -> str:
     exponent = w.int_op("sub", biased, 1024)
     m = w.from_bits(w.int_op("sub", bits, w.int_op("shl", exponent, 52)))
     s = w.div(w.sub(m, 1.0), w.add(m, 1.0))
+    z = w.mul(s, s)
     whole = w.sub(w.from_bits(w.int_op("or", biased, 0x4330000000000000)), 2.0**52 + 1024)  # int to float without an instruction
-    result = w.fma(s, w.polynomial(w.mul(s, s), _LOG2), whole)
+    result = w.fma(s, w.polynomial(z, _LOG2, w.mul(z, z)), whole)
     return w.select(w.gt(x, 0.0), w.select(w.lt(x, math.inf), result, math.inf), w.select(w.eq(x, 0.0), -math.inf, x))
 
 
@@ -77,7 +78,7 @@ def _exp2(w: Vec, x: str) -> str:
     shifted = w.add(bounded, _SHIFTER)
     r = w.sub(bounded, w.sub(shifted, _SHIFTER))
     scale = w.from_bits(w.int_op("add", w.int_op("shl", w.bits_of(shifted), 52), _ONE))
-    return w.mul(w.fma(r, w.polynomial(r, _EXP2), 1.0), scale)
+    return w.mul(w.fma(r, w.polynomial(r, _EXP2, w.mul(r, r)), 1.0), scale)
 
 
 def cbrt(v: Vec, x: str) -> str:
@@ -110,6 +111,6 @@ def erfc(v: Vec, x: str) -> str:
     a = _widen(v, w, v.min(_ERFC_LARGEST, v.abs(x)))
     t = w.div(w.sub(a, 2.0), w.add(a, 2.0))
     decay = _exp2(w, w.mul(w.mul(a, a), -1.0 / math.log(2.0)))
-    tail = w.div(w.mul(decay, w.polynomial(t, _ERFC)), w.add(1.0, a))
+    tail = w.div(w.mul(decay, w.polynomial(t, _ERFC, w.mul(t, t))), w.add(1.0, a))
     negative = _widen(v, w, v.select(v.lt(x, 0.0), 1.0, 0.0))
     return _narrow(v, w, w.select(w.gt(negative, 0.5), w.sub(2.0, tail), tail))

@@ -46,7 +46,7 @@ def tan(v: Vec, x: str) -> str:
     def inside_range(inside: str) -> str:
         r, quadrant = _reduce(v, inside)
         square = v.mul(r, r)
-        value = v.fma(v.mul(r, square), v.polynomial(square, _TAN), r)
+        value = v.fma(v.mul(r, square), v.polynomial(square, _TAN, v.mul(square, square)), r)
         return v.select(_is_odd(v, quadrant), v.div(-1.0, value), value)
 
     return _or_libm(v, "tan", x, inside_range)
@@ -59,7 +59,7 @@ def atan2(v: Vec, y: str, x: str) -> str:
     small, large = v.select(steep, abs_x, abs_y), v.select(steep, abs_y, abs_x)
     ratio = v.select(v.eq(small, large), v.select(v.eq(large, 0.0), 0.0, 1.0), v.div(small, large))  # 0/0 and inf/inf
     square = v.mul(ratio, ratio)
-    angle = v.fma(v.mul(ratio, square), v.polynomial(square, _ATAN), ratio)
+    angle = v.fma(v.mul(ratio, square), v.polynomial(square, _ATAN, v.mul(square, square)), ratio)
     angle = v.select(steep, _subtract_from(v, math.pi / 2, angle), angle)
     sign_of_x = v.int_compare("slt", v.bits_of(x), 0)
     angle = v.select(sign_of_x, _subtract_from(v, math.pi, angle), angle)
@@ -89,8 +89,9 @@ def _is_odd(v: Vec, quadrant: str) -> str:
 def _sine_of_quadrant(v: Vec, r: str, quadrant: str) -> str:
     """sin(r + quadrant pi/2): sin(r) or cos(r), negated in the two lower quadrants."""
     square = v.mul(r, r)
-    sine_ = v.fma(v.mul(r, square), v.polynomial(square, _SIN), r)
-    cosine_ = v.fma(v.mul(square, square), v.polynomial(square, _COS), v.fma(square, -0.5, 1.0))
+    fourth = v.mul(square, square)
+    sine_ = v.fma(v.mul(r, square), v.polynomial(square, _SIN, fourth), r)
+    cosine_ = v.fma(fourth, v.polynomial(square, _COS, fourth), v.fma(square, -0.5, 1.0))
     value = v.select(_is_odd(v, quadrant), cosine_, sine_)
     sign = v.int_op("shl", v.int_op("and", quadrant, 2), 30)
     return v.from_bits(v.int_op("xor", v.bits_of(value), sign))
