@@ -1,1 +1,139 @@
-"""The third room: composites over primitives and the public functions that declare operations."""
+"""The third room: composites over primitives, and the public functions that declare operations, under TF1's names.
+
+Each file holds one family: the composites and beside them the functions. Importing this room installs Python's operators on tensors.
+"""
+from graphc.ops import operators
+from graphc.ops.array import (
+    broadcast_static_shape,
+    broadcast_to,
+    ensure_shape,
+    expand_dims,
+    identity,
+    matrix_transpose,
+    rank,
+    reshape,
+    shape,
+    size,
+    squeeze,
+    stop_gradient,
+    transpose,
+)
+from graphc.ops.array import range_ as range
+from graphc.ops.choosing import where, where_v2
+from graphc.ops.clipping import clip_by_average_norm, clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from graphc.ops.creation import fill, linspace, one_hot, ones, ones_like, zeros, zeros_like
+from graphc.ops.elementwise import abs_ as abs
+from graphc.ops.elementwise import (
+    acos,
+    acosh,
+    add,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cast,
+    ceil,
+    cos,
+    cosh,
+    div,
+    div_no_nan,
+    divide,
+    equal,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    floor,
+    floor_div,
+    floordiv,
+    floormod,
+    greater,
+    greater_equal,
+    is_finite,
+    is_inf,
+    is_nan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    log_sigmoid,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    mod,
+    multiply,
+    negative,
+    not_equal,
+    reciprocal,
+    rint,
+    rsqrt,
+    saturate_cast,
+    sigmoid,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    squared_difference,
+    subtract,
+    tan,
+    tanh,
+    to_bfloat16,
+    to_double,
+    to_float,
+    to_int32,
+    to_int64,
+    truediv,
+    truncatediv,
+    truncatemod,
+    xdivy,
+    xlogy,
+)
+from graphc.ops.elementwise import pow_ as pow
+from graphc.ops.elementwise import round_ as round
+from graphc.ops.joining import concat, pad, reverse, split, stack, tile, unstack
+from graphc.ops.linear import matmul, tensordot
+from graphc.ops.random import get_seed, random_normal, random_uniform, set_random_seed, truncated_normal
+from graphc.ops.reductions import (
+    accumulate_n,
+    add_n,
+    argmax,
+    argmin,
+    count_nonzero,
+    cumprod,
+    cumsum,
+    l2_normalize,
+    norm,
+    reduce_all,
+    reduce_any,
+    reduce_logsumexp,
+    reduce_max,
+    reduce_mean,
+    reduce_min,
+    reduce_prod,
+    reduce_std,
+    reduce_sum,
+    reduce_variance,
+)
+from graphc.ops.slicing import gather, gather_nd, strided_slice
+from graphc.ops.slicing import slice_ as slice
+
+__all__ = [
+    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "argmax", "argmin", "asin", "asinh", "atan", "atan2", "atanh",
+    "broadcast_static_shape", "broadcast_to", "cast", "ceil", "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm",
+    "clip_by_value", "concat", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "div", "div_no_nan", "divide", "ensure_shape", "equal",
+    "erf", "erfc", "exp", "expand_dims", "expm1", "fill", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd", "get_seed",
+    "global_norm", "greater", "greater_equal", "identity", "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal",
+    "linspace", "log", "log1p", "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose",
+    "maximum", "minimum", "mod", "multiply", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "operators", "pad", "pow",
+    "random_normal", "random_uniform", "range", "rank", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
+    "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "rint", "round",
+    "rsqrt", "saturate_cast", "set_random_seed", "shape", "sigmoid", "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square",
+    "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "tan", "tanh", "tensordot", "tile",
+    "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64", "transpose", "truediv", "truncated_normal", "truncatediv",
+    "truncatemod", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",
+]

@@ -1,4 +1,4 @@
-"""Choosing between values: where, clip_by_value and its relatives."""
+"""Choosing between values by a condition: where."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,8 +7,7 @@ import graphc.primitives as p
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.ops.declare import as_tensor, declare_one, name_scope
-from graphc.ops.elementwise import maximum, minimum
+from graphc.ops.declare import declare_one
 from graphc.primitives.sugar import broadcast_dims, broadcast_to
 
 
@@ -48,16 +47,3 @@ def _select(definition: Any, condition: Any, x: Any, y: Any, name: str | None, t
         raise ValueError("x and y must both be non-None: how many places a condition holds at is not known when a graph is compiled")
     inputs = {"condition": condition, t: x, e: y}
     return declare_one(definition, inputs, None, name, other={"condition": None})
-
-
-def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Tensor:
-    """`t` between the bounds, which broadcast to it."""
-    with name_scope(name, "clip_by_value", [t, clip_value_min, clip_value_max]) as scope:
-        values = as_tensor(t, name="t")
-        lower = minimum(values, clip_value_max)
-        values.shape.merge_with(lower.shape)
-        result = maximum(lower, clip_value_min, scope)
-        values.shape.merge_with(result.shape)
-        return result
-
-

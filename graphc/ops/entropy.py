@@ -121,7 +121,8 @@ def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None,
     return softmax_cross_entropy_with_logits_v2(constant_labels, logits, dim if axis is None else axis, scope)
 
 
-def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None) -> Tensor:
+def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
+                                             name: str | None = None) -> Tensor:
     """Per row -log softmax(logits)[label] for integer labels. A label out of range makes the row NaN."""
     _ensure_named(logits, labels, _sentinel)
     with name_scope(name, "SparseSoftmaxCrossEntropyWithLogits", [labels, logits]):

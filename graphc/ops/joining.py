@@ -102,7 +102,8 @@ def _pack_nested(values: Any, dtype: DType, name: str) -> Tensor:
             elif _tensors_in(each):
                 tensor = convert_to_tensor(each)
                 if tensor.dtype is not dtype:
-                    raise TypeError(f"Cannot convert a list containing a tensor of dtype {tensor.dtype.name} to {dtype.name} (Tensor is: {tensor!r})")
+                    raise TypeError(f"Cannot convert a list containing a tensor of dtype {tensor.dtype.name} to {dtype.name} "
+                                    f"(Tensor is: {tensor!r})")
                 elements.append(tensor)
             else:
                 elements.append(constant(as_array(each, dtype), name=str(n)))

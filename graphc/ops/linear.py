@@ -62,7 +62,7 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
 
 @composite("Tensordot")
 def TENSORDOT(a: Node, b: Node, *, axes_a: tuple[int, ...], axes_b: tuple[int, ...]) -> Node:
-    """Sums products of `a` and `b` over pairs of axes; the free axes of a, then of b remain. For shapes that are not known when declared."""
+    """Sums products over pairs of axes; the free axes of a, then of b remain. For shapes that are not known when declared."""
     return p.dot_general(a, b, (), (), axes_a, axes_b)
 
 

@@ -41,9 +41,9 @@ from graphc.primitives.sugar import broadcast_to, fill_like, reduce_and_spread
 
 __all__ = [
     "batch_normalization", "bias_add", "dropout", "elu", "embedding_lookup", "gelu", "l2_loss", "l2_normalize", "layer_norm", "leaky_relu",
-    "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer", "selu", "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax",
-    "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus", "softsign",
-    "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b",
+    "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer", "selu", "sigmoid", "sigmoid_cross_entropy_with_logits",
+    "softmax", "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus",
+    "softsign", "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b",
 ]
 
 
@@ -104,7 +104,8 @@ def moments(x: Any, axes: Any, shift: Any = None, name: str | None = None, keep_
         return cast(mean, x.dtype), cast(variance, x.dtype)
 
 
-def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, variance_epsilon: Any, name: str | None = None) -> Tensor:
+def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, variance_epsilon: Any,
+                        name: str | None = None) -> Tensor:
     """(x - mean) scale / sqrt(variance + epsilon) + offset (S. Ioffe and C. Szegedy, arXiv:1502.03167); scale and offset may be None."""
     with name_scope(name, "batchnorm", [x, mean, variance, scale, offset]):
         factor = rsqrt(variance + variance_epsilon)
@@ -155,7 +156,8 @@ def layer_norm(x: Any, scale: Any, offset: Any, epsilon: float = 1e-6, name: str
 
 # dropout, l2_loss, embedding_lookup ------------------------------------------------------------------------------------------------------
 
-def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None, rate: Any = None) -> Tensor:
+def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None,
+            rate: Any = None) -> Tensor:
     """Each element is 0 with probability `rate` (1 - keep_prob), else divided by 1 - rate: the expected value stays."""
     if keep_prob is not None and rate is not None:
         raise ValueError("Cannot specify both 'rate' and 'keep_prob'")

@@ -117,7 +117,7 @@ _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_ax
 
 def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None, begin_mask: int = 0, end_mask: int = 0, ellipsis_mask: int = 0,
                   new_axis_mask: int = 0, shrink_axis_mask: int = 0, var: Any = None, name: str | None = None) -> Tensor:
-    """input_[begin:end:strides] axis by axis; bit i of each mask speaks of entry i: no begin, no end, an ellipsis, a new axis, one index."""
+    """input_[begin:end:strides]; bit i of each mask speaks of entry i: no begin, no end, an ellipsis, a new axis, one index."""
     begin = as_tensor(begin, None, "begin")
     strides = np.ones(begin.shape.as_list(), np.int32) if strides is None else strides
     attrs = dict(zip(_MASKS, (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask), strict=True))
@@ -172,7 +172,8 @@ def _index(value: Any) -> Any:
     return int(value)
 
 
-_BAD_INDEX = "Only integers, slices (`:`), ellipsis (`...`), tf.newaxis (`None`) and scalar tf.int32/tf.int64 tensors are valid indices, got {}"
+_BAD_INDEX = ("Only integers, slices (`:`), ellipsis (`...`), tf.newaxis (`None`) and scalar tf.int32/tf.int64 tensors are valid indices, "
+              "got {}")
 
 
 def _packed_bounds(values: Sequence[Any], name: str) -> Tensor:
@@ -192,7 +193,8 @@ def GATHER(params: Node, indices: Node, axis: Node, *, batch_dims: int = 0) -> N
     return p.gather(params, indices, axes[0])
 
 
-def gather(params: Any, indices: Any, validate_indices: Any = None, name: str | None = None, axis: Any = None, batch_dims: int = 0) -> Tensor:
+def gather(params: Any, indices: Any, validate_indices: Any = None, name: str | None = None, axis: Any = None,
+           batch_dims: int = 0) -> Tensor:
     """Slices of `params` along `axis` (0) at the integer `indices`; an index out of range gives zeros."""
     if batch_dims:
         raise ValueError("gather knows no batch_dims: reshape params and indices instead")

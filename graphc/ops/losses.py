@@ -1,0 +1,202 @@
+"""TF1's `losses`: weighted losses reduced to a scalar and kept in the collection LOSSES, and the sum of them all."""
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.core import dtypes
+from graphc.core.convert import constant
+from graphc.core.graph import get_default_graph
+from graphc.core.keys import GraphKeys
+from graphc.core.operation import Tensor
+from graphc.core.types import same_dims
+from graphc.ops.array import size, squeeze, stop_gradient
+from graphc.ops.creation import ones_like
+from graphc.ops.declare import as_tensor, name_scope
+from graphc.ops.elementwise import abs_, cast, div_no_nan, log, maximum, minimum, multiply, not_equal, squared_difference, subtract
+from graphc.ops.entropy import (
+    sigmoid_cross_entropy_with_logits,
+    softmax_cross_entropy_with_logits_v2,
+    sparse_softmax_cross_entropy_with_logits,
+)
+from graphc.ops.reductions import add_n, reduce_sum
+
+
+class Reduction:
+    """How a loss per element becomes the loss: TF1's names."""
+
+    NONE = "none"
+    SUM = "weighted_sum"
+    SUM_OVER_BATCH_SIZE = "weighted_sum_over_batch_size"
+    MEAN = "weighted_mean"
+    SUM_BY_NONZERO_WEIGHTS = "weighted_sum_by_nonzero_weights"
+    SUM_OVER_NONZERO_WEIGHTS = SUM_BY_NONZERO_WEIGHTS
+
+    @classmethod
+    def all(cls) -> tuple[str, ...]:
+        return (cls.NONE, cls.SUM, cls.MEAN, cls.SUM_OVER_BATCH_SIZE, cls.SUM_BY_NONZERO_WEIGHTS)
+
+    @classmethod
+    def validate(cls, key: str) -> None:
+        if key not in cls.all():
+            raise ValueError(f"Invalid Reduction Key {key}.")
+
+
+def compute_weighted_loss(losses: Any, weights: Any = 1.0, scope: str | None = None, loss_collection: str | None = GraphKeys.LOSSES,
+                          reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """`losses` times `weights` (a scalar, or dims of 1 or equal), reduced; kept in `loss_collection` where that is not None."""
+    Reduction.validate(reduction)
+    with name_scope(scope, "weighted_loss", (losses, weights)):
+        values = as_tensor(losses)
+        given = values.dtype
+        values = cast(values, dtypes.float32)
+        factors = cast(as_tensor(weights), dtypes.float32)
+        _check_weights(values, factors)
+        weighted = multiply(values, factors)
+        loss = cast(_reduced(weighted, values, factors, reduction), given)
+        if loss_collection is not None:
+            get_default_graph().add_to_collection(loss_collection, loss)
+        return loss
+
+
+def _check_weights(values: Tensor, weights: Tensor) -> None:
+    if values.shape_tuple is None or weights.shape_tuple is None or weights.shape_tuple == ():
+        return
+    fits = len(values.shape_tuple) == len(weights.shape_tuple) and all(
+        w == 1 or same_dims((w,), (v,)) for v, w in zip(values.shape_tuple, weights.shape_tuple, strict=True))
+    if not fits:
+        raise ValueError(f"weights can not be broadcast to values. values.rank={values.rank}. weights.rank={weights.rank}. "
+                         f"values.shape={values.shape}. weights.shape={weights.shape}.")
+
+
+def _reduced(weighted: Tensor, values: Tensor, weights: Tensor, reduction: str) -> Tensor:
+    if reduction == Reduction.NONE:
+        return weighted
+    total = reduce_sum(weighted)
+    if reduction == Reduction.MEAN:
+        return div_no_nan(total, reduce_sum(ones_like(values) * weights))
+    if reduction == Reduction.SUM_BY_NONZERO_WEIGHTS:
+        present = cast(not_equal(weights, constant(0, weights.dtype)), dtypes.float32)
+        return div_no_nan(total, reduce_sum(multiply(ones_like(values), present)))
+    if reduction == Reduction.SUM_OVER_BATCH_SIZE:
+        return div_no_nan(total, cast(size(weighted), dtypes.float32))
+    return total
+
+
+def _pair(labels: Any, predictions: Any, second: str = "predictions") -> tuple[Tensor, Tensor]:
+    """Both as float32 of one shape."""
+    if labels is None:
+        raise ValueError("labels must not be None.")
+    if predictions is None:
+        raise ValueError(f"{second} must not be None.")
+    left, right = cast(as_tensor(labels), dtypes.float32), cast(as_tensor(predictions), dtypes.float32)
+    right.shape.assert_is_compatible_with(left.shape)
+    return left, right
+
+
+def absolute_difference(labels: Any, predictions: Any, weights: Any = 1.0, scope: str | None = None,
+                        loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """|predictions - labels|."""
+    with name_scope(scope, "absolute_difference", (predictions, labels, weights)) as inner:
+        truth, guess = _pair(labels, predictions)
+        return compute_weighted_loss(abs_(subtract(guess, truth)), weights, inner, loss_collection, reduction)
+
+
+def mean_squared_error(labels: Any, predictions: Any, weights: Any = 1.0, scope: str | None = None,
+                       loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """(predictions - labels)^2."""
+    with name_scope(scope, "mean_squared_error", (predictions, labels, weights)) as inner:
+        truth, guess = _pair(labels, predictions)
+        return compute_weighted_loss(squared_difference(guess, truth), weights, inner, loss_collection, reduction)
+
+
+def log_loss(labels: Any, predictions: Any, weights: Any = 1.0, epsilon: float = 1e-7, scope: str | None = None,
+             loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """-labels log(predictions) - (1 - labels) log(1 - predictions)."""
+    with name_scope(scope, "log_loss", (predictions, labels, weights)) as inner:
+        truth, guess = _pair(labels, predictions)
+        losses = -multiply(truth, log(guess + epsilon)) - multiply(1 - truth, log(1 - guess + epsilon))
+        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+
+
+def hinge_loss(labels: Any, logits: Any, weights: Any = 1.0, scope: str | None = None, loss_collection: str | None = GraphKeys.LOSSES,
+               reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """max(0, 1 - y x) for labels 0 and 1 taken as y = -1 and 1."""
+    with name_scope(scope, "hinge_loss", (logits, labels, weights)) as inner:
+        truth, scores = _pair(labels, logits, "logits")
+        margins = subtract(ones_like(truth), multiply(subtract(2 * truth, ones_like(truth)), scores))
+        return compute_weighted_loss(maximum(margins, constant(0.0)), weights, inner, loss_collection, reduction)
+
+
+def huber_loss(labels: Any, predictions: Any, weights: Any = 1.0, delta: float = 1.0, scope: str | None = None,
+               loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """x^2 / 2 for |x| <= delta, delta |x| - delta^2 / 2 beyond (P. J. Huber, 1964), x the error."""
+    with name_scope(scope, "huber_loss", (predictions, labels, weights)) as inner:
+        truth, guess = _pair(labels, predictions)
+        size_of_error = abs_(subtract(guess, truth))
+        quadratic = minimum(size_of_error, delta)
+        losses = 0.5 * quadratic * quadratic + delta * subtract(size_of_error, quadratic)
+        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+
+
+def sigmoid_cross_entropy(multi_class_labels: Any, logits: Any, weights: Any = 1.0, label_smoothing: float = 0, scope: str | None = None,
+                          loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """Sigmoid cross entropy of independent classes; `label_smoothing` moves labels towards 1/2."""
+    with name_scope(scope, "sigmoid_cross_entropy_loss", (logits, multi_class_labels, weights)) as inner:
+        scores = as_tensor(logits)
+        truth = cast(as_tensor(multi_class_labels), scores.dtype)
+        if label_smoothing > 0:
+            truth = truth * (1 - label_smoothing) + 0.5 * label_smoothing
+        losses = sigmoid_cross_entropy_with_logits(labels=truth, logits=scores, name="xentropy")
+        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+
+
+def softmax_cross_entropy(onehot_labels: Any, logits: Any, weights: Any = 1.0, label_smoothing: float = 0, scope: str | None = None,
+                          loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """Softmax cross entropy of rows of label probabilities; `label_smoothing` moves labels towards 1 / classes."""
+    with name_scope(scope, "softmax_cross_entropy_loss", (logits, onehot_labels, weights)) as inner:
+        scores = as_tensor(logits)
+        truth = cast(as_tensor(onehot_labels), scores.dtype)
+        if label_smoothing > 0:
+            classes = scores.shape.as_list()[-1]
+            truth = truth * (1.0 - label_smoothing) + label_smoothing / classes
+        losses = softmax_cross_entropy_with_logits_v2(stop_gradient(truth, "labels_stop_gradient"), scores, name="xentropy")
+        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+
+
+def sparse_softmax_cross_entropy(labels: Any, logits: Any, weights: Any = 1.0, scope: str | None = None,
+                                 loss_collection: str | None = GraphKeys.LOSSES,
+                                 reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
+    """Softmax cross entropy of rows of logits with integer labels."""
+    with name_scope(scope, "sparse_softmax_cross_entropy_loss", (logits, labels, weights)) as inner:
+        classes, scores = as_tensor(labels), as_tensor(logits)
+        if classes.rank is not None and scores.rank == classes.rank and classes.shape.as_list()[-1] == 1:
+            classes = squeeze(classes, [-1])
+        losses = sparse_softmax_cross_entropy_with_logits(labels=classes, logits=scores, name="xentropy")
+        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+
+
+def add_loss(loss: Tensor, loss_collection: str | None = GraphKeys.LOSSES) -> None:
+    """Keeps `loss` in the collection."""
+    if loss_collection is not None:
+        get_default_graph().add_to_collection(loss_collection, loss)
+
+
+def get_losses(scope: str | None = None, loss_collection: str = GraphKeys.LOSSES) -> list[Tensor]:
+    """The losses kept so far; with `scope`, those whose names that regular expression matches from the start."""
+    return get_default_graph().get_collection(loss_collection, scope)
+
+
+def get_regularization_losses(scope: str | None = None) -> list[Tensor]:
+    return get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)
+
+
+def get_regularization_loss(scope: str | None = None, name: str = "total_regularization_loss") -> Tensor:
+    """The sum of the regularization losses, 0 where there are none."""
+    losses = get_regularization_losses(scope)
+    return add_n(losses, name) if losses else constant(0.0)
+
+
+def get_total_loss(add_regularization_losses: bool = True, name: str = "total_loss", scope: str | None = None) -> Tensor:
+    """The sum of all losses kept so far, and of the regularization losses."""
+    losses = get_losses(scope) + (get_regularization_losses(scope) if add_regularization_losses else [])
+    return add_n(losses, name)
