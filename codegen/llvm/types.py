@@ -5,6 +5,8 @@ In registers bool is i1 and the half types are float, because that is what they 
 """
 from __future__ import annotations
 
+import numpy as np
+
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.target import Target
 from graphc.codegen.llvm.vec import Vec, constant, float_text
@@ -46,7 +48,8 @@ def literal(value: float | int | bool, dtype: DType, lanes: int = 1) -> str:
     elif dtype.is_integer:
         text = str(_wrapped(int(value), dtype))
     else:
-        text = float_text(float(dtype.np_dtype.type(value)))
+        with np.errstate(over="ignore"):
+            text = float_text(float(dtype.np_dtype.type(value)))
     return constant(text, reg_element(dtype), lanes)
 
 
