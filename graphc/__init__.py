@@ -1,1 +1,84 @@
-"""graphc: graphs in the words of TensorFlow 1, compiled ahead of the first step into one native call. The public face."""
+"""graphc: graphs in the words of TensorFlow 1, compiled ahead of the first step into one native call. The public face.
+
+`import graphc as gc` and write TensorFlow 1: `gc.placeholder`, `gc.Variable`, `gc.layers.dense`, `gc.nn.softmax`, `gc.train.AdamOptimizer`,
+`gc.Session`. The names that follow are all there is to know; the rooms behind them are described in docs/design.md.
+"""
+from graphc import initializers, layers, train
+from graphc.core import dtypes, errors
+from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function
+from graphc.core.current import (
+    add_to_collection,
+    add_to_collections,
+    colocate_with,
+    control_dependencies,
+    device,
+    get_collection,
+    get_collection_ref,
+    name_scope,
+)
+from graphc.core.dtypes import (
+    DType,
+    as_dtype,
+    bfloat16,
+    bool,
+    double,
+    float16,
+    float32,
+    float64,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from graphc.core.graph import Graph, get_default_graph, reset_default_graph
+from graphc.core.keys import GraphKeys
+from graphc.core.leaves import group, no_op, placeholder
+from graphc.core.operation import Operation, Tensor
+from graphc.core.scopes import DeviceSpec, get_default_session
+from graphc.core.shapes import Dimension, TensorShape
+from graphc.gradients import AggregationMethod, UnconnectedGradients, gradients
+from graphc.initializers import (
+    constant_initializer,
+    glorot_normal_initializer,
+    glorot_uniform_initializer,
+    ones_initializer,
+    random_normal_initializer,
+    random_uniform_initializer,
+    truncated_normal_initializer,
+    variance_scaling_initializer,
+    zeros_initializer,
+)
+from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
+from graphc.ops import losses, nn
+from graphc.runtime.config import ConfigProto, GPUOptions
+from graphc.runtime.executable import Executable
+from graphc.runtime.session import InteractiveSession, Session
+from graphc.variable_scope import (
+    AUTO_REUSE,
+    VariableScope,
+    get_local_variable,
+    get_variable,
+    get_variable_scope,
+    variable_scope,
+)
+from graphc.variables import (
+    Variable,
+    assign,
+    assign_add,
+    assign_sub,
+    global_variables,
+    global_variables_initializer,
+    local_variables,
+    local_variables_initializer,
+    model_variables,
+    moving_average_variables,
+    trainable_variables,
+    variables_initializer,
+)
+
+__version__ = "0.1.0"
