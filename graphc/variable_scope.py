@@ -21,7 +21,7 @@ from graphc.core.graph import get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
 from graphc.core.shapes import TensorShape
-from graphc.initializers import glorot_uniform_initializer, zeros_initializer
+from graphc.initializers import Initializer, glorot_uniform_initializer, zeros_initializer
 from graphc.variables import Variable
 
 
@@ -105,13 +105,30 @@ class VariableScope:
             return getter(_store().get, name=full_name, **settings)
 
 
+class _Entered:
+    """How often a scope has been entered, and the scopes inside it, by name."""
+
+    __slots__ = ("count", "inside")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.inside: dict[str, _Entered] = {}
+
+    def at(self, name: str) -> _Entered:
+        """The record of the scope `name` ("a/b") inside this one."""
+        record = self
+        for part in name.split("/") if name else ():
+            record = record.inside.setdefault(part, _Entered())
+        return record
+
+
 class _Store(threading.local):
     """The named variables of one graph, and this thread's current scope in it."""
 
     def __init__(self, variables: dict[str, Variable]) -> None:
         self.variables = variables  # shared by all threads
         self.current = VariableScope(False)
-        self.entered: dict[str, int] = {}  # how often each scope has been entered, for the names that `default_name` gives
+        self.entered = _Entered()  # for the names that `default_name` gives
 
     def get(self, name: str, *, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None, regularizer: Any = None,
             reuse: Reuse = None, trainable: bool | None = None, collections: Iterable[str] | None = None, validate_shape: bool = True,
@@ -152,14 +169,23 @@ def _initial_value(name: str, initializer: Any, shape: Any, dtype: DType) -> tup
         return initializer, None
     if inspect.isclass(initializer):
         initializer = initializer()
-    parameters = inspect.signature(initializer).parameters
-    if shape is None and not any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters.values()):
+    if shape is None and _needs_nothing(initializer):
         return initializer, None
     static = TensorShape(shape)
     if not static.is_fully_defined():
         raise ValueError(f"Shape of a new variable ({name}) must be fully defined, but instead was {static}.")
-    partition = {"partition_info": None} if "partition_info" in parameters else {}
-    return lambda: initializer(static.as_list(), dtype=dtype, **partition), dtype
+    settings = {"dtype": dtype, "partition_info": None} if _takes_partition(initializer) else {"dtype": dtype}
+    return lambda: initializer(static.as_list(), **settings), dtype
+
+
+def _needs_nothing(function: Callable[..., Any]) -> bool:
+    """Whether `function` can be called without arguments."""
+    return not any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in inspect.signature(function).parameters.values())
+
+
+def _takes_partition(function: Callable[..., Any]) -> bool:
+    """Whether `function` is an initializer of TF1's older kind, (shape, dtype, partition_info). Ours take it and do not need it."""
+    return not isinstance(function, Initializer) and "partition_info" in inspect.signature(function).parameters
 
 
 def _add_loss(variable: Variable, name: str, regularizer: Callable[[Variable], Tensor | None]) -> None:
@@ -226,8 +252,7 @@ def variable_scope(name_or_scope: str | VariableScope | None, default_name: str 
         raise ValueError("reuse=True cannot be used without a name_or_scope")
     with _name_scope(name_or_scope, default_name, auxiliary_name_scope) as name_scope:
         store = _store()
-        outer, counts = store.current, dict(store.entered)
-        scope = _opened(store, name_or_scope, default_name, name_scope, reuse)
+        outer, scope = store.current, _opened(store, name_or_scope, default_name, name_scope, reuse)
         scope.initializer = initializer if initializer is not None else scope.initializer
         scope.regularizer = regularizer if regularizer is not None else scope.regularizer
         scope.constraint = constraint if constraint is not None else scope.constraint
@@ -235,16 +260,17 @@ def variable_scope(name_or_scope: str | VariableScope | None, default_name: str 
         if custom_getter is not None:
             scope.custom_getter = _chained(custom_getter, scope.custom_getter)
         store.current = scope
-        store.entered[scope.name] = store.entered.get(scope.name, 0) + 1
+        record = store.entered.at(scope.name)
+        count, inside = record.count, copy.deepcopy(record.inside) if isinstance(name_or_scope, VariableScope) else {}
+        record.count += 1
         try:
             yield scope
         finally:
             store.current = outer
+            # Default names start anew inside a scope that is entered again: they name the same variables.
+            record.inside = inside
             if isinstance(name_or_scope, VariableScope):
-                store.entered = counts
-            else:
-                # Default names start anew inside a scope that is entered again: they name the same variables.
-                store.entered = {k: n for k, n in store.entered.items() if not k.startswith(f"{scope.name}/")}
+                record.count = count
 
 
 @contextmanager
@@ -280,7 +306,7 @@ def _opened(store: _Store, name_or_scope: str | VariableScope | None, default_na
 def _unentered(store: _Store, prefix: str, name: str) -> str:
     """`name`, with a suffix where a scope of that name has been entered: "layer", "layer_1"."""
     candidate, suffix = name, 0
-    while store.entered.get(prefix + candidate):
+    while store.entered.at(prefix + candidate).count:
         suffix += 1
         candidate = f"{name}_{suffix}"
     return candidate

@@ -53,6 +53,8 @@ def convert_to_tensor(value: Any, dtype: Any = None, name: str | None = None, pr
 
 
 def _converted(value: Any, dtype: DType | None, name: str | None, as_ref: bool) -> Tensor:
+    if type(value) in (float, int, bool):  # nothing else can be registered for these
+        return const_op(get_default_graph(), as_array(value, dtype), name)
     for priority in sorted(_conversions):
         for types, function in _conversions[priority]:
             if isinstance(value, types):
@@ -158,10 +160,11 @@ def _numpy_leaf(value: Any) -> bool:
 
 def _numeric(array: np.ndarray[Any, Any], value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     """`array` cast to `dtype`; TypeError where it does not hold numbers of a type that graphc has."""
-    if array.dtype.kind in "OSUVMmc" and array.dtype not in [t.np_dtype for t in dtypes.ALL]:
+    if array.dtype.kind in "OSUVMmc" and array.dtype != dtypes.bfloat16.np_dtype:
         raise TypeError(_not_a_number(value))
     if dtype is None:
         dtypes.as_dtype(array.dtype)
+    if dtype is None or array.dtype == dtype.np_dtype:
         return array
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(dtype.np_dtype)

@@ -86,15 +86,15 @@ class Graph:
     def _infer(self, operation: Operation) -> Inferred:
         """Types of the outputs, remembered by definition, input types and attributes: a deep network repeats the same few."""
         definition, attrs = operation.definition, operation.attrs
-        known = [(t.dtype, t.shape_tuple) if t.node is None else t.node for t in operation.inputs]
-        key: Any = (definition, *known, *attrs.items())
+        # A dtype's code stands for it in the key: strings hash faster.
+        key: Any = (definition, *[(t.dtype.code, t.shape_tuple) if t.node is None else t.node for t in operation.inputs], *attrs.items())
         try:
             found = self._inferred.get(key)
         except TypeError:  # an attribute that has no hash, such as a constant's value
             key = found = None
         if found is None:
             try:
-                found = definition.infer(known, attrs)
+                found = definition.infer([(t.dtype, t.shape_tuple) if t.node is None else t.node for t in operation.inputs], attrs)
             except (ValueError, TypeError) as error:
                 raise type(error)(_wording(operation, error)) from error
             if key is not None:

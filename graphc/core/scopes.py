@@ -121,6 +121,8 @@ class ScopeState(threading.local):
 
     def device_of(self, operation: Operation) -> str:
         """The device the open scopes give `operation`: inner parts win, functions are asked, a None hides everything outside it."""
+        if self.devices[-1] is None:
+            return operation.device
         spec = DeviceSpec.parse(operation.device)
         for choice in reversed(self.devices):
             if choice is None:

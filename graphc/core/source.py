@@ -1,38 +1,29 @@
 """Where in the user's program something was declared. Every operation of a graph remembers it, and every error names it.
 
-Capturing must be cheap (it happens once per operation), so only the code object and the line number are kept; text is made when asked for.
+Capturing happens once per operation and must be cheap: one object per line of the user's program, text read from the file when asked for.
 """
 from __future__ import annotations
 
 import linecache
 import sys
 from pathlib import Path
-from types import CodeType
 
 # The package's own files are skipped on the way to the user's line, except its models, which declare graphs as a user would.
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSIDE = tuple(f"{folder}/" for folder in (_PACKAGE, _PACKAGE.parent / "runtime"))
 _USER_LIKE = tuple(str(_PACKAGE / name) for name in ("models", "demo.py", "bench.py", "cli.py"))
-_is_own: dict[CodeType, bool] = {}
+_is_own: dict[str, bool] = {}
 
 
 class SourceLine:
-    """One line of the user's program: prints as "train.py:12"."""
+    """One line of the user's program: prints as "train.py:12". An empty path: no user code was on the stack."""
 
-    __slots__ = ("_code", "line")
+    __slots__ = ("function", "line", "path")
 
-    def __init__(self, code: CodeType | None, line: int) -> None:
-        self._code = code
+    def __init__(self, path: str, line: int, function: str) -> None:
+        self.path = path
         self.line = line
-
-    @property
-    def path(self) -> str:
-        """The file's full path, "" where no user code was on the stack."""
-        return self._code.co_filename if self._code else ""
-
-    @property
-    def function(self) -> str:
-        return self._code.co_name if self._code else ""
+        self.function = function
 
     @property
     def text(self) -> str:
@@ -44,26 +35,34 @@ class SourceLine:
         return f"{self}: {self.text}" if self.text else str(self)
 
     def __str__(self) -> str:
-        return f"{Path(self.path).name}:{self.line}" if self._code else "<unknown>"
+        return f"{Path(self.path).name}:{self.line}" if self.path else "<unknown>"
 
     def __repr__(self) -> str:
         return f"<{self.path}:{self.line}>"
 
 
+NOWHERE = SourceLine("", 0, "")
+_lines: dict[tuple[str, int], SourceLine] = {}
+
+
 def user_line() -> SourceLine:
     """The innermost line on this thread's stack that is not the package's own."""
     frame = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        own = _is_own.get(code)
+    while True:
+        path = frame.f_code.co_filename
+        own = _is_own.get(path)
         if own is None:
-            own = _is_own[code] = _belongs_to_package(code.co_filename)
+            own = _is_own[path] = _belongs_to_package(path)
         if not own:
-            return SourceLine(code, frame.f_lineno)
-        if frame.f_back is None:
             break
+        if frame.f_back is None:
+            return NOWHERE
         frame = frame.f_back
-    return SourceLine(None, 0)
+    key = path, frame.f_lineno
+    found = _lines.get(key)
+    if found is None:
+        found = _lines[key] = SourceLine(path, frame.f_lineno, frame.f_code.co_name)
+    return found
 
 
 def _belongs_to_package(path: str) -> bool:
