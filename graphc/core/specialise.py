@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.errors import InvalidArgumentError, explain
-from graphc.core.graph import Operation, Tensor
+from graphc.core.operation import Operation, Tensor
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, Origin, Program, make
 from graphc.core.static import ValueNeeded
