@@ -17,6 +17,9 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
 
+LINE = 64  # bytes of a cache line
+
+
 @dataclass(frozen=True)
 class Address:
     """Where each lane of each part lies: an affine element index, plus `varying` (a vector of i64 per part) where it is not affine."""
@@ -194,6 +197,17 @@ class Memory:
 
         return self.scopes.load(buffer.name, text, operands, emit)
 
+    def prefetch(self, buffer: ir.Buffer, index: Sequence[Form], width: Width) -> None:
+        """Asks for the cache lines of elements that lie one after another; scattered ones are not worth an instruction each."""
+        place = self.address(buffer, index, width)
+        if place.varying or place.affine.vector not in (0, 1):
+            return
+        self.e.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for part in range(width.parts if place.affine.vector else 1):
+            for first in range(0, width.lanes * place.affine.vector or 1, LINE // buffer.dtype.size):
+                pointer = self._pointer(buffer, place.affine.part(part, width.lanes) + Affine(first))
+                self.e.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")  # for a read, into all caches, as data
+
     # Stores
 
     def store(self, buffer: ir.Buffer, place: Address, value: Value, where: Value | None, width: Width) -> None:
@@ -241,10 +255,20 @@ class Memory:
         self.e.label(after)
 
     def _store_masked(self, buffer: ir.Buffer, pointer: str, name: str, mask: str, lanes: int) -> None:
+        alive = mask.strip("<>").split(", ")
+        if alive.count("i1 1") == 1:
+            self._store_lane(buffer, pointer, name, alive.index("i1 1"), lanes)
+            return
         whole, align = types.mem_type(buffer.dtype, lanes), buffer.dtype.size
         call = f"void @llvm.masked.store.{types.mangled(types.mem_type(buffer.dtype), lanes)}.p0"
         self.e.declare(f"{call}({whole}, ptr, <{lanes} x i1>)")
         self.e.do(f"call {call}({whole} {self._stored(buffer, name, lanes)}, ptr align {align} {pointer}, <{lanes} x i1> {mask})")
+
+    def _store_lane(self, buffer: ir.Buffer, pointer: str, name: str, lane: int, lanes: int) -> None:
+        """Stores one lane alone. LLVM 22 makes a scalar store of such a masked store too, but of the element as it was before a truncation."""
+        element = self.e.let(f"extractelement {types.reg_type(buffer.dtype, lanes)} {name}, i64 {lane}")
+        place = self.e.let(f"getelementptr {types.mem_type(buffer.dtype)}, ptr {pointer}, i64 {lane}") if lane else pointer
+        self._store_plain(buffer, place, element, 1)
 
     def _scatter(self, buffer: ir.Buffer, pointers: str, name: str, mask: str | None, lanes: int) -> None:
         whole, align = types.mem_type(buffer.dtype, lanes), buffer.dtype.size

@@ -31,12 +31,13 @@ _PARTIAL_BYTES = 1 << 20  # sums that wait for the next block of depth
 _TASK_FLOPS = 8e6  # a task smaller than this (about 50 us) is not worth sharing
 _MOST_TASKS = 32
 _REPACKED_ROWS = 512  # rows over which packing the right side once more costs at most a hundredth
-_SHORT_ROWS = 56  # with fewer rows than this packing the right side does not pay
+_SHORT_ROWS = 128  # up to so many rows packing a right side that the cache holds does not pay
 _REUSED = 4  # panels of columns for which copying a panel of the left side pays, where it lies badly
 _FAR_STEP = 2048  # bytes from one step of depth to the next beyond which it does
 _WAYS, _WAY_BYTES = 8, 4096  # of a first-level cache: rows as far apart as a way fall into one set
 _HOT_FLOPS = 1e8  # a product larger than this is cut for speed, a smaller one so that it compiles quickly
-_CACHED_BYTES = 256 << 10  # a left side larger than this is prefetched
+_TALL = 10  # rows of a tile that leave the processor room for the six instructions of a prefetch
+_CACHED_BYTES = 256 << 10  # what surely stays in a second-level cache beside other things
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Plan:
     row_block: int  # panels of rows in a task
     column_block: int
     columns_outside: bool
+    steps: int  # of depth in one turn of the micro-kernel's loop
 
     @property
     def size(self) -> int:
@@ -134,7 +136,8 @@ class Plan:
     def prefetches(self) -> bool:
         """Whether the micro-kernel asks for the left side ahead of time: rows that lie apart, in memory that the cache does not hold."""
         along = self.lhs.direct and self.lhs.step == self.size
-        return along and self.product.m * self.product.depth * self.size > _CACHED_BYTES and self.rows.sizes[0] > 1
+        large = self.product.m * self.product.depth * self.size > _CACHED_BYTES
+        return along and large and self.rows.sizes[0] >= _TALL
 
     # Scratch memory: the packed left panel, the packed right panels, the sums of unfinished tiles.
 
@@ -184,7 +187,7 @@ def make_plan(product: ir.Product, target: Target) -> Plan:
     depth_block = product.depth if rows.count == 1 else _depth_block(product.depth, packing_lanes)
     lhs = _left(product, element, packing_lanes, rows, columns, depth_block)
     rhs = _right(product, element, vectors * lanes, rows, columns)
-    plan = Plan(product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, lhs, rhs, rows.count, columns.count, False)
+    plan = Plan(product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, lhs, rhs, rows.count, columns.count, False, _steps(product.depth, depth_block, target))
     return _blocked(plan)
 
 
@@ -238,10 +241,17 @@ def _tile(m: int, vectors: int, target: Target) -> tuple[int, int]:
     Measured: 14 x 2 of the 32 registers of AVX-512 reaches the multipliers' peak without a spill, 6 x 2 of 16 registers. Few rows get
     more vectors each, so that there are still more accumulators than a multiplier takes cycles.
     """
-    many = target.vector_bits == 512
+    many = target.vector_bits == 512 or not target.is_x86  # 32 registers; 16 on x86 before AVX-512
     choices = ((1, 16), (3, 8), (6, 4), (14, 2)) if many else ((1, 8), (3, 4), (6, 2))
     rows, wide = next((c for c in choices if m <= c[0]), choices[-1])
     return rows, min(wide, vectors)
+
+
+def _steps(depth: int, depth_block: int, target: Target) -> int:
+    """Steps of depth to a turn of the loop. A tile of 16 narrow registers is so small that the loop's own instructions count."""
+    if target.vector_bits == 512 or not depth:
+        return 1
+    return next(steps for steps in (4, 2, 1) if depth % steps == depth_block % steps == 0)
 
 
 def _depth_block(depth: int, lanes: int) -> int:
@@ -270,7 +280,8 @@ def _right(product: ir.Product, element: str, width: int, rows: Cut, columns: Cu
     expr, j, k = product.rhs, product.j, product.k
     if isinstance(expr, ir.Load) and _plain(expr, element) and stride(expr, j) == 1:
         step = stride(expr, k)
-        if step is not None and (product.m <= _SHORT_ROWS or columns.count == 1):
+        small = product.m <= _SHORT_ROWS and product.n * product.depth * size <= _CACHED_BYTES
+        if step is not None and (small or rows.count == 1 or columns.count == 1):
             return Operand(expr, True, False, step * size)
     return Operand(expr, False, _lies_along(expr, k, j), width * size)
 

@@ -88,10 +88,15 @@ class Tile:
             e.do(_phi(self.kind, accumulators[-1], [(first, entry), (name, head)]))
         if self.plan.prefetches:
             self._prefetch(k)
-        self._step(a, b, accumulators, following)
-        e.do(f"{a_next} = getelementptr i8, ptr {a}, i64 {self.plan.lhs.step}")
-        e.do(f"{b_next} = getelementptr i8, ptr {b}, i64 {self.plan.rhs.step}")
-        e.do(f"{k_next} = add nuw nsw i64 {k}, 1")
+        steps = self.plan.steps
+        now = accumulators
+        for step in range(steps):
+            results = following if step == steps - 1 else [e.new_value() for _ in self.places]
+            self._step(byte_offset(e, a, step * self.plan.lhs.step), byte_offset(e, b, step * self.plan.rhs.step), now, results)
+            now = results
+        e.do(f"{a_next} = getelementptr i8, ptr {a}, i64 {steps * self.plan.lhs.step}")
+        e.do(f"{b_next} = getelementptr i8, ptr {b}, i64 {steps * self.plan.rhs.step}")
+        e.do(f"{k_next} = add nuw nsw i64 {k}, {steps}")
         more, done = e.let(f"icmp ult i64 {k_next}, %depth"), e.new_label("summed")
         e.do(f"br i1 {more}, label %{head}, label %{done}")
         e.label(done)
