@@ -103,7 +103,10 @@ def _power_of_two(v: Vec, shifted: str, offset: int = 0) -> str:
 
 
 def exponential(v: Vec, x: str) -> str:
-    """exp(x). Results below the smallest normal number are zero: denormal results cost 30 times more, and softmax masks hit them."""
+    """exp(x), to 1.03 ulp in float32 and 1.05 in float64.
+
+    Results below the smallest normal number are zero: denormal results cost 30 times more, and softmax masks hit them.
+    """
     return _exponential(v, x, _constants(v).highest)
 
 
@@ -123,7 +126,7 @@ def _exponential(v: Vec, x: str, highest: float) -> str:
 
 
 def exponential_minus_one(v: Vec, x: str) -> str:
-    """exp(x) - 1 without cancellation."""
+    """exp(x) - 1 without cancellation, to 1.65 ulp in float32 and 2.2 in float64."""
     c = _constants(v)
     reduced = _reduce(v, v.max(-(c.mantissa_bits + 3) * math.log(2.0), v.min(c.highest + 0.25, x)))
     # Half of the scale, doubled at the end: 2**n itself overflows for the largest results.
@@ -133,13 +136,13 @@ def exponential_minus_one(v: Vec, x: str) -> str:
 
 
 def logistic(v: Vec, x: str) -> str:
-    """1 / (1 + exp(-x)), zero where the result would be denormal."""
+    """1 / (1 + exp(-x)), zero where the result would be denormal; to 2.4 ulp in float32 and 2.2 in float64."""
     c = _constants(v)
     return v.div(1.0, v.add(1.0, _exponential(v, v.neg(x), -c.lowest)))
 
 
 def tanh(v: Vec, x: str) -> str:
-    """-t / (2 + t) for t = exp(-2|x|) - 1, with the sign of x."""
+    """-t / (2 + t) for t = exp(-2|x|) - 1, with the sign of x; to 2.5 ulp in both types."""
     c = _constants(v)
     reduced = _reduce(v, v.mul(-2.0, v.min(c.tanh_is_one, v.abs(x))))
     scale = _power_of_two(v, reduced.shifted)
@@ -150,7 +153,8 @@ def tanh(v: Vec, x: str) -> str:
 def erf(v: Vec, x: str) -> str:
     """1 - 2**q with q = log2(erfc(|x|)), which is smooth where erf is not: one polynomial for all arguments, and no division.
 
-    An error in q counts erfc(x) times, so the polynomial need not be good where erf is nearly 1. 2**q - 1 is formed as in `_reduce`.
+    An error in q counts erfc(x) times, so the polynomial need not be good where erf is nearly 1. 2**q - 1 is formed as exp(x) - 1 is. To
+    2.6 ulp in float32 and 2.7 in float64.
     """
     c = _constants(v)
     magnitude = v.min(c.erf_is_one, v.abs(x))

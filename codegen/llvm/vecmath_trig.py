@@ -28,11 +28,14 @@ _ATAN = (-0.33333298563957214, 0.1999852955341339, -0.14264041185379028, 0.10951
 
 
 def sine(v: Vec, x: str) -> str:
+    """sin(x), to 1.6 ulp."""
     result = _or_libm(v, "sin", x, lambda inside: _sine_of_quadrant(v, *_reduce(v, inside)))
     return v.select(v.eq(x, 0.0), x, result)  # -0
 
 
 def cosine(v: Vec, x: str) -> str:
+    """cos(x), to 1.6 ulp."""
+
     def inside_range(inside: str) -> str:
         r, quadrant = _reduce(v, inside)
         return _sine_of_quadrant(v, r, v.int_op("add", quadrant, 1))
@@ -41,7 +44,7 @@ def cosine(v: Vec, x: str) -> str:
 
 
 def tan(v: Vec, x: str) -> str:
-    """tan(r), or -1/tan(r) in odd quadrants."""
+    """tan(r), or -1/tan(r) in odd quadrants; to 2.4 ulp."""
 
     def inside_range(inside: str) -> str:
         r, quadrant = _reduce(v, inside)
@@ -53,7 +56,10 @@ def tan(v: Vec, x: str) -> str:
 
 
 def atan2(v: Vec, y: str, x: str) -> str:
-    """The angle of (x, y) in [-pi, pi], with C's results for zeros and infinities: atan of the smaller over the larger, then unfolded."""
+    """The angle of (x, y) in [-pi, pi] to 1.6 ulp, with C's results for zeros and infinities.
+
+    atan of the smaller coordinate over the larger, then unfolded to the other octants.
+    """
     abs_x, abs_y = v.abs(x), v.abs(y)
     steep = v.gt(abs_y, abs_x)
     small, large = v.select(steep, abs_x, abs_y), v.select(steep, abs_y, abs_x)
