@@ -96,12 +96,11 @@ def pictures_of(images: NDArray[np.float32], predictions: Sequence[int] | NDArra
 
 def report(graph: gc.Graph, model: mlp.Mlp, start: gc.Operation, data: digits.Split) -> str:
     """Nodes after each pass, kernels, memory and milliseconds of one training step, fused, unfused and written by hand in numpy."""
-    feeds = {model.images: data.train_images[: mlp.BATCH], model.labels: data.train_labels[: mlp.BATCH]}
-    fetches = [model.loss, model.train]
+    images, labels = data.train_images[: mlp.BATCH], data.train_labels[: mlp.BATCH]
+    fetches, feeds = [model.loss, model.train], {model.images: images, model.labels: labels}
     with _session(graph, start, "default") as fused, _session(graph, start, "unfused") as unfused:
         weights = fused.run(gc.trainable_variables())
         by_hand = MlpByHand(weights, mlp.LEARNING_RATE)
-        images, labels = feeds[model.images], feeds[model.labels]
         calls: dict[str, Callable[[], object]] = {
             name: _bound(session.make_callable(fetches, [model.images, model.labels]), images, labels)
             for name, session in (("fused", fused), ("unfused", unfused))
@@ -110,7 +109,7 @@ def report(graph: gc.Graph, model: mlp.Mlp, start: gc.Operation, data: digits.Sp
         times = interleaved(calls, seconds=1.0)
         plans = {"fused": fused.compile(fetches, feeds), "unfused": unfused.compile(fetches, feeds)}
     stages = [(stage.name, len(stage.program.nodes)) for stage in plans["fused"].stages]
-    rows = [
+    rows: list[list[object]] = [
         ["kernels", *(len(plan.kernels) for plan in plans.values()), "-"],
         ["bytes moved", *(bytes_text(plan.bytes_moved) for plan in plans.values()), "-"],
         ["arena", *(bytes_text(plan.memory.arena_bytes) for plan in plans.values()), "-"],

@@ -1,8 +1,6 @@
 """What every test shares: a cache of its own, a fresh default graph, the three vector widths, and hypothesis without wall-clock limits."""
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import shutil
 import tempfile
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from graphc.codegen.llvm.target import VECTOR_BITS, Target, available
+from graphc.core.graph import reset_default_graph
 
 # The first example compiles for milliseconds, the next takes microseconds: a time limit on one would only be flaky.
 settings.register_profile("graphc", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -34,8 +33,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh_default_graph() -> None:
-    if importlib.util.find_spec("graphc.core.graph"):
-        importlib.import_module("graphc.core.graph").reset_default_graph()
+    reset_default_graph()
 
 
 @pytest.fixture(params=VECTOR_BITS, ids=lambda bits: f"{bits}bit")

@@ -117,5 +117,5 @@ def test_demo_reaches_its_accuracy() -> None:
             session.run(gc.global_variables_initializer())
             trained = demo.train(session, model, data, demo.EPOCHS)
     assert trained.accuracy >= 0.97
-    assert trained.accuracy == np.mean(trained.predictions == data.test_labels).astype(np.float32)
+    assert trained.accuracy == pytest.approx(np.mean(trained.predictions == data.test_labels), rel=1e-6)
     assert trained.steps == demo.EPOCHS * (len(data.train_labels) // mlp.BATCH)

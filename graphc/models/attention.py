@@ -15,7 +15,7 @@ BATCH, LENGTH, WIDTH, HEADS = 4, 64, 128, 4
 
 def attention(x: gc.Tensor, heads: int = HEADS) -> gc.Tensor:
     """x float32 [batch, length, width] -> the same shape: softmax(q k^T / sqrt(width / heads)) v for each head, then a linear layer."""
-    batch, length, width = x.shape.as_list()
+    batch, length, width = (int(dim) for dim in x.shape)
     depth = width // heads
 
     def split(name: str) -> gc.Tensor:

@@ -39,7 +39,7 @@ class Flow:
 def layers_of(flow: Flow) -> list[list[int]]:
     """The boxes of each layer from top to bottom. Boxes without inputs stand just left of their first reader."""
     into, out = _neighbours(flow)
-    layer = {}
+    layer: dict[int, int] = {}
     for box in range(len(flow.boxes)):
         layer[box] = 1 + max((layer[source] for source in into[box]), default=-1)
     for box in range(len(flow.boxes)):
