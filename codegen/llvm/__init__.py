@@ -1,7 +1,7 @@
 """The LLVM printer: kernel IR in, text of LLVM code and machine code out. Last room before the runtime on a CPU.
 
 Bottom up: `target` (what this machine can do), `emit` (assembling text), `vec` (arithmetic on vectors as on paper), `types` (how element
-types are spelled, loaded and stored), `arith` with `intarith` and `convert` (every scalar operation), `vecmath` and `vecmath64` (elementary
+types are spelled, loaded and stored), `arith` with `intarith` and `convert` (every scalar operation), `vecmath` and its parts (elementary
 functions as inline polynomials); the kernels stand on these.
 
 From text to a running program: `jit` (compile and link), `cache` (object code kept on disk), `pool` (the threads that share a kernel),

@@ -26,7 +26,7 @@ def emit_op(
     """Emits `op` on `lanes` elements; gives the register (or constant) with its result, of `reg_type(dtype, lanes)`.
 
     `args` are registers or constants of `reg_type(arg_dtypes[i], lanes)`, `dtype` is the result's type. A few operations (integer power,
-    sine of large arguments) open new blocks: afterwards `e.block` is the current one. ValueError for an operation that the operands' type
+    sine, cosine, tan) open new blocks: afterwards `e.block` is the current one. ValueError for an operation that the operands' type
     does not have.
     """
     of = arg_dtypes[0]
