@@ -91,6 +91,8 @@ class _Run:
                     self.memory[stmt.buffer.name] = _indexable(_garbage(stmt.buffer))
                 case ir.Store():
                     self.store(stmt)
+                case ir.Prefetch():
+                    pass
                 case ir.Loop():
                     self.loop(stmt)
                 case ir.If():

@@ -13,6 +13,7 @@ Grammar (`text.py` prints and parses it):
              | VAR op= expr                                         op: add | multiply | maximum | minimum | and | or
              | local BUFFER                                         scratch, alive to the end of the enclosing block
              | BUFFER[expr, ... where expr] = expr                  `where` may be left out
+             | prefetch BUFFER[expr, ...]                           a hint: read soon. May lie outside the buffer
              | if expr { stmt* }
              | product ...                                          see `Product`
     expr   ::= VAR | constant | BUFFER[expr, ... where expr] | op(expr, ...): dtype
@@ -133,6 +134,14 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Prefetch:
+    """A hint that the element will be read soon. Has no other effect: printers may ignore it, and the index may be out of range."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class Loop:
     var: Var
     extent: int
@@ -173,7 +182,7 @@ class Product:
     epilogue: tuple[Stmt, ...]
 
 
-Stmt = Loop | Let | Acc | Update | Local | Store | If | Product
+Stmt = Loop | Let | Acc | Update | Local | Store | Prefetch | If | Product
 
 
 @dataclass(frozen=True)
@@ -215,6 +224,8 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.init,)
         case Store():
             return (*stmt.index, stmt.value, *(() if stmt.where is None else (stmt.where,)))
+        case Prefetch():
+            return stmt.index
         case If():
             return (stmt.cond,)
         case Product():

@@ -151,7 +151,10 @@ class _Parser:
         return tuple(body)
 
     def stmt(self) -> ir.Stmt:
-        keywords = {"let": self.let, "acc": self.acc, "local": self.local, "if": self.if_, "for": self.loop, "product": self.product}
+        keywords: dict[str, Callable[[], ir.Stmt]] = {
+            "let": self.let, "acc": self.acc, "local": self.local, "prefetch": self.prefetch,
+            "if": self.if_, "for": self.loop, "product": self.product,
+        }  # fmt: skip
         following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
         if self.token.kind == "name" and following.text == "[":
             return self.store()
@@ -181,6 +184,13 @@ class _Parser:
         buffer = self.known(self.buffers, "buffer")
         index, where = self.subscript()
         return ir.Store(buffer, index, self.assigned(), where)
+
+    def prefetch(self) -> ir.Stmt:
+        buffer = self.known(self.buffers, "buffer")
+        self.sign("[")
+        index = self.listed(self.expr, "]")
+        self.sign("]")
+        return ir.Prefetch(buffer, index)
 
     def if_(self) -> ir.Stmt:
         return ir.If(self.expr(), self.block())

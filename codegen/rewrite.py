@@ -38,6 +38,8 @@ def _map_stmt(stmt: ir.Stmt, change: OnExpr, change_store: Callable[[ir.Store], 
             store = change_store(stmt)
             index = store.index if store is not stmt else tuple(map(change, store.index))
             return ir.Store(store.buffer, index, change(store.value), None if store.where is None else change(store.where))
+        case ir.Prefetch():
+            return ir.Prefetch(stmt.buffer, tuple(map(change, stmt.index)))
         case ir.If():
             return ir.If(change(stmt.cond), map_exprs(stmt.body, change, change_store))
         case ir.Loop():
@@ -101,7 +103,8 @@ def inline_lets(body: Body) -> Body:
         let t0 = add(x[i], 1)             y[i] = exponential(add(x[i], 1))
         y[i] = exponential(t0)      ->
 
-    A load is moved past no store to its buffer, and nothing is moved into a loop.
+    A load is moved past no store to its buffer, a load of a parameter past no store to another (an output may lie over an operand), and
+    nothing is moved into a loop.
     """
     while True:
         smaller = _inline_block(body, uses(body))
@@ -131,10 +134,15 @@ def _read_once_here(let: ir.Let, rest: Body, count: Counter[str]) -> bool:
     """Whether the only use of `let` is an expression of a later statement of its own block, with no store to what it loads before."""
     if count[let.var.name] != 1:
         return False
-    read = {load.buffer.name for load in loads((let,))}
+    read = {_memory(load.buffer) for load in loads((let,))}
     for stmt in rest:
         if any(let.var.name in variables(expr) for expr in ir.expressions(stmt)):
             return not isinstance(stmt, ir.Product)
-        if read & stored((stmt,)):
+        if read & {_memory(inner.buffer) for inner in ir.walk((stmt,)) if isinstance(inner, ir.Store)}:
             return False
     return False
+
+
+def _memory(buffer: ir.Buffer) -> str:
+    """A name for the memory that `buffer` may lie in: its own where it is local, one for all parameters."""
+    return buffer.name if buffer.space == "local" else ""

@@ -75,6 +75,8 @@ def _stmt(stmt: ir.Stmt) -> list[str]:
             return [f"local {_buffer(buffer)}"]
         case ir.Store():
             return [f"{_access(stmt.buffer, stmt.index, stmt.where)} = {print_expr(stmt.value)}"]
+        case ir.Prefetch():
+            return [f"prefetch {_access(stmt.buffer, stmt.index, None)}"]
         case ir.If(cond, body):
             return [f"if {print_expr(cond)} {{", *_block(body, INDENT), "}"]
         case ir.Loop():

@@ -89,6 +89,8 @@ class _Verifier:
                     self.new_buffer(stmt.buffer, scope)
                 case ir.Store():
                     self.store(stmt, scope)
+                case ir.Prefetch():
+                    self.place(stmt.buffer, stmt.index, scope)
                 case ir.If():
                     self.condition(stmt.cond, scope, "the condition of an `if`")
                     self.require(scope.vector is None or scope.vector not in self.depends(stmt.cond, scope),
@@ -245,18 +247,22 @@ class _Verifier:
         self.require(expr.dtype.is_bool, f"{what} must be pred; it is {expr.dtype.code}")
 
     def access(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...], where: ir.Expr | None, scope: _Scope) -> None:
-        self.require(scope.buffers.get(buffer.name) == buffer, f"there is no buffer {buffer.name} like this here")
-        self.require(len(index) == len(buffer.shape), f"{buffer.name} has {len(buffer.shape)} dims; {len(index)} indices were given")
+        self.place(buffer, index, scope)
         if where is not None:
             self.condition(where, scope, "a `where`")
         for position, (expr, dim) in enumerate(zip(index, buffer.shape, strict=True)):
-            self.expr(expr, scope)
-            self.require(expr.dtype is dtypes.int64, f"an index must be i64; {print_expr(expr)} is {expr.dtype.code}")
             form = None if scope.guarded or where is not None else linear(expr, scope.linear)
             if form is not None:
                 least, greatest = form.bounds(scope.extents)
                 inside = least >= 0 and greatest < dim
                 self.require(inside, f"index {position} of {buffer.name} runs from {least} to {greatest}, but its dim is {dim}")
+
+    def place(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...], scope: _Scope) -> None:
+        self.require(scope.buffers.get(buffer.name) == buffer, f"there is no buffer {buffer.name} like this here")
+        self.require(len(index) == len(buffer.shape), f"{buffer.name} has {len(buffer.shape)} dims; {len(index)} indices were given")
+        for expr in index:
+            self.expr(expr, scope)
+            self.require(expr.dtype is dtypes.int64, f"an index must be i64; {print_expr(expr)} is {expr.dtype.code}")
 
     def depends(self, expr: ir.Expr, scope: _Scope) -> frozenset[str]:
         """The loop variables that the value of `expr` depends on."""

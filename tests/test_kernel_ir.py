@@ -60,6 +60,7 @@ kernel spellings(x: i8[3,4] in, p: pred[] inout, y: u64[12] out) {
     }
   }
   p[] = not(true)
+  prefetch x[3, 9]
   let k: i64 = -(3 + -4) - (5 - 6) * 7
 }""".replace("-(3 + -4)", "negate(3 + -4)")
 

@@ -66,6 +66,18 @@ def test_every_length_of_tail(target: Target, code: str, lanes: int, parts: int)
     np.testing.assert_array_equal(s, (sums > 0) if dtype.is_bool else sums.astype(dtype.np_dtype))
 
 
+@pytest.mark.parametrize(("source", "code"), [("i32", "i8"), ("i64", "i16"), ("i64", "u8"), ("f32", "f16"), ("f64", "i8"), ("u16", "pred")])
+def test_every_length_of_tail_after_a_conversion(target: Target, source: str, code: str) -> None:
+    """LLVM 22 stores the wrong byte of a truncated vector under a mask of one lane."""
+    lines = [f"kernel tails(x: {source}[{TAILS}] in, y: {code}[{TAILS},{TAILS}] out) {{"]
+    lines += [f"for c in {count} vector(16, 2) {{ y[{count}, c] = convert(x[c]): {code} }}" for count in range(TAILS)]
+    x = np.arange(1, TAILS + 1).astype(dtypes.from_code(source).np_dtype)
+    y = np.zeros((TAILS, TAILS), dtypes.from_code(code).np_dtype)
+    run_text("\n".join([*lines, "}"]), target, x, y)
+    below = np.arange(TAILS) < np.arange(TAILS)[:, None]
+    np.testing.assert_array_equal(y, np.where(below, x, np.zeros_like(x)).astype(y.dtype))
+
+
 # Memory
 
 
@@ -392,3 +404,22 @@ def test_parameters_of_no_elements(target: Target) -> None:
       }
     }"""
     run_text(text, target, x, y)
+
+
+@pytest.mark.parametrize(("code", "lines"), [("f32", 4), ("f64", 8), ("i8", 4)])
+def test_a_prefetch_asks_for_each_line_once_a_part(code: str, lines: int) -> None:
+    kernel = parse_kernel(f"""kernel ahead(x: {code}[9,640] in, y: {code}[9,640] out) {{
+      for r in 9 parallel {{
+        for i in 640 vector(16, 4) {{
+          prefetch x[r + 1, i]
+          y[r, i] = x[r, i]
+        }}
+      }}
+    }}""")
+    verify(kernel)
+    assert len(_blocks_with(print_kernel(kernel, available()[0]), "call void @llvm.prefetch")) == lines
+    x, y = np.arange(9 * 640).reshape(9, 640).astype(kernel.params[0].dtype.np_dtype), np.zeros((9, 640), kernel.params[0].dtype.np_dtype)
+    for narrower in available():
+        y[:] = 0
+        run_compiled(kernel, narrower, [x, y])
+        np.testing.assert_array_equal(y, x)

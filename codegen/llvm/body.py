@@ -192,6 +192,8 @@ class Body:
                     self._update(stmt)
                 case ir.Store():
                     self._store(stmt)
+                case ir.Prefetch():
+                    self.memory.prefetch(stmt.buffer, [self.evaluate(index) for index in stmt.index], self.width)
                 case ir.Loop():
                     self._loop(stmt)
                 case ir.If():

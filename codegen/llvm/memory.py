@@ -16,7 +16,6 @@ from graphc.codegen.llvm.target import Target
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
-
 LINE = 64  # bytes of a cache line
 
 
@@ -204,7 +203,7 @@ class Memory:
             return
         self.e.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         for part in range(width.parts if place.affine.vector else 1):
-            for first in range(0, width.lanes * place.affine.vector or 1, LINE // buffer.dtype.size):
+            for first in range(0, width.lanes if place.affine.vector else 1, LINE // buffer.dtype.size):
                 pointer = self._pointer(buffer, place.affine.part(part, width.lanes) + Affine(first))
                 self.e.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")  # for a read, into all caches, as data
 
@@ -265,7 +264,7 @@ class Memory:
         self.e.do(f"call {call}({whole} {self._stored(buffer, name, lanes)}, ptr align {align} {pointer}, <{lanes} x i1> {mask})")
 
     def _store_lane(self, buffer: ir.Buffer, pointer: str, name: str, lane: int, lanes: int) -> None:
-        """Stores one lane alone. LLVM 22 makes a scalar store of such a masked store too, but of the element as it was before a truncation."""
+        """Stores one lane alone. LLVM 22 makes a scalar store of such a masked store too, but takes the element before a truncation."""
         element = self.e.let(f"extractelement {types.reg_type(buffer.dtype, lanes)} {name}, i64 {lane}")
         place = self.e.let(f"getelementptr {types.mem_type(buffer.dtype)}, ptr {pointer}, i64 {lane}") if lane else pointer
         self._store_plain(buffer, place, element, 1)
