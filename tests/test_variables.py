@@ -30,10 +30,6 @@ from graphc.variables import (
     variables_initializer,
 )
 
-GLOROT = ["random_uniform/shape", "random_uniform/min", "random_uniform/max", "random_uniform/RandomUniform", "random_uniform/sub",
-          "random_uniform/mul", "random_uniform"]
-
-
 def names() -> list[str]:
     return [operation.name for operation in get_default_graph().get_operations()]
 
@@ -251,6 +247,17 @@ def test_load_and_eval_use_a_session() -> None:
     assert (initializer, fetched, none) == (w.initializer, w.op.outputs[0], None)
     assert feeds == {w.initial_value: 3.0}
     assert feeds[w.initial_value].dtype == np.float32
+
+
+def test_variables_take_part_in_arithmetic() -> None:
+    w = Variable([1.0, 2.0], name="w")
+    results = [w + 1, 1 - w, np.float64(3) * w, np.array([4.0, 6.0]) / w, -w, w[1], w > 1.5, w**2, abs(w)]
+    run = Runs()
+    run(w.initializer)
+    assert run(*results) == [[2, 3], [0, -1], [3, 6], [4, 3], [-1, -2], 2, [False, True], [1, 4], [1, 2]]
+    assert (w + 1).op.inputs[0] is w.value()
+    w.assign([5.0, 6.0])
+    assert (w + 1).op.inputs[0].name == "w/read_1:0"
 
 
 def test_variables_are_themselves() -> None:

@@ -96,7 +96,8 @@ class Graph:
             try:
                 found = definition.infer([(t.dtype, t.shape_tuple) if t.node is None else t.node for t in operation.inputs], attrs)
             except (ValueError, TypeError) as error:
-                raise type(error)(_wording(operation, error)) from error
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(_wording(operation, error)) from error
             if key is not None:
                 self._inferred[key] = found
         return found
