@@ -13,6 +13,7 @@ from graphc.codegen.llvm.arith import emit_op
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.target import Target, available, host
 from graphc.codegen.llvm.types import literal
+from graphc.codegen.operations import OPERATIONS
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from tests.elementwise_jit import loop_text, run
@@ -82,7 +83,6 @@ INTEGER_UNARY: dict[str, Callable[[int], int]] = {
     "abs": abs,
     "sign": lambda x: (x > 0) - (x < 0),
     "not": lambda x: ~x,
-    "floor": lambda x: x,
 }
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -184,7 +184,10 @@ def test_compare_select_clamp(target: Target, wide: bool, dtype: DType) -> None:
         same(run(target, op, dtypes.bool, lanes, x, y, arg_dtypes=(dtype, dtype)), compare(x, y))
     which = np.arange(x.size) % 3 == 0
     same(run(target, "select", dtype, lanes, which, x, y, arg_dtypes=(dtypes.bool, dtype, dtype)), np.where(which, x, y))
-    if not dtype.is_bool:
+    if dtype.is_bool:
+        got = run(target, "clamp", dtype, lanes, x, y, ~y, arg_dtypes=(dtype,) * 3)
+        same(got, (x | y) & ~y)
+    else:
         low, high = values[len(values) // 2], values[3]
         expected = np.minimum(np.maximum(low, x), high).astype(dtype.np_dtype)
         bounds = (np.full_like(x, low), x, np.full_like(x, high))
@@ -299,6 +302,20 @@ def test_no_fast_math_but_contract() -> None:
 def test_unknown_operation_names_itself(op: str, dtype: DType) -> None:
     with pytest.raises(ValueError, match=f"no operation '{op}' on {dtype.name}"):
         emit_op(Emitter(), host(), op, dtype, 1, ["%x", "%y"], [dtype, dtype])
+
+
+@pytest.mark.parametrize("dtype", dtypes.ALL, **by_name)
+def test_exactly_the_operations_of_the_kernel_ir(dtype: DType) -> None:
+    """What the verifier lets through has code, and nothing else has."""
+    for op, rule in OPERATIONS.items():
+        e = Emitter()
+        args = [f"%x{i}" for i in range(rule.arity)]
+        result = dtypes.bool if rule.to_bool else dtype
+        if rule.accepts(dtype):
+            assert emit_op(e, host(), op, result, 1, args, [dtype] * rule.arity)
+        else:
+            with pytest.raises(ValueError, match="has no operation"):
+                emit_op(e, host(), op, result, 1, args, [dtype] * rule.arity)
 
 
 def test_an_empty_array_and_one_element() -> None:

@@ -154,8 +154,6 @@ _BOOL: dict[str, Callable[..., str]] = {
     "xor": _bitwise("xor"),
     "minimum": _bitwise("and"),
     "maximum": _bitwise("or"),
-    "multiply": _bitwise("and"),
-    "add": _bitwise("or"),
     "not": lambda e, lanes, x: e.let(f"xor {vector('i1', lanes)} {x}, {literal(True, dtypes.bool, lanes)}"),
-    "is_finite": lambda e, lanes, x: literal(True, dtypes.bool, lanes),
+    "clamp": lambda e, lanes, low, x, high: _bitwise("and")(e, lanes, _bitwise("or")(e, lanes, low, x), high),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.types import literal, reg_type
-from graphc.codegen.llvm.vec import constant, vector
+from graphc.codegen.llvm.vec import vector
 from graphc.core.dtypes import DType
 
 
@@ -179,8 +179,4 @@ OPERATIONS: dict[str, Callable[..., str]] = {
     "shift_left": _shift("shl"),
     "shift_right_logical": _shift("lshr"),
     "shift_right_arithmetic": _shift_right_arithmetic,
-    "floor": lambda v, x: x,
-    "ceil": lambda v, x: x,
-    "round_nearest_even": lambda v, x: x,
-    "is_finite": lambda v, x: constant("true", "i1", v.lanes),
 }
