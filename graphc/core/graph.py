@@ -338,7 +338,7 @@ class Graph:
 def _follow(outputs: Sequence[Tensor], nodes: Sequence[Node]) -> None:
     """Keeps the node of every small integer output: a shape may be computed from it."""
     for tensor, node in zip(outputs, nodes, strict=True):
-        if tensor.dtype.is_integer and node.type.is_static and node.type.rank <= 1 and node.type.size <= FOLLOWED_ELEMENTS:
+        if tensor.dtype.is_integer and node.type.is_static and node.type.rank <= 2 and node.type.size <= FOLLOWED_ELEMENTS:
             tensor.node = node
 
 

@@ -59,7 +59,7 @@ def const_op(graph: Graph, value: np.ndarray[Any, Any], name: str | None = None)
     held = np.array(value, order="C")
     held.flags.writeable = False
     tensor = graph.create_op(CONST, (), {"value": held, "dtype": dtypes.as_dtype(held.dtype)}, name or "Const").outputs[0]
-    if tensor.dtype.is_integer and held.ndim <= 1 and held.size <= FOLLOWED_ELEMENTS:
+    if tensor.dtype.is_integer and held.ndim <= 2 and held.size <= FOLLOWED_ELEMENTS:
         tensor.node = CONST.nodes((), tensor.op.attrs)[0]
     return tensor
 

@@ -194,7 +194,8 @@ def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
 
 def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> TensorShape:
     """The shape that numpy broadcasts two known shapes to."""
-    return TensorShape(np.broadcast_shapes(tuple(shape_x.as_list()), tuple(shape_y.as_list())))
+    known = [tuple(d for d in each.as_list() if d is not None) for each in (shape_x, shape_y)]
+    return TensorShape(np.broadcast_shapes(*known))
 
 
 # The same value --------------------------------------------------------------------------------------------------------------------------
@@ -267,4 +268,7 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
         order = (dtypes.int32, dtypes.int64, dtypes.float32, dtypes.float64)
         common = kind or max((part.dtype for part in parts), key=order.index)
         first, last, step = (cast(part, common) for part in parts)
-        return declare_one(RANGE, {"start": first, "limit": last, "delta": step}, None, scope)
+        result = declare_one(RANGE, {"start": first, "limit": last, "delta": step}, None, scope)
+        if all(isinstance(value, int | float) for value in (start, limit, delta)):
+            result.set_shape([len(np.arange(start, limit, delta))])  # of floats too, whose values are not followed
+        return result

@@ -9,10 +9,11 @@ from graphc.core.convert import constant
 from graphc.core.operation import Tensor
 from graphc.ops.array import identity, size
 from graphc.ops.choosing import where
+from graphc.ops.creation import ones_like
 from graphc.ops.declare import as_tensor, name_scope
 from graphc.ops.elementwise import cast, greater, is_finite, maximum, minimum, multiply, sqrt
 from graphc.ops.joining import stack
-from graphc.ops.reductions import reduce_sum
+from graphc.ops.reductions import l2_loss, reduce_sum
 
 
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Tensor:
@@ -33,7 +34,7 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
         total = reduce_sum(values * values, axes, True)
         positive = greater(total, 0)
         # The root of 0 has no gradient: it is taken of 1 instead, and 0 chosen.
-        safe = where(positive, total, total * 0 + 1)
+        safe = where(positive, total, ones_like(total))
         length = where(positive, sqrt(safe), total)
         return identity(values * clip_norm / maximum(length, clip_norm), scope)
 
@@ -54,8 +55,9 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
         raise TypeError("t_list should be a sequence")
     given = [each for each in t_list if each is not None]
     with name_scope(name, "global_norm", given):
-        halves = [reduce_sum(multiply(x, x)) / 2 for x in (as_tensor(each) for each in given)]
-        return sqrt(reduce_sum(stack(halves)) * 2, "global_norm")
+        halves = [l2_loss(each) for each in given]
+        total = reduce_sum(stack(halves))
+        return sqrt(total * constant(2.0, total.dtype), "global_norm")
 
 
 def clip_by_global_norm(t_list: Sequence[Any], clip_norm: Any, use_norm: Any = None, name: str | None = None) -> tuple[list[Any], Tensor]:
@@ -66,8 +68,9 @@ def clip_by_global_norm(t_list: Sequence[Any], clip_norm: Any, use_norm: Any = N
     if not isinstance(t_list, list | tuple):
         raise TypeError("t_list should be a sequence")
     length = global_norm(t_list, name) if use_norm is None else as_tensor(use_norm)
-    with name_scope(name, "clip_by_global_norm", [*(each for each in t_list if each is not None), clip_norm]):
+    with name_scope(name, "clip_by_global_norm", [*(each for each in t_list if each is not None), clip_norm]) as scope:
         one = constant(1.0, length.dtype)
         scale = clip_norm * minimum(1.0 / length, one / clip_norm)
         scale = where(is_finite(length), scale, constant(math.nan, length.dtype))
-        return [None if each is None else as_tensor(each) * scale for each in t_list], length
+        clipped = [None if each is None else as_tensor(each) * scale for each in t_list]
+        return [None if each is None else identity(each, f"{scope}_{n}") for n, each in enumerate(clipped)], length

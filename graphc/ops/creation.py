@@ -51,7 +51,7 @@ def _uniform(value: int, shape: Any, dtype: Any, name: str | None, default_name:
             if dims is not None and math.prod(dims) < SMALL:
                 return constant(kind.as_numpy_dtype(value), kind, dims, scope)
             if dims is not None:
-                shape = convert_to_tensor(TensorShape(dims))
+                shape = convert_to_tensor(TensorShape(dims), name="shape_as_tensor")
         dims_tensor = convert_to_tensor(shape, None, "shape", preferred_dtype=dtypes.int32)
         if dims_tensor.shape_tuple == ():
             dims_tensor = reshape(dims_tensor, [-1])

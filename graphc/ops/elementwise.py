@@ -318,10 +318,10 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
     if isinstance(x, Tensor) and x.dtype is target:
         return x
     with name_scope(name, "Cast", [x]) as scope:
-        x = convert_to_tensor(x, name="x")
-        if x.dtype is target:
-            return x
-        return declare_one(CAST, {"x": x}, {"SrcT": x.dtype, "DstT": target}, scope)
+        tensor = convert_to_tensor(x, name="x")
+        if tensor.dtype is target:
+            return tensor
+        return declare_one(CAST, {"x": tensor}, {"SrcT": tensor.dtype, "DstT": target}, scope)
 
 
 def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.types import merge_dims, same_dims, show_dims
-from graphc.ops.activations import exponentials, last_axis
+from graphc.ops.activations import exponentials, last_axis, relu
 from graphc.ops.array import shape, stop_gradient, transpose
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros_like
@@ -161,5 +161,5 @@ def weighted_cross_entropy_with_logits(labels: Any = None, logits: Any = None, p
         if x.shape_tuple is not None and z.shape_tuple is not None and not same_dims(x.shape_tuple, z.shape_tuple):
             raise ValueError(f"logits and labels must have the same shape ({x.shape} vs {z.shape})")
         weight = 1 + (pos_weight - 1) * z
-        smooth = log1p(exp(negative(abs(x)))) + where(greater_equal(x, zeros_like(x)), zeros_like(x), negative(x))
+        smooth = log1p(exp(negative(abs(x)))) + relu(negative(x))
         return add((1 - z) * x, weight * smooth, scope)

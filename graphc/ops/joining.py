@@ -36,9 +36,9 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
     """Several tensors one after the other along `axis`."""
     values = list(values) if isinstance(values, list | tuple) else [values]
     if len(values) == 1:
-        with name_scope(name) as scope:
+        with name_scope(name):
             convert_to_tensor(axis, dtypes.int32, "concat_dim")
-            return identity(values[0], scope)
+            return identity(values[0], name)
     with name_scope(name, "ConcatV2", [*values, axis]) as scope:
         common = next((v.dtype for v in values if isinstance(v, Tensor)), None)
         tensors = [as_tensor(v, common if not isinstance(v, Tensor) else None, f"values_{n}") for n, v in enumerate(values)]
@@ -160,22 +160,22 @@ def SPLIT_V(value: Node, size_splits: Node, split_dim: Node, *, num_split: int) 
     rest = None if whole is None or None in sizes else whole - known
     if rest is not None and (rest < 0 if -1 in sizes else rest != 0):
         raise ValueError(f"can't split axis of size {whole} into pieces of size {sizes}")
-    parts, start = [], 0
+    parts = []
+    start: Dim = 0
     for size in sizes:
         count = rest if size == -1 else size
-        known_start: Dim = start
-        limit = None if known_start is None or count is None else known_start + count
-        parts.append(box(value, axes[0], known_start, limit))
+        limit = None if start is None or count is None else start + count
+        parts.append(box(value, axes[0], start, limit))
         start = limit
     return parts
 
 
 def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = None, name: str = "split") -> list[Tensor]:
     """Parts of `value` along `axis`: so many equal ones, or ones of the listed sizes (one may be -1: what is left)."""
+    sizes = as_tensor(num_or_size_splits)
     if isinstance(num_or_size_splits, int | np.integer):
         inputs = {"split_dim": axis, "value": value}
         return list(declare(SPLIT, inputs, {"num_split": int(num_or_size_splits)}, name, other={"split_dim": INDEX}).outputs)
-    sizes = as_tensor(num_or_size_splits)
     if sizes.rank == 0:
         raise ValueError("Rank-0 tensors are not supported as the num_or_size_splits argument to split. Argument provided: "
                          f"{num_or_size_splits}")

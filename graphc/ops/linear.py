@@ -1,8 +1,11 @@
 """Products of matrices: matmul, batched and broadcast, tensordot, and what is made of them."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 import graphc.primitives as p
 from graphc.core.opdef import composite
@@ -79,8 +82,7 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
         left, free_a = _as_matrix(a, axes_a, contract_last=True)
         right, free_b = _as_matrix(b, axes_b, contract_last=False)
         product = matmul(left, right)
-        shape = [*free_a, *free_b]
-        return product if product.shape.as_list() == shape else reshape(product, shape, scope)
+        return reshape(product, as_tensor(np.array([*free_a, *free_b], np.int32), name="shape"), scope)
 
 
 def _paired_axes(axes: Any, rank_a: int, rank_b: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -100,17 +102,9 @@ def _paired_axes(axes: Any, rank_a: int, rank_b: int) -> tuple[tuple[int, ...], 
 
 def _as_matrix(x: Tensor, axes: Sequence[int], contract_last: bool) -> tuple[Tensor, list[int]]:
     """`x` as a matrix with `axes` as its columns (or rows), and the sizes of its free axes."""
-    dims = x.shape.as_list()
+    dims = [dim for dim in x.shape_tuple or () if dim is not None]
     free = [axis for axis in range(len(dims)) if axis not in axes]
     order = [*free, *axes] if contract_last else [*axes, *free]
-    rows, columns = _product(dims, free), _product(dims, axes)
-    moved = transpose(x, order) if order != list(range(len(dims))) else x
+    rows, columns = math.prod(dims[axis] for axis in free), math.prod(dims[axis] for axis in axes)
     shape = [rows, columns] if contract_last else [columns, rows]
-    return moved if moved.shape.as_list() == shape else reshape(moved, shape), [dims[axis] for axis in free]
-
-
-def _product(dims: Sequence[int], axes: Sequence[int]) -> int:
-    result = 1
-    for axis in axes:
-        result *= dims[axis]
-    return result
+    return reshape(transpose(x, order), shape), [dims[axis] for axis in free]

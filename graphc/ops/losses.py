@@ -9,10 +9,10 @@ from graphc.core.graph import get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
 from graphc.core.types import same_dims
-from graphc.ops.array import size, squeeze, stop_gradient
+from graphc.ops.array import shape, size, squeeze, stop_gradient
 from graphc.ops.creation import ones_like
 from graphc.ops.declare import as_tensor, name_scope
-from graphc.ops.elementwise import abs_, cast, div_no_nan, log, maximum, minimum, multiply, not_equal, squared_difference, subtract
+from graphc.ops.elementwise import abs_, cast, div_no_nan, equal, log, maximum, minimum, multiply, squared_difference, subtract
 from graphc.ops.entropy import (
     sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits_v2,
@@ -49,7 +49,7 @@ def compute_weighted_loss(losses: Any, weights: Any = 1.0, scope: str | None = N
         values = as_tensor(losses)
         given = values.dtype
         values = cast(values, dtypes.float32)
-        factors = cast(as_tensor(weights), dtypes.float32)
+        factors = cast(weights, dtypes.float32)
         _check_weights(values, factors)
         weighted = multiply(values, factors)
         loss = cast(_reduced(weighted, values, factors, reduction), given)
@@ -72,14 +72,22 @@ def _reduced(weighted: Tensor, values: Tensor, weights: Tensor, reduction: str) 
     if reduction == Reduction.NONE:
         return weighted
     total = reduce_sum(weighted)
+    if reduction == Reduction.SUM:
+        return total
     if reduction == Reduction.MEAN:
-        return div_no_nan(total, reduce_sum(ones_like(values) * weights))
-    if reduction == Reduction.SUM_BY_NONZERO_WEIGHTS:
-        present = cast(not_equal(weights, constant(0, weights.dtype)), dtypes.float32)
-        return div_no_nan(total, reduce_sum(multiply(ones_like(values), present)))
-    if reduction == Reduction.SUM_OVER_BATCH_SIZE:
-        return div_no_nan(total, cast(size(weighted), dtypes.float32))
-    return total
+        count = reduce_sum(ones_like(values) * weights)
+    elif reduction == Reduction.SUM_BY_NONZERO_WEIGHTS:
+        count = _num_present(values, weights)
+    else:
+        count = cast(size(values), dtypes.float32)
+    return div_no_nan(reduce_sum(total), count, "value")
+
+
+def _num_present(values: Tensor, weights: Tensor) -> Tensor:
+    """How many elements have a weight that is not 0."""
+    with name_scope(None, "num_present", (values, weights)) as scope:
+        present = where(equal(weights, 0.0), zeros_like(weights), ones_like(weights))
+        return reduce_sum(multiply(present, ones_like(values)), name=scope)
 
 
 def _pair(labels: Any, predictions: Any, second: str = "predictions") -> tuple[Tensor, Tensor]:
@@ -157,8 +165,7 @@ def softmax_cross_entropy(onehot_labels: Any, logits: Any, weights: Any = 1.0, l
         scores = as_tensor(logits)
         truth = cast(as_tensor(onehot_labels), scores.dtype)
         if label_smoothing > 0:
-            classes = scores.shape.as_list()[-1]
-            truth = truth * (1.0 - label_smoothing) + label_smoothing / classes
+            truth = truth * (1.0 - label_smoothing) + label_smoothing / cast(shape(truth)[-1], truth.dtype)
         losses = softmax_cross_entropy_with_logits_v2(stop_gradient(truth, "labels_stop_gradient"), scores, name="xentropy")
         return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
 

@@ -35,7 +35,7 @@ from graphc.ops.entropy import (
 )
 from graphc.ops.linear import matmul
 from graphc.ops.random import random_uniform
-from graphc.ops.reductions import l2_normalize, mean_over, reduce_mean
+from graphc.ops.reductions import l2_loss, l2_normalize, mean_over, reduce_mean
 from graphc.ops.slicing import gather
 from graphc.primitives.sugar import broadcast_to, fill_like, reduce_and_spread
 
@@ -77,15 +77,15 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
     """x weights + biases."""
     with name_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
-        product = matmul(as_tensor(x, name="x"), as_tensor(weights, name="weights"))
-        return bias_add(product, as_tensor(biases, name="biases"), name=scope)
+        left, right, bias = as_tensor(x, name="x"), as_tensor(weights, name="weights"), as_tensor(biases, name="biases")
+        return bias_add(matmul(left, right), bias, name=scope)
 
 
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
     """relu(x weights + biases)."""
     with name_scope(name, "relu_layer", [x, weights, biases]) as scope:
-        product = matmul(as_tensor(x, name="x"), as_tensor(weights, name="weights"))
-        return relu(bias_add(product, as_tensor(biases, name="biases")), scope)
+        left, right, bias = as_tensor(x, name="x"), as_tensor(weights, name="weights"), as_tensor(biases, name="biases")
+        return relu(bias_add(matmul(left, right), bias), scope)
 
 
 # moments and normalisation ---------------------------------------------------------------------------------------------------------------
@@ -111,8 +111,10 @@ def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: An
         factor = rsqrt(variance + variance_epsilon)
         if scale is not None:
             factor = factor * scale
+        values = as_tensor(x)
+        scaled = values * cast(factor, values.dtype)
         rest = offset - mean * factor if offset is not None else -mean * factor
-        return x * cast(factor, x.dtype) + cast(rest, x.dtype)
+        return scaled + cast(rest, values.dtype)
 
 
 def _normalised(x: Node, epsilon: float) -> tuple[Node, Node]:
@@ -154,7 +156,7 @@ def layer_norm(x: Any, scale: Any, offset: Any, epsilon: float = 1e-6, name: str
     return declare_one(LAYER_NORM, {"x": x, "scale": scale, "offset": offset}, {"epsilon": float(epsilon)}, name)
 
 
-# dropout, l2_loss, embedding_lookup ------------------------------------------------------------------------------------------------------
+# dropout, embedding_lookup ---------------------------------------------------------------------------------------------------------------
 
 def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None,
             rate: Any = None) -> Tensor:
@@ -175,21 +177,10 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         chance = convert_to_tensor(chance, values.dtype, "rate")
         numbers = random_uniform(shape(values) if noise_shape is None else noise_shape, seed=seed, dtype=values.dtype)
         scale = 1 / (1 - chance)
-        result = values * scale * cast(numbers >= chance, values.dtype)
+        kept = numbers >= chance
+        result = values * scale * cast(kept, values.dtype)
         result.set_shape(values.shape_tuple)
         return result
-
-
-@composite("L2Loss")
-def L2_LOSS(t: Node) -> Node:
-    """sum(t^2) / 2."""
-    total = p.reduce_sum(p.multiply(t, t), range(len(t.shape)))
-    return p.multiply(total, fill_like(total, 0.5))
-
-
-def l2_loss(t: Any, name: str | None = None) -> Tensor:
-    """sum(t^2) / 2."""
-    return declare_one(L2_LOSS, {"t": t}, None, name)
 
 
 def embedding_lookup(params: Any, ids: Any, partition_strategy: str = "mod", name: str | None = None, validate_indices: bool = True,

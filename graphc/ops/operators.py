@@ -14,7 +14,7 @@ from graphc.ops.slicing import getitem
 Function = Callable[..., Tensor]
 
 
-def _install(name: str, function: Function) -> None:
+def _install(name: str, function: Callable[..., Any]) -> None:
     """Makes `function` the operator `name` from both sides. A number takes the dtype of the tensor beside it where it can."""
     def left(x: Tensor, y: Any) -> Any:
         with name_scope(None, name, [x, y]) as scope:

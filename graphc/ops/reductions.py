@@ -8,7 +8,6 @@ import numpy as np
 
 import graphc.primitives as p
 from graphc.core import dtypes
-from graphc.core.convert import constant
 from graphc.core.dtypes import DType, as_dtype
 from graphc.core.opdef import OpDef, composite
 from graphc.core.operation import Tensor
@@ -17,7 +16,7 @@ from graphc.core.static import UnknownRank
 from graphc.core.types import Dim, TensorType
 from graphc.ops.array import identity, range_, rank, reshape, shape, squeeze, stop_gradient
 from graphc.ops.choosing import where
-from graphc.ops.creation import zeros_like
+from graphc.ops.creation import zeros, zeros_like
 from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope
 from graphc.ops.elementwise import (
     abs_,
@@ -188,11 +187,11 @@ def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool | None 
     axis = _old_or_new("axis", axis, "reduction_indices", reduction_indices)
     keep = bool(_old_or_new("keepdims", keepdims, "keep_dims", keep_dims))
     x = as_tensor(input_tensor)
-    with name_scope(name, "ReduceLogSumExp", [x]) as scope:
+    with name_scope(name, "ReduceLogSumExp", [x]):
         greatest = reduce_max(x, axis, True)
         finite = stop_gradient(where(is_finite(greatest), greatest, zeros_like(greatest)))
         result = log(reduce_sum(exp(subtract(x, finite)), axis, keep))
-        return add(result, finite if keep else reshape(finite, shape(result)), scope)
+        return add(result, finite if keep else reshape(finite, shape(result)))
 
 
 def reduce_variance(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
@@ -214,7 +213,7 @@ def count_nonzero(input_tensor: Any, axis: Any = None, keepdims: bool | None = N
     """How many elements differ from 0, over `axis`."""
     with name_scope(name, "count_nonzero", [input_tensor]):
         x = as_tensor(input_tensor, name="input_tensor")
-        return cast(reduce_sum(cast(not_equal(x, constant(0, x.dtype)), dtypes.int64), axis, keepdims), dtype)
+        return cast(reduce_sum(cast(not_equal(x, zeros((), x.dtype)), dtypes.int64), axis, keepdims), dtype)
 
 
 def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None) -> Tensor:
@@ -245,12 +244,14 @@ def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool |
         result = abs_(x)
         if of_matrices:
             summed, taken = (axes[0], axes[1]) if ord == 1 else (axes[1], axes[0])
-            return _kept_or_not(reduce_max(reduce_sum(result, summed, True), taken, True), axes, keep)
-        if ord == np.inf:
-            return reduce_max(result, axes, keep)
-        if ord == 1:
-            return reduce_sum(result, axes, keep)
-        return pow_(reduce_sum(pow_(result, ord), axes, keep), 1.0 / ord)
+            result = reduce_max(reduce_sum(result, summed, True), taken, True)
+        elif ord == np.inf:
+            result = reduce_max(result, axes, True)
+        elif ord == 1:
+            result = reduce_sum(result, axes, True)
+        else:
+            result = pow_(reduce_sum(pow_(result, ord), axes, True), 1.0 / ord)
+        return _kept_or_not(result, axes, keep)
 
 
 def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
@@ -317,6 +318,18 @@ def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
     if len(tensors) == 1:
         return identity(tensors[0], name) if name else tensors[0]
     return declare_one(ADD_N, {f"inputs_{n}": each for n, each in enumerate(tensors)}, None, name)
+
+
+@composite("L2Loss")
+def L2_LOSS(t: Node) -> Node:
+    """sum(t^2) / 2."""
+    total = p.reduce_sum(p.multiply(t, t), range(len(t.shape)))
+    return p.multiply(total, fill_like(total, 0.5))
+
+
+def l2_loss(t: Any, name: str | None = None) -> Tensor:
+    """sum(t^2) / 2."""
+    return declare_one(L2_LOSS, {"t": t}, None, name)
 
 
 def accumulate_n(inputs: Sequence[Any], shape: Any = None, tensor_dtype: Any = None, name: str | None = None) -> Tensor:
