@@ -11,9 +11,8 @@ FOLDER = Path(__file__).resolve().parent / "pictures"
 def main() -> None:
     """Writes docs/pictures/mlp.svg (stages and memory) and docs/pictures/mlp_flow.svg (kernels)."""
     FOLDER.mkdir(exist_ok=True)
-    plan = compiled("mlp")
-    (FOLDER / "mlp.svg").write_text(picture("mlp", plan).svg())
-    (FOLDER / "mlp_flow.svg").write_text(flow_picture("mlp", plan).svg())
+    (FOLDER / "mlp.svg").write_text(picture("mlp").svg())
+    (FOLDER / "mlp_flow.svg").write_text(flow_picture("mlp", compiled("mlp")).svg())
 
 
 if __name__ == "__main__":

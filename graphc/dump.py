@@ -1,12 +1,13 @@
 """`graphc dump MODEL`: what every stage of the compiler made of a model, as text or as a picture. Stands on top."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import graphc as gc
-from graphc.core.program import Node, Program
+from graphc.bench import PIPELINES
+from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program
 from graphc.models import load
 from graphc.pictures.canvas import Canvas
@@ -47,7 +48,7 @@ def draw_to(file: Path, name: str, pipeline: str, flow: bool) -> None:
     if flow and file.suffix == ".dot":
         file.write_text(dot(flow_of(plan.program)))
     else:
-        file.write_text((flow_picture(name, plan) if flow else picture(name, plan)).svg())
+        file.write_text((flow_picture(name, plan) if flow else picture(name, pipeline)).svg())
     print(f"wrote {file}")
 
 
@@ -61,17 +62,24 @@ def memory_text(plan: gc.Executable) -> str:
     return "\n".join(f"// {line}" for line in lines)
 
 
-def picture(name: str, plan: gc.Executable) -> Canvas:
-    """The stages beside the memory map, on one sheet."""
-    stages: list[tuple[str, int]] = [(stage.name, len(stage.program.nodes)) for stage in plan.stages]
-    stages.append(("kernels", len(plan.kernels)))
-    left = stage_bars(f"From declaration to kernels: {name}", "nodes after each pass", stages)
-    right = memory_map([kernel.name for kernel in plan.kernels], blocks_of(plan), plan.memory.arena_bytes,
-                       plan.memory.lower_bound, plan.memory.unplanned_bytes)
-    sheet = Canvas(left.width + right.width, max(left.height, right.height))
-    sheet.place(left, 0, 0)
-    sheet.place(right, left.width, 0)
+def picture(name: str, pipeline: str = "default") -> Canvas:
+    """The model's stages, its kernels under each pipeline, and its memory map, on one sheet."""
+    plan = compiled(name, pipeline)
+    stages = stage_bars(f"From declaration to kernels: {name}", "nodes after each pass",
+                        [(stage.name, len(stage.program.nodes)) for stage in plan.stages])
+    kernels = stage_bars("Kernels", "under each pipeline", [(each, len(compiled(name, each).kernels)) for each in PIPELINES])
+    memory = memory_map([f"{number} {_title(kernel.origins) or kernel.name}" for number, kernel in enumerate(plan.kernels)],
+                        blocks_of(plan), plan.memory.arena_bytes, plan.memory.lower_bound, plan.memory.unplanned_bytes)
+    sheet = Canvas(stages.width + memory.width, max(stages.height + kernels.height, memory.height))
+    sheet.place(stages, 0, 0)
+    sheet.place(kernels, 0, stages.height)
+    sheet.place(memory, stages.width, 0)
     return sheet
+
+
+def _title(origins: Iterable[Origin]) -> str:
+    """The types of the operations in a kernel, each once: "MatMul BiasAdd Relu"."""
+    return " ".join(dict.fromkeys(origin.type for origin in origins if origin.type))
 
 
 def flow_picture(name: str, plan: gc.Executable) -> Canvas:
@@ -91,10 +99,12 @@ _KINDS = {"parameter": "feed", "variable_read": "state"}
 
 def flow_of(program: Program) -> Flow:
     """A box for every node that runs, is fed, read or fetched; constants and the picking of outputs are left out."""
-    written = {_source(node): node.attrs.variable for node in program.effects}
+    written: dict[Node, list[str]] = {}
+    for node in program.effects:
+        written.setdefault(_source(node), []).append(node.attrs.variable)
     drawn = [node for node in program.nodes if node.name not in _NOT_DRAWN]
     place = {node: number for number, node in enumerate(drawn)}
-    boxes = [_box(node, program, written.get(node, "")) for node in drawn]
+    boxes = [_box(node, program, written.get(node, [])) for node in drawn]
     arrows = [(place[source], place[node]) for node in drawn for source in _sources(node) if source in place]
     for number, node in enumerate(program.outputs):
         if _source(node) in place:
@@ -114,12 +124,13 @@ def _sources(node: Node) -> Iterator[Node]:
     yield from dict.fromkeys(map(_source, node.operands))
 
 
-def _box(node: Node, program: Program, writes: str) -> Box:
+def _box(node: Node, program: Program, writes: Sequence[str]) -> Box:
     """Named for the operations that it computes, or for the placeholder or variable that it is."""
     if node.name in _KINDS:
         name = str(node.attrs.name if node.name == "parameter" else node.attrs.variable)
         return Box((name, str(node.type)), _KINDS[node.name])
-    types = dict.fromkeys(origin.type for origin in program.origins.get(node, ()) if origin.type)
     kind = node.attrs.kind if node.name == "fusion" else node.name
-    lines = [" ".join(types) or kind, f"{kind}: {', '.join(map(str, node.types))}"]
-    return Box((*lines, f"writes {writes}") if writes else tuple(lines))
+    lines = [_title(program.origins.get(node, ())) or kind, f"{kind}: {', '.join(map(str, node.types))}"]
+    if writes:
+        lines.append(f"writes {min(writes, key=len)}" + (f" + {len(writes) - 1}" if len(writes) > 1 else ""))
+    return Box(tuple(lines))

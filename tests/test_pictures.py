@@ -29,7 +29,7 @@ def test_memory_map_places_blocks_by_time_and_offset() -> None:
     assert high["y"] + high["height"] <= long["y"]
     assert all(b["x"] >= 0 and b["x"] + b["width"] <= canvas.width for b in boxes.values())
     assert {"k<0>", "k1", "k2", "k3", "low & long"} <= set(_texts(canvas))
-    assert "arena 2.0 KiB, the least possible 2.0 KiB; a buffer per value would take 4.0 KiB" in _texts(canvas)
+    assert "arena 2.0 KiB, the least possible 2.0 KiB; a buffer per value would take 4.0 KiB. Red: what is alive." in _texts(canvas)
     peak = min(float(p.split(",")[1]) for line in root.iter(f"{_SVG}polyline") if line.get("stroke-width") == "1.5"
                for p in (line.get("points") or "").split())
     assert abs(peak - high["y"]) < 0.1  # the live bytes reach the top of the arena exactly

@@ -9,19 +9,19 @@ ACCENT = "#dc2626"
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart, and lighter ones between them.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6bb1", "#7f9f3f", "#b08d57", "#4c9f9f")
 _FONT = "ui-sans-serif, 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
-_CHARACTER = 0.56  # the mean width of a character, in font sizes
+_CHARACTER, _BOLD_CHARACTER = 0.57, 0.66  # the mean width of a character, in font sizes
 
 
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float, bold: bool = False) -> float:
     """About how wide `text` will be: enough to decide whether it fits."""
-    return len(text) * size * _CHARACTER
+    return len(text) * size * (_BOLD_CHARACTER if bold else _CHARACTER)
 
 
-def shortened(text: str, size: float, width: float) -> str:
+def shortened(text: str, size: float, width: float, bold: bool = False) -> str:
     """`text`, or its beginning and an ellipsis where it is wider than `width`; "" where not even four characters fit."""
-    if text_width(text, size) <= width:
+    if text_width(text, size, bold) <= width:
         return text
-    fitting = int(width / (size * _CHARACTER)) - 1
+    fitting = int(width / text_width("x", size, bold)) - 1
     return f"{text[:fitting]}…" if fitting >= 4 else ""
 
 

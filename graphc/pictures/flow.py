@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from graphc.pictures.canvas import FAINT, INK, PALETTE, QUIET, Canvas, shortened
 
-_BOX, _GAP_X, _GAP_Y, _LINE, _TOP, _SIDE = 148, 44, 14, 14, 64, 20
+_BOX, _GAP_X, _GAP_Y, _LINE, _TOP, _SIDE = 164, 40, 14, 14, 64, 20
 _SWEEPS = 12
 FILLS = {"kernel": "#eaf3fa", "state": "#fdf3dc", "feed": "#e3f4ee", "result": "#f8eaf2"}
 _EDGES = {"kernel": PALETTE[0], "state": PALETTE[1], "feed": PALETTE[2], "result": PALETTE[3]}
@@ -101,8 +101,9 @@ def draw(flow: Flow, title: str, note: str) -> Canvas:
 def _draw_box(canvas: Canvas, box: Box, x: float, y: float) -> None:
     canvas.rectangle(x, y, _BOX, box.height, FILLS[box.kind], radius=5, outline=_EDGES[box.kind], hint="\n".join(box.lines))
     for number, line in enumerate(box.lines):
-        canvas.text(x + _BOX / 2, y + 17 + number * _LINE, shortened(line, 10.5, _BOX - 10), 10.5, anchor="middle",
-                    bold=number == 0, fill=INK if number == 0 else QUIET)
+        first = number == 0
+        canvas.text(x + _BOX / 2, y + 17 + number * _LINE, shortened(line, 10.5, _BOX - 8, first), 10.5, anchor="middle",
+                    bold=first, fill=INK if first else QUIET)
 
 
 def dot(flow: Flow) -> str:

@@ -31,7 +31,7 @@ def memory_map(kernels: Sequence[str], blocks: Sequence[Block], arena_bytes: int
     up = height / max(arena_bytes, 1)
     canvas.text(16, 26, "Memory of one step", 14, bold=True)
     canvas.text(16, 44, f"arena {bytes_text(arena_bytes)}, the least possible {bytes_text(lower_bound)}; "
-                        f"a buffer per value would take {bytes_text(unplanned_bytes)}", fill=QUIET)
+                        f"a buffer per value would take {bytes_text(unplanned_bytes)}. Red: what is alive.", fill=QUIET)
     _axes(canvas, kernels, across, arena_bytes, up, height)
     for number, block in enumerate(sorted(blocks, key=lambda b: -b.size)):
         x, y = _LEFT + block.first * across, _TOP + height - (block.offset + block.size) * up
