@@ -10,7 +10,8 @@ from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
 from graphc.core.types import same_dims
 from graphc.ops.array import shape, size, squeeze, stop_gradient
-from graphc.ops.creation import ones_like
+from graphc.ops.choosing import where
+from graphc.ops.creation import ones_like, zeros_like
 from graphc.ops.declare import as_tensor, name_scope
 from graphc.ops.elementwise import abs_, cast, div_no_nan, equal, log, maximum, minimum, multiply, squared_difference, subtract
 from graphc.ops.entropy import (

@@ -14,7 +14,7 @@ from graphc.ops.slicing import getitem
 Function = Callable[..., Tensor]
 
 
-def _install(name: str, function: Callable[..., Any]) -> None:
+def _install(name: str, function: Function) -> None:
     """Makes `function` the operator `name` from both sides. A number takes the dtype of the tensor beside it where it can."""
     def left(x: Tensor, y: Any) -> Any:
         with name_scope(None, name, [x, y]) as scope:
@@ -39,9 +39,11 @@ def _xor(x: Any, y: Any, name: str = "xor") -> Tensor:
     return e.logical_xor(x, y, name)
 
 
-for _name, _function in {"add": e.add_v2, "sub": e.subtract, "mul": e.multiply, "truediv": e.truediv, "div": e.div, "floordiv": e.floordiv,
-                         "mod": e.floormod, "pow": e.pow_, "matmul": matmul, "and": e.logical_and, "or": e.logical_or,
-                         "xor": _xor}.items():
+_BOTH_SIDES: dict[str, Function] = {
+    "add": e.add_v2, "sub": e.subtract, "mul": e.multiply, "truediv": e.truediv, "div": e.div, "floordiv": e.floordiv, "mod": e.floormod,
+    "pow": e.pow_, "matmul": matmul, "and": e.logical_and, "or": e.logical_or, "xor": _xor,
+}
+for _name, _function in _BOTH_SIDES.items():
     _install(_name, _function)
 for _name, _function in {"lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal}.items():
     Tensor._override_operator(f"__{_name}__", _compared(_function))
