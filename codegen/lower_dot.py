@@ -1,7 +1,8 @@
 """Matrix products: a body with one floating dot_general becomes one `ir.Product`, inside loops over its batch.
 
 What feeds the product (conversions, transposes, scaling) is computed while its operands are packed, and what follows it, element by
-element of its result (bias, activation, residual, conversion), while the result is still in registers:
+element of its result (bias, activation, residual, conversion), while the result is still in registers; a transpose at the end moves the
+stores:
 
     for b in batch parallel { product i < m, j < n, k < depth: lhs(i, k) * rhs(k, j) { out[b, i, j] = epilogue(acc) } }
 """
@@ -12,7 +13,7 @@ import math
 from graphc.codegen import ir
 from graphc.codegen import lower_index as li
 from graphc.codegen.lower_folds import accumulator_dtype, folds_of
-from graphc.codegen.lower_index import LoopVar
+from graphc.codegen.lower_index import Index, LoopVar
 from graphc.codegen.lower_nest import LETTERS, Attempt, Group, reductions
 from graphc.codegen.lower_scope import Nest, Space, walk
 from graphc.codegen.lower_values import Values, contracted
@@ -63,8 +64,26 @@ def _attempt(group: Group, dot: Node, batch: Space) -> Attempt:
             acc = ir.Var(nest.fresh("acc"), accumulator_dtype(dot.dtype))
             nest.bind(acc.name, nest.depth)
             nest.scopes[-1].values[dot, at, None] = values.convert(acc, dot.dtype)
-            for node, buffer in zip(group.body.outputs, group.outputs, strict=True):
-                values.store(buffer, position, values.at(node, li.unflatten(position, node.dims)))
+            values.store_all(position, list(zip(group.body.outputs, group.outputs, strict=True)))
             names = (ir.Var("i"), ir.Var("j"), ir.Var("k"))
             nest.emit(ir.Product(*names, m, n, depth, lhs, rhs, acc, tuple(block.stmts)), nest.depth - 1)
     return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())
+
+
+def _place(output: Node, group: Group, position: Index) -> tuple[Node, tuple[Index, ...], Index]:
+    """What to compute for an output at `position` of the product, at which index, and where in the output it belongs.
+
+    Transposes and reshapes at the very end are not computed: they move the store. (A product is walked in its own order in any case.)
+    """
+    moves: list[Node] = []
+    node = output
+    while node.name in ("transpose", "reshape") and node not in group.buffers:
+        moves.append(node)
+        node = node.operands[0]
+    at = index = li.unflatten(position, node.dims)
+    for move in reversed(moves):
+        if move.name == "transpose":
+            index = tuple(index[axis] for axis in move.attrs.permutation)
+        else:
+            index = li.unflatten(li.flatten(index, move.operands[0].dims), move.dims)
+    return node, at, li.flatten(index, output.dims)

@@ -170,9 +170,7 @@ class _Builder:
         stages = {self._stage(fold) for fold in self.folds} | {self.levels[node] for node, _ in full}
         for stage in sorted(stages):
             self._stage_loop(stage, kept, [(node, buffer) for node, buffer in full if self.levels[node] == stage])
-        for node, buffer in pairs:
-            if (node, buffer) not in full and buffer.size == self.plan.kept.size:
-                self.values.store(buffer, kept, self.values.at(node, li.unflatten(kept, node.dims)))
+        self.values.store_all(kept, [pair for pair in pairs if pair not in full and pair[1].size == self.plan.kept.size])
 
     def _stage(self, fold: Fold) -> int:
         """A fold needs the results of the stages before it; the position of an extreme also needs the extreme."""
@@ -191,8 +189,7 @@ class _Builder:
                     # The row-major order of a fold's own dims is that of the domain's reduced runs.
                     self.values.update(accumulator, fold, at, li.unflatten(reduced, fold.extents))
                 position = self.plan.position(kept, reduced)
-                for node, buffer in stores:
-                    self.values.store(buffer, position, self.values.at(node, li.unflatten(position, node.dims)))
+                self.values.store_all(position, stores)
                 for node in rows:
                     self.values.store(self.rows[node], reduced, self.values.at(node, li.unflatten(position, node.dims)))
                 self._note_computed(stage, position)

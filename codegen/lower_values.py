@@ -58,6 +58,13 @@ class Values:
         """`buffer[position] = value`, `position` row-major."""
         self.nest.emit(ir.Store(buffer, (self.address(buffer, position),), value))
 
+    def store_all(self, position: Index, pairs: Sequence[tuple[Node, ir.Buffer]]) -> None:
+        """Stores the values of several outputs at one position: all are computed before the first is stored, because an output may lie
+        over an operand that is read at the same position."""
+        computed = [self.at(node, li.unflatten(position, node.dims)) for node, _ in pairs]
+        for (_, buffer), value in zip(pairs, computed, strict=True):
+            self.store(buffer, position, value)
+
     def load(self, buffer: ir.Buffer, position: Index, guard: Guard = None) -> ir.Expr:
         return self.nest.let(ir.Load(buffer, (self.address(buffer, position),), guard), "v")
 

@@ -117,10 +117,12 @@ def _inline_block(body: Body, count: Counter[str]) -> Body:
     result: list[ir.Stmt] = []
     pending: dict[str, ir.Expr] = {}
     for position, stmt in enumerate(body):
-        if isinstance(stmt, ir.Let) and (count[stmt.var.name] == 0 or _read_once_here(stmt, body[position + 1:], count)):
-            if count[stmt.var.name]:
-                pending[stmt.var.name] = substitute_expr(stmt.value, pending)
-            continue
+        if isinstance(stmt, ir.Let):
+            whole = replace(stmt, value=substitute_expr(stmt.value, pending))  # its loads move with it
+            if count[stmt.var.name] == 0 or _read_once_here(whole, body[position + 1:], count):
+                if count[stmt.var.name]:
+                    pending[stmt.var.name] = whole.value
+                continue
         inner = stmt
         if isinstance(stmt, ir.Loop | ir.If):
             inner = replace(stmt, body=_inline_block(stmt.body, count))
@@ -131,7 +133,7 @@ def _inline_block(body: Body, count: Counter[str]) -> Body:
 
 
 def _read_once_here(let: ir.Let, rest: Body, count: Counter[str]) -> bool:
-    """Whether the only use of `let` is an expression of a later statement of its own block, with no store to what it loads before."""
+    """Whether the only use of `let` is an expression of a later statement of its own block, with no store before it if `let` loads."""
     if count[let.var.name] != 1:
         return False
     read = {_memory(load.buffer) for load in loads((let,))}

@@ -75,6 +75,8 @@ def _broadcast(node: Node) -> Node | None:
     inner, dims = node.operands[0], node.attrs.dims
     if inner.dims == node.dims:
         return inner
+    if uniform(inner) is not None:  # canonical already, or of a constant in another guise
+        return fill(uniform(inner), node.type) if inner.name != "constant" or inner.dims else None
     if inner.type.size == node.type.size:
         return reshape(inner, node.dims)
     if inner.name == "broadcast_in_dim":

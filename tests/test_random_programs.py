@@ -1,0 +1,93 @@
+"""Random Programs: every pipeline, interpreted and compiled, agrees with the reference interpreter; every stage is valid and parses back."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphc.core import dtypes
+from graphc.core.interpret import interpret
+from graphc.core.parse import parse_program
+from graphc.core.program import Program
+from graphc.core.text import print_program
+from graphc.core.verify import verify
+from graphc.passes.memory import plan_memory
+from graphc.passes.pipelines import DEFAULT, NONE, PIPELINES, UNFUSED, run_pipeline
+from tests.executing import execute
+from tests.random_programs import programs
+
+LOOSE = {dtypes.float32: 2e-3, dtypes.float64: 1e-9}  # relative to the largest value: chains of up to 14 operations may cancel
+
+
+def _values(program: Program, seed: int) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    generator = np.random.default_rng(seed)
+    feeds = [generator.standard_normal(p.dims).astype(p.dtype.np_dtype) for p in program.parameters]
+    return feeds, {name: generator.standard_normal(t.dims).astype(t.dtype.np_dtype) for name, t in program.variables.items()}
+
+
+def _agree(actual: np.ndarray, expected: np.ndarray, dtype: dtypes.DType) -> None:
+    assert actual.shape == expected.shape
+    assert actual.dtype == expected.dtype
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = max(1.0, float(finite.max(initial=0.0)))
+    np.testing.assert_allclose(actual.astype(np.float64), expected.astype(np.float64), rtol=LOOSE[dtype], atol=LOOSE[dtype] * scale)
+
+
+def _check(program: Program, seed: int, pipelines: tuple[str, ...], compiled: bool) -> None:
+    feeds, variables = _values(program, seed)
+    wanted, written = interpret(program, feeds, variables)
+    for name in pipelines:
+        if compiled:
+            got, updated = execute(program, feeds, variables, PIPELINES[name], threads=2)
+        else:
+            stages = run_pipeline(program, PIPELINES[name])
+            assert not [stage.problem for stage in stages if stage.problem]
+            for stage in stages:
+                verify(stage.program)
+                assert parse_program(print_program(stage.program)) == stage.program
+            got, updated = interpret(stages[-1].program, feeds, variables)
+        for a, b, node in zip(got, wanted, program.outputs, strict=True):
+            _agree(a, b, node.dtype)
+        for variable, value in written.items():
+            _agree(updated.get(variable, variables[variable]), value, program.variables[variable].dtype)
+
+
+@given(programs(), st.integers(0, 1000))
+@settings(max_examples=200)
+def test_passes_keep_the_meaning(program: Program, seed: int) -> None:
+    _check(program, seed, tuple(PIPELINES), compiled=False)
+
+
+@given(programs(), st.integers(0, 1000))
+@settings(max_examples=60)
+def test_compiled_programs_agree_with_the_interpreter(program: Program, seed: int) -> None:
+    _check(program, seed, tuple(PIPELINES), compiled=True)
+
+
+@pytest.mark.usefixtures("vector_bits")
+def test_compiled_programs_agree_at_every_width() -> None:
+    @given(programs(dtypes.float64), st.integers(0, 1000))
+    @settings(max_examples=15)
+    def check(program: Program, seed: int) -> None:
+        _check(program, seed, ("default",), compiled=True)
+
+    check()
+
+
+@given(programs())
+@settings(max_examples=100)
+def test_memory_plan_is_sound(program: Program) -> None:
+    """Buffers alive together never overlap; the arena is never below its bound nor above no planning; fused never has more steps."""
+    steps = {}
+    for pipeline in (DEFAULT, UNFUSED, NONE):
+        plan = plan_memory(run_pipeline(program, pipeline)[-1].program)
+        steps[pipeline.name] = len(plan.steps)
+        for n, a in enumerate(plan.buffers):
+            assert 0 <= a.offset
+            assert a.offset + a.size <= plan.arena_bytes
+            for b in plan.buffers[:n]:
+                together = a.first <= b.last and b.first <= a.last
+                assert not together or a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
+        assert plan.lower_bound <= plan.arena_bytes <= plan.unplanned_bytes
+    assert steps["default"] <= steps["unfused"]
