@@ -66,16 +66,17 @@ def test_every_length_of_tail(target: Target, code: str, lanes: int, parts: int)
     np.testing.assert_array_equal(s, (sums > 0) if dtype.is_bool else sums.astype(dtype.np_dtype))
 
 
-@pytest.mark.parametrize(("source", "code"), [("i32", "i8"), ("i64", "i16"), ("i64", "u8"), ("f32", "f16"), ("f64", "i8"), ("u16", "pred")])
+@pytest.mark.parametrize(("source", "code"), [("i32", "i8"), ("i64", "i16"), ("f32", "f16"), ("f64", "i8"), ("u16", "pred")])
 def test_every_length_of_tail_after_a_conversion(target: Target, source: str, code: str) -> None:
-    """LLVM 22 stores the wrong byte of a truncated vector under a mask of one lane."""
+    """LLVM 22 stores too many bytes of a truncated vector under a mask of one lane."""
     lines = [f"kernel tails(x: {source}[{TAILS}] in, y: {code}[{TAILS},{TAILS}] out) {{"]
-    lines += [f"for c in {count} vector(16, 2) {{ y[{count}, c] = convert(x[c]): {code} }}" for count in range(TAILS)]
+    lines += [f"for c in {count} vector(16, 1) {{ y[{count}, c] = convert(x[c]): {code} }}" for count in range(20)]
     x = np.arange(1, TAILS + 1).astype(dtypes.from_code(source).np_dtype)
-    y = np.zeros((TAILS, TAILS), dtypes.from_code(code).np_dtype)
+    y = np.full((TAILS, TAILS), 77).astype(dtypes.from_code(code).np_dtype)
     run_text("\n".join([*lines, "}"]), target, x, y)
     below = np.arange(TAILS) < np.arange(TAILS)[:, None]
-    np.testing.assert_array_equal(y, np.where(below, x, np.zeros_like(x)).astype(y.dtype))
+    below[20:] = False
+    np.testing.assert_array_equal(y, np.where(below, x, np.full_like(x, 77)).astype(y.dtype))
 
 
 # Memory

@@ -264,7 +264,8 @@ class Memory:
         self.e.do(f"call {call}({whole} {self._stored(buffer, name, lanes)}, ptr align {align} {pointer}, <{lanes} x i1> {mask})")
 
     def _store_lane(self, buffer: ir.Buffer, pointer: str, name: str, lane: int, lanes: int) -> None:
-        """Stores one lane alone. LLVM 22 makes a scalar store of such a masked store too, but takes the element before a truncation."""
+        """Stores one lane alone. LLVM 22 makes a scalar store of such a masked store too, but of the element before a truncation:
+        of too many bytes."""
         element = self.e.let(f"extractelement {types.reg_type(buffer.dtype, lanes)} {name}, i64 {lane}")
         place = self.e.let(f"getelementptr {types.mem_type(buffer.dtype)}, ptr {pointer}, i64 {lane}") if lane else pointer
         self._store_plain(buffer, place, element, 1)
