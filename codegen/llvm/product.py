@@ -81,7 +81,8 @@ class _Printer:
         tiles = [[self._tile(rows, columns) for columns in plan.columns.sizes] for rows in plan.rows.sizes]
         left = [] if plan.lhs.direct or not plan.product.depth else [self._pack_left(rows) for rows in plan.rows.sizes]
         right = [] if plan.rhs.direct or not plan.product.depth else [self._pack_right(columns) for columns in plan.columns.sizes]
-        return self._function("", "ptr %panels, i64 %begin, i64 %end", lambda body: _Tasks(body, self.capture, plan, tiles, left, right).emit())
+        run = _Functions(tiles, left, right)
+        return self._function("", "ptr %panels, i64 %begin, i64 %end", lambda body: _Tasks(body, self.capture, plan, run).emit())
 
     def _tile(self, rows: int, columns: int) -> str:
         return self._function(f".tile{rows}x{columns}", PARAMETERS, lambda body: Tile(body, body.target, self.plan, rows, columns).emit())
@@ -110,19 +111,24 @@ class _Depth:
     ends: str
 
 
-class _Tasks:
-    """Prints the loops over tasks, blocks of depth, and panels. `tiles`, `left`, `right`: functions by size of panel, as in the plan's cuts."""
+@dataclass(frozen=True)
+class _Functions:
+    """Names of the inner functions by size of panel, as in the plan's cuts; no packing functions for a side that is read where it lies."""
 
-    def __init__(
-        self, body: Body, capture: Capture, plan: Plan, tiles: Sequence[Sequence[str]], left: Sequence[str], right: Sequence[str]
-    ) -> None:
+    tiles: Sequence[Sequence[str]]  # by rows, then by columns
+    left: Sequence[str]
+    right: Sequence[str]
+
+
+class _Tasks:
+    """Prints the loops over tasks, blocks of depth, and panels."""
+
+    def __init__(self, body: Body, capture: Capture, plan: Plan, functions: _Functions) -> None:
         self.body = body
         self.e = body.e
         self.plan = plan
-        self.tiles = tiles
-        self.left = left
-        self.right = right
-        # The innermost functions take the same captures under the same names.
+        self.functions = functions
+        # The inner functions take the same captures under the same names.
         self.arguments = ", ".join(f"{kind} {inside}" for kind, _, inside in capture.registers)
 
     def emit(self) -> None:
@@ -161,37 +167,40 @@ class _Tasks:
     def _block(self, rows: tuple[str, str], columns: tuple[str, str], depth: _Depth) -> None:
         """One block of depth of one task: the panels of the inner side packed first, then each panel of the outer side with all of them."""
         if self.plan.columns_outside:
-            self._pack_all(self._pack_left, rows, depth)
+            self._pack_all(self._pack_left, self.functions.left, rows, depth)
             with counted(self.e, *columns) as column:
                 self._pack_right(column, column, depth)
                 with counted(self.e, *rows) as row:
                     self._multiply((row, rows[0]), (column, column), (rows[0], columns[0]), depth)
         else:
-            self._pack_all(self._pack_right, columns, depth)
+            self._pack_all(self._pack_right, self.functions.right, columns, depth)
             with counted(self.e, *rows) as row:
                 self._pack_left(row, row, depth)
                 with counted(self.e, *columns) as column:
                     self._multiply((row, row), (column, columns[0]), (rows[0], columns[0]), depth)
 
-    def _pack_all(self, pack: Callable[[str, str, _Depth], None], panels: tuple[str, str], depth: _Depth) -> None:
-        if self.left if pack == self._pack_left else self.right:
+    def _pack_all(
+        self, pack: Callable[[str, str, _Depth], None], functions: Sequence[str], panels: tuple[str, str], depth: _Depth
+    ) -> None:
+        if functions:
             with counted(self.e, *panels) as panel:
                 pack(panel, panels[0], depth)
 
     def _pack_left(self, row: str, first: str, depth: _Depth) -> None:
         """Packs a panel of rows into its place, counted from panel `first`."""
-        if self.left:
-            place = f"ptr {self._left_panel(row, first)}, i64 {self._start(self.plan.rows, row)}, i64 {depth.start}, i64 {depth.length}"
-            self.e.do(f"call void {self._choose(self.left, self.plan.rows, row)}({_joined(self.arguments, place)})")
+        self._pack(self.functions.left, self._left_panel(row, first), self.plan.rows, row, depth)
 
     def _pack_right(self, column: str, first: str, depth: _Depth) -> None:
         """Packs a panel of columns into its place, counted from panel `first`."""
-        if self.right:
-            place = f"ptr {self._right_panel(column, first)}, i64 {self._start(self.plan.columns, column)}, i64 {depth.start}, i64 {depth.length}"
-            self.e.do(f"call void {self._choose(self.right, self.plan.columns, column)}({_joined(self.arguments, place)})")
+        self._pack(self.functions.right, self._right_panel(column, first), self.plan.columns, column, depth)
+
+    def _pack(self, functions: Sequence[str], place: str, cut: Cut, panel: str, depth: _Depth) -> None:
+        if functions:
+            where = f"ptr {place}, i64 {self._start(cut, panel)}, i64 {depth.start}, i64 {depth.length}"
+            self.e.do(f"call void {self._choose(functions, cut, panel)}({_joined(self.arguments, where)})")
 
     def _multiply(self, row: tuple[str, str], column: tuple[str, str], corner: tuple[str, str], depth: _Depth) -> None:
-        """Calls the micro-kernel. `row`, `column`: the panel, and the panel whose packed copy comes first; `corner`: the task's first tile."""
+        """Calls the micro-kernel. `row`, `column`: the panel, and the first of the packed ones; `corner`: the task's first tile."""
         plan, product = self.plan, self.plan.product
         i, j = self._start(plan.rows, row[0]), self._start(plan.columns, column[0])
         left = right = "null"
@@ -200,7 +209,7 @@ class _Tasks:
             left = self._element(plan.lhs, at) if plan.lhs.direct else self._left_panel(*row)
             right = self._element(plan.rhs, at) if plan.rhs.direct else self._right_panel(*column)
         sums = self._sums(row[0], corner[0], column[0], corner[1])
-        by_rows = [self._choose(shapes, plan.rows, row[0]) for shapes in zip(*self.tiles, strict=True)]
+        by_rows = [self._choose(shapes, plan.rows, row[0]) for shapes in zip(*self.functions.tiles, strict=True)]
         tile = self._choose(by_rows, plan.columns, column[0])
         place = f"ptr {left}, ptr {right}, ptr {sums}, i64 {depth.length}, i1 {depth.starts}, i1 {depth.ends}, i64 {i}, i64 {j}"
         self.e.do(f"call void {tile}({_joined(self.arguments, place)})")

@@ -1,8 +1,8 @@
-"""Packing: the operands of a matrix product copied, and computed where they are expressions, into panels that the micro-kernel reads in order.
+"""Packing: the operands of a matrix product, copied or computed into panels that the micro-kernel reads in order.
 
 A panel of the right side has one row of `width` columns per step of depth; missing columns of the last panel are left as they come, since
-they only ever meet lanes that are never stored. Where the source lies along the depth (a transposed right side), square blocks are read along
-it and transposed in registers. A panel of the left side keeps the direction of its source: the micro-kernel takes any strides there.
+they only ever meet lanes that are never stored. Where the source lies along the depth (a transposed right side), square blocks are read
+along it and transposed in registers. A panel of the left side keeps the direction of its source: the micro-kernel takes any strides there.
 """
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Packer:
 
     def _transpose_block(self, step: str, part: int, alive: int, row: str) -> None:
         lanes, product = self.plan.lanes, self.plan.product
-        lines = []
+        lines: list[str] = []
         for column in range(part * lanes, part * lanes + alive):
             k, j = Affine(0, (("%k", 1), (step, 1)), 1), Affine(column, (("%j", 1),))
             lines += self._evaluate(self.plan.rhs.expr, {product.k: k, product.j: j}, Width.full(lanes))

@@ -1,6 +1,6 @@
 """How a matrix product is cut up for a CPU: numbers only, no text. First step of printing a `Product`.
 
-The scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), fitted to shapes that are all known:
+The scheme is Goto and van de Geijn's ("Anatomy of High-Performance Matrix Multiplication", 2008), fitted to shapes that are all known:
 
     for each block of rows and of columns (a task)
       for each block of depth
@@ -11,9 +11,10 @@ The scheme is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix
             micro-kernel: rows x vectors accumulators stay in registers over the whole block of depth
 
 With so few rows that the left side stays in the cache the two sides change places (`columns_outside`): the left side is packed first, then
-each panel of columns is packed and at once multiplied with all of it. Where an operand's elements already lie well in memory they are not copied: the left side is read one scalar at a time and broadcast, so any
-constant strides serve it; the right side must be contiguous along the columns. Everything here depends on shapes alone, never on the number
-of threads, so that a result has the same bits however its tasks are shared out.
+each panel of columns is packed and at once multiplied with all of it. Where an operand's elements already lie well in memory they are not
+copied: the left side is read one scalar at a time and broadcast, so any constant strides serve it; the right side must be contiguous along
+the columns. Everything here depends on shapes alone, never on the number of threads, so that a result has the same bits however its tasks
+are shared out.
 """
 from __future__ import annotations
 
@@ -99,12 +100,12 @@ class Plan:
     columns: Cut
     vectors: int  # vector registers in a full panel of columns
     depth_block: int
+    steps: int  # of depth in one turn of the micro-kernel's loop
     lhs: Operand
     rhs: Operand
     row_block: int  # panels of rows in a task
     column_block: int
     columns_outside: bool
-    steps: int  # of depth in one turn of the micro-kernel's loop
 
     @property
     def size(self) -> int:
@@ -187,7 +188,11 @@ def make_plan(product: ir.Product, target: Target) -> Plan:
     depth_block = product.depth if rows.count == 1 else _depth_block(product.depth, packing_lanes)
     lhs = _left(product, element, packing_lanes, rows, columns, depth_block)
     rhs = _right(product, element, vectors * lanes, rows, columns)
-    plan = Plan(product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, lhs, rhs, rows.count, columns.count, False, _steps(product.depth, depth_block, target))
+    steps = _steps(product.depth, depth_block, target)
+    plan = Plan(
+        product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, steps, lhs, rhs,
+        row_block=rows.count, column_block=columns.count, columns_outside=False,
+    )
     return _blocked(plan)
 
 
@@ -260,13 +265,17 @@ def _depth_block(depth: int, lanes: int) -> int:
     return depth if blocks == 1 else _round_up(-(-depth // blocks), lanes)
 
 
+# The two sides: read where they are, or packed; and in which direction packing reads them.
+
+
 def _left(product: ir.Product, element: str, lanes: int, rows: Cut, columns: Cut, depth_block: int) -> Operand:
     size = 4 if element == "float" else 8
     expr, i, k = product.lhs, product.i, product.k
     if isinstance(expr, ir.Load) and _plain(expr, element):
         pitch, step = stride(expr, i), stride(expr, k)
         if pitch is not None and step is not None:
-            conflicts = rows.sizes[0] > _WAYS * _WAY_BYTES // math.gcd(pitch * size, _WAY_BYTES)
+            # Rows that a way's size (or a simple fraction of it) lies between share few sets of the cache.
+            conflicts = pitch != 0 and rows.sizes[0] > _WAYS * _WAY_BYTES // math.gcd(pitch * size, _WAY_BYTES)
             if columns.count < _REUSED or not (conflicts or abs(step) * size >= _FAR_STEP):
                 return Operand(expr, True, False, step * size, pitch * size)
     if _lies_along(expr, k, i):

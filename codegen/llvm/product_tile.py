@@ -1,8 +1,8 @@
 """The micro-kernel of a matrix product: one tile of accumulators, held in registers over a whole block of depth.
 
 Each tile shape is one internal function, called for every tile of that shape. A step of depth loads one row of the right panel (`vectors`
-registers), broadcasts one element per row of the left side, and multiplies and adds. One step per turn of the loop is as fast as four: on
-AVX-512 a 14 x 2 tile takes 28 multiply-adds in 14 cycles, and the other 18 instructions fit beside them.
+registers), broadcasts one element per row of the left side, and multiplies and adds. On AVX-512 one step per turn of the loop is as fast as
+four: a 14 x 2 tile takes 28 multiply-adds in 14 cycles, and the other 18 instructions fit beside them.
 
 The last block of depth ends in the epilogue. A cheap one is printed for every row and reads the accumulators where they are; one that
 computes more is printed once, in a loop over the rows of a copy on the stack: 28 copies of an error function would take longer to compile
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from graphc.codegen import ir
 from graphc.codegen.llvm import types
 from graphc.codegen.llvm.body import Body
-from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.forms import Affine, Value, Width
 from graphc.codegen.llvm.product_loops import byte_offset, counted, plus, times
 from graphc.codegen.llvm.product_plan import Plan
@@ -49,19 +48,20 @@ class Tile:
 
     def emit(self) -> None:
         """Prints the function's body, to its `ret`."""
-        epilogue = self.plan.product.epilogue
-        direct = _is_cheap(epilogue)
-        nbytes = len(self.places) * self._vector_bytes
-        copy = "" if direct else self.e.let(f"alloca [{nbytes} x i8], align 64")
-        accumulators = self._accumulate() if self.plan.product.depth else [constant("0.0", self.plan.element, self.plan.lanes)] * len(self.places)
+        cheap = _is_cheap(self.plan.product.epilogue)
+        copy = "" if cheap else self.e.let(f"alloca [{len(self.places) * self._vector_bytes} x i8], align 64")
+        accumulators = self._accumulate() if self.plan.product.depth else self._zeros()
         if self.plan.depth_blocks > 1:
             self._suspend(accumulators)
-        if direct:
+        if cheap:
             self._epilogue_of_rows(accumulators)
         else:
             self._store(accumulators, copy)
             self._epilogue_loop(copy)
         self.e.do("ret void")
+
+    def _zeros(self) -> list[str]:
+        return [constant("0.0", self.plan.element, self.plan.lanes)] * len(self.places)
 
     @property
     def _vector_bytes(self) -> int:
@@ -105,9 +105,9 @@ class Tile:
     def _initial(self) -> list[str]:
         """What the accumulators begin with: zeros, or what the block of depth before has left."""
         e = self.e
-        zero = constant("0.0", self.plan.element, self.plan.lanes)
+        zeros = self._zeros()
         if self.plan.depth_blocks == 1:
-            return [zero] * len(self.places)
+            return zeros
         resume, enter, fresh = e.new_label("resume"), e.new_label("enter"), e.block
         e.do(f"br i1 %starts, label %{enter}, label %{resume}")
         e.label(resume)
@@ -115,7 +115,7 @@ class Tile:
         e.do(f"br label %{enter}")
         e.label(enter)
         merged = [e.new_value() for _ in loaded]
-        for name, value in zip(merged, loaded, strict=True):
+        for name, zero, value in zip(merged, zeros, loaded, strict=True):
             e.do(_phi(self.kind, name, [(zero, fresh), (value, resume)]))
         return merged
 
