@@ -1,11 +1,12 @@
-"""What this machine can do at most: fused multiply-adds a second, bytes copied a second. Measured in the run that is judged by them.
+"""What this machine can do at most: fused multiply-adds and bytes copied, as calls to time in turns with what is judged by them.
 
-Stands outside the package; `benchmarks/run.py` and the other scripts here divide by these figures.
+Stands outside the package. A limit that is measured in the same rounds meets the same neighbours and the same clock.
 """
 from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -15,19 +16,24 @@ from graphc.core import dtypes
 from graphc.timing import interleaved
 
 _CHAINS = 12  # independent accumulators: latency (4 or 5 cycles) times two units a cycle, and some to spare
-_ROUNDS = 100_000
+
+
+def multiply_adds(flops: float) -> Callable[[], object]:
+    """A call that does about `flops` floating-point operations in float32 on one core as fast as it can: two for each lane of each fused
+    multiply-add, nothing touching memory."""
+    jit, tracker, run, flops_a_round = _fma()
+    rounds = max(1, round(flops / flops_a_round))
+    return lambda: (run(rounds), jit, tracker)[0]
 
 
 @functools.cache
-def fma_peak(seconds: float = 0.3) -> float:
-    """Floating-point operations a second of one core in float32: two for each lane of each fused multiply-add, nothing touching memory."""
+def _fma() -> tuple[object, object, Callable[[int], float], int]:
+    """The compiler and the code (both must live as long as the function), the function, and the operations of one of its rounds."""
     target = host()
     lanes = target.lanes(dtypes.float32)
     jit = llvm.create_lljit_compiler(target.target_machine())
     tracker = llvm.JITLibraryBuilder().add_ir(_fma_loop(target, lanes)).add_current_process().export_symbol("peak").link(jit, "fma_peak")
-    run = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)(tracker["peak"])
-    least = interleaved({"peak": lambda: run(_ROUNDS)}, seconds)["peak"].least
-    return 2 * _CHAINS * lanes * _ROUNDS / least
+    return jit, tracker, ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)(tracker["peak"]), 2 * _CHAINS * lanes
 
 
 def _fma_loop(target: Target, lanes: int) -> str:
@@ -60,16 +66,20 @@ done:
 }}"""
 
 
-@functools.cache
-def copy_seconds(nbytes: int, seconds: float = 0.3) -> float:
-    """How long the C library takes to copy `nbytes`, which it reads and writes once each (median)."""
+def copy(nbytes: int) -> Callable[[], object]:
+    """A call that has the C library copy `nbytes`: it reads and writes each once."""
     source, target = np.ones(nbytes, np.uint8), np.zeros(nbytes, np.uint8)
-    return interleaved({"copy": lambda: np.copyto(target, source)}, seconds)["copy"].median
+    return lambda: np.copyto(target, source)
 
 
-def copy_bandwidth(nbytes: int) -> float:
-    """Bytes read plus bytes written a second in such a copy."""
-    return 2 * nbytes / copy_seconds(nbytes)
+def fma_peak(seconds: float = 0.3) -> float:
+    """Floating-point operations a second of one core."""
+    return 1e8 / interleaved({"peak": multiply_adds(1e8)}, seconds)["peak"].least
+
+
+def copy_bandwidth(nbytes: int, seconds: float = 0.3) -> float:
+    """Bytes read plus bytes written a second while copying `nbytes`."""
+    return 2 * nbytes / interleaved({"copy": copy(nbytes)}, seconds)["copy"].least
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def mlp_step(weights: Sequence[Floats], images: Floats, labels: NDArray[np.int64
             loss = functional.cross_entropy(logits, answers)
             loss.backward()
             optimizer.step()
-            return float(loss)
+            return float(loss.detach())
         calls["torch"] = by_torch
     if jax is not None:
         calls["jax"] = _jax_step(weights, images, labels, rate)
