@@ -129,10 +129,9 @@ class Compiled:
     """A kernel with arrays of its own, ready to be called."""
 
     def __init__(self, kernel: ir.Kernel, target: Target) -> None:
-        start = time.perf_counter()
-        text = print_kernel(kernel, target)
-        image = compile_module(text, target)
-        self.milliseconds = (time.perf_counter() - start) * 1e3
+        start = time.process_time()
+        image = compile_module(print_kernel(kernel, target), target)
+        self.milliseconds = (time.process_time() - start) * 1e3
         code = link("product", [image], {}, ["product"])
         self._function = code.function("product", None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self.arrays = [buffer(max(1, param.size)) for param in kernel.params]
