@@ -7,11 +7,16 @@ What can be lowered. Every primitive alone but `parameter`, `variable_read` and 
           domain or of the rows. Reductions may need each other (softmax, layer norm), run over reshapes of one another, and give
           positions (argmax).
   column  the same for reductions over any other axes of one domain, e.g. [reduced, kept] or [kept, reduced, kept].
-  dot     one floating dot_general, maps, views, fills and gathers before and after it, each output with as many elements as its result.
+  dot     one floating dot_general, maps, views, fills and gathers before it, and after it maps of its result at its own index (with any
+          views of other operands); each output has the elements of the result, reshaped and transposed at the very end at will.
 
 A constant inside a body must have equal elements (others are operands). A reduction with another domain, an integer dot_general and a
 scatter_add are right anywhere but inside a `dot`, but are computed again for every element that asks for them. Nothing else is stored
 between the nodes of a group: a node read at two different indices (through two slices) is computed at both.
+
+Memory. In one iteration every load comes before the first store, so an output may lie in the memory of an operand that is only read at
+the element being written: in a `loop` or `dot` group one under no view, in a `row` group also under the reductions, where the output needs
+the last of them.
 
 Numbers. The 16-bit floats are float32 inside a kernel: reductions and products accumulate in float32. A sum has one accumulator per
 lane and part of its vector loop, added up as a tree, so its error grows with n / (lanes * parts), not n. Nothing depends on the number

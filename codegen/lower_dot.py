@@ -64,7 +64,10 @@ def _attempt(group: Group, dot: Node, batch: Space) -> Attempt:
             acc = ir.Var(nest.fresh("acc"), accumulator_dtype(dot.dtype))
             nest.bind(acc.name, nest.depth)
             nest.scopes[-1].values[dot, at, None] = values.convert(acc, dot.dtype)
-            values.store_all(position, list(zip(group.body.outputs, group.outputs, strict=True)))
+            places = [_place(node, group, position) for node in group.body.outputs]
+            results = [values.at(node, index) for node, index, _ in places]
+            for buffer, result, (_, _, place) in zip(group.outputs, results, places, strict=True):
+                values.store(buffer, place, result)
             names = (ir.Var("i"), ir.Var("j"), ir.Var("k"))
             nest.emit(ir.Product(*names, m, n, depth, lhs, rhs, acc, tuple(block.stmts)), nest.depth - 1)
     return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())

@@ -189,9 +189,9 @@ class _Builder:
                     # The row-major order of a fold's own dims is that of the domain's reduced runs.
                     self.values.update(accumulator, fold, at, li.unflatten(reduced, fold.extents))
                 position = self.plan.position(kept, reduced)
-                self.values.store_all(position, stores)
                 for node in rows:
                     self.values.store(self.rows[node], reduced, self.values.at(node, li.unflatten(position, node.dims)))
+                self.values.store_all(position, stores)
                 self._note_computed(stage, position)
         for fold, at, accumulator in zip(folds, results, sums, strict=True):
             self.values.finish(fold, accumulator, at)

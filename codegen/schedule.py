@@ -15,7 +15,8 @@ from typing import Protocol
 
 from graphc.codegen import ir
 from graphc.codegen.rewrite import Body, map_loops, substitute
-from graphc.codegen.schedule_access import consecutive, element_types, is_independent, scattered, work
+from graphc.codegen.schedule_access import consecutive, element_types, is_independent, is_vectorisable, scattered, work
+from graphc.codegen.schedule_prefetch import prefetch_rows
 from graphc.codegen.schedule_tile import tile_transposes
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
@@ -61,7 +62,7 @@ def steps(machine: Machine) -> tuple[Step, ...]:
     """The schedule, step by step."""
     def vectorised(kernel: ir.Kernel) -> ir.Kernel:
         return vectorise(kernel, machine)
-    return tile_transposes, vectorised, chunk_parallel, split_sums, join_parallel
+    return tile_transposes, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
 
 
 # Vectorise ------------------------------------------------------------------------------------------------------------------------------
@@ -85,14 +86,14 @@ def _vectorise_stmt(stmt: ir.Stmt, machine: Machine) -> ir.Stmt:
     if not isinstance(stmt, ir.Loop):
         return stmt
     inner = [each for each in ir.walk(stmt.body) if isinstance(each, ir.Loop)]
-    if is_independent(stmt) and _is_best(stmt, inner):
+    if is_vectorisable(stmt) and _is_best(stmt, inner):
         return _vector_loop(stmt, machine)
     return replace(stmt, body=_vectorise_block(stmt.body, machine))
 
 
 def _is_best(loop: ir.Loop, inner: list[ir.Loop]) -> bool:
     """Whether `loop` has fewer scattered accesses than the loops inside it; at equality the inner ones are taken."""
-    able = [each for each in inner if is_independent(each) and each.extent > 1]
+    able = [each for each in inner if is_vectorisable(each) and each.extent > 1]
     if not able:
         return True
     own = (scattered(loop), -consecutive(loop))
@@ -224,7 +225,7 @@ def join_parallel(kernel: ir.Kernel) -> ir.Kernel:
 
 def _joined(loop: ir.Loop) -> ir.Loop:
     inner = loop.body[0]
-    if loop.extent >= FEW or len(loop.body) != 1 or not isinstance(inner, ir.Loop) or inner.kind != "serial" or not _stores_inside(inner):
+    if loop.extent >= FEW or len(loop.body) != 1 or not isinstance(inner, ir.Loop) or inner.kind != "serial" or not _is_free(inner):
         return loop
     both = ir.Var("c" if loop.var.name != "c" and inner.var.name != "c" else f"{loop.var.name}_{inner.var.name}")
     outer = ir.Let(loop.var, ir.Apply("divide", (both, ir.index(inner.extent)), dtypes.int64))
@@ -232,7 +233,7 @@ def _joined(loop: ir.Loop) -> ir.Loop:
     return _joined(ir.Loop(both, loop.extent * inner.extent, "parallel", (outer, rest, *inner.body)))
 
 
-def _stores_inside(loop: ir.Loop) -> bool:
-    """Whether the iterations of `loop` are independent of one another: it updates no accumulator declared outside it."""
+def _is_free(loop: ir.Loop) -> bool:
+    """Whether the iterations of `loop` are independent, and it updates no accumulator declared outside it either."""
     own = {stmt.var for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Acc)}
     return is_independent(loop) and all(stmt.var in own for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Update))

@@ -99,14 +99,18 @@ def work(body: Body) -> int:
 
 
 def is_independent(loop: ir.Loop) -> bool:
-    """Whether the iterations of `loop` may run together but for the accumulators around it: loops and straight lines inside, every store of
-    another place in each iteration, and what is stored is read at the same place only (as y[i] = y[i] + 1 does), or not at all."""
-    if any(isinstance(stmt, ir.If | ir.Local | ir.Product) for stmt in ir.walk(loop.body)):
-        return False
+    """Whether the iterations of `loop` may run in any order but for the accumulators around it: every store is to another place in each
+    iteration, and what is stored is read at the same place only (as y[i] = y[i] + 1 does), or not at all. Buffers of its own are free."""
     changing = varying(loop.body, loop.var.name)
-    stores = [stmt for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Store)]
+    own = {stmt.buffer.name for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Local)}
+    stores = [stmt for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Store) and stmt.buffer.name not in own]
     if any(stride(store, loop.var.name, changing) in (0, None) for store in stores):
         return False
     written = {(store.buffer.name, store.index) for store in stores}
     names = {name for name, _ in written}
     return all((load.buffer.name, load.index) in written for load in loads(loop.body) if load.buffer.name in names)
+
+
+def is_vectorisable(loop: ir.Loop) -> bool:
+    """Whether the iterations of `loop` may run in the lanes of a vector: independent, with loops and straight lines inside only."""
+    return is_independent(loop) and not any(isinstance(stmt, ir.If | ir.Local | ir.Product) for stmt in ir.walk(loop.body))

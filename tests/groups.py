@@ -130,6 +130,13 @@ def heads(x: Node, y: Node) -> tuple[Node, ...]:
     return (scaled(p.dot_general(left, right, (0, 1), (0, 1), (3,), (3,)), 0.25),)
 
 
+def attended(x: Node, y: Node) -> tuple[Node, ...]:
+    """Weights [batch, heads, s, t] times values [batch, t, heads, width] -> [batch, s, heads * width]."""
+    found = p.dot_general(x, y, (0, 1), (0, 2), (3,), (1,))
+    batch, count, length, width = found.dims
+    return (p.reshape(p.transpose(p.tanh(found), (0, 2, 1, 3)), (batch, length, count * width)),)
+
+
 def dropped(x: Node, counter: Node) -> tuple[Node, ...]:
     """Kept where a random word is below 2**31."""
     bits = p.random_bits(counter, (1, 2), x.dims)
@@ -202,9 +209,11 @@ SAMPLES: list[Sample] = [
     Sample("shuffled", "loop", (t(3, 8), t(2, 8)), shuffled, _shuffled),
     Sample("two-outputs", "loop", (t(6, 40), t(240)), lambda x, y: (p.tanh(x), p.add(p.reshape(x, (240,)), y)),
            lambda x, y: (np.tanh(x), x.reshape(-1) + y)),
-    Sample("transposed-add", "loop", (t(70, 130), t(130, 70)), lambda x, y: (p.add(p.transpose(x, (1, 0)), y),), lambda x, y: (x.T + y,)),
+    Sample("transposed-add", "loop", (t(9, 70), t(70, 9)), lambda x, y: (p.add(p.transpose(x, (1, 0)), y),), lambda x, y: (x.T + y,)),
     Sample("layer", "dot", (t(30, 20), t(20, 45), t(45)), layer, lambda x, w, b: (_gelu(x @ w + b), x @ w + b), 20, 20.0),
     Sample("layer-bf16", "dot", tuple(t(*s, dtype=dtypes.bfloat16) for s in ((3, 20), (20, 5), (5,))), layer,
            lambda x, w, b: (_gelu(x @ w + b), x @ w + b), 20, 10.0),
     Sample("heads", "dot", (t(2, 9, 3, 16), t(2, 9, 3, 16)), heads, lambda x, y: (np.einsum("bshd,bthd->bhst", x, y) / 4,), 16, 16.0),
+    Sample("attended", "dot", (t(2, 3, 7, 9), t(2, 9, 3, 20)), attended,
+           lambda x, y: (np.tanh(np.einsum("bhst,bthd->bshd", x, y)).reshape(2, 7, 60),), 9, 9.0),
 ]  # fmt: skip
