@@ -39,7 +39,7 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients", co
               unconnected_gradients: str = UnconnectedGradients.NONE) -> list[Tensor | None]:
     """The gradient of sum(ys) by each of `xs`: a tensor of x's shape and dtype, or None where no differentiable path leads from x to a y.
 
-    ys, xs: tensors or variables, one or a list. grad_ys: the gradient that flows into each y (default: ones); None for one of them means ones.
+    ys, xs: tensors or variables, one or a list. grad_ys: the gradient that flows into each y (default, and for a None among them: ones).
     stop_gradients: tensors taken as constants. unconnected_gradients: "zero" gives zeros instead of None. colocate_gradients_with_ops,
     gate_gradients and aggregation_method are TF1's and change nothing. Raises TypeError and ValueError for grad_ys that do not fit.
     """
@@ -80,7 +80,8 @@ def _seeds(ys: Sequence[Tensor], grad_ys: Any) -> list[Tensor]:
             continue
         tensor = convert_to_tensor(grad, y.dtype, name=f"grad_ys_{number}")
         if None not in (y.shape_tuple, tensor.shape_tuple) and not same_dims(y.shape_tuple or (), tensor.shape_tuple or ()):
-            raise ValueError(explain(y.op, f"grad_ys[{number}] has shape {show_dims(tensor.shape_tuple)}, its y {show_dims(y.shape_tuple)}"))
+            shapes = f"has shape {show_dims(tensor.shape_tuple)}, its y {show_dims(y.shape_tuple)}"
+            raise ValueError(explain(y.op, f"grad_ys[{number}] {shapes}"))
         seeds.append(tensor)
     return seeds
 
@@ -160,7 +161,7 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor]) -> 
 
 
 def _flows(operation: Operation, given: tuple[int, ...]) -> set[int]:
-    """The inputs that a gradient reaches from the outputs `given`, found by differentiating abstractly; all of them where a rank is unknown."""
+    """The inputs that a gradient reaches from the outputs `given`, found by differentiating abstractly; all where a rank is unknown."""
     definition: OpDef = operation.definition
     if definition.stateful or definition.gradient is False:
         return set()

@@ -80,7 +80,7 @@ def may_overwrite(step: Node, operand: Value, output: Value) -> bool:
     if value_bytes(operand) != value_bytes(output):
         return False
     if step.name == "fusion":
-        return step.attrs.kind in ("loop", "dot") and all(
+        return step.attrs.kind in ("loop", "column", "dot") and all(
             _read_in_place(parameter, step.attrs.body)
             for parameter, given in zip(step.attrs.body.parameters, step.operands, strict=True) if value_of(given) == operand)
     if step.name == "copy":

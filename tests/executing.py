@@ -32,7 +32,7 @@ def run(executable: Executable, feeds: Sequence[Any], variables: Mapping[str, An
     lasting |= {slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)}
     native = link(executable, lasting)
     arrays = [_fitting(feed, type_) for feed, type_ in zip(feeds, executable.feeds, strict=True)]
-    outputs = [np.frombuffer(bytes([FILLER]) * t.nbytes, np.uint8).copy().view(t.dtype.np_dtype).reshape(t.dims) for t in executable.fetches]
+    outputs = [_filled(t.nbytes).view(t.dtype.np_dtype).reshape(t.dims) for t in executable.fetches]
     kept = [array.copy() for array in arrays]
     refused = native(*arrays, *outputs)
     assert refused is None, f"array {refused} was refused"

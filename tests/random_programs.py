@@ -85,7 +85,8 @@ def _view(draw: st.DrawFn, x: Node) -> Node:
                             [stride if a == axis else 1 for a in range(rank)])
         case "pad":
             low, high = draw(st.integers(0, 2)), draw(st.integers(0, 2))
-            return p.pad(x, p.constant(0.5, x.dtype), [low if a == axis else 0 for a in range(rank)], [high if a == axis else 0 for a in range(rank)])
+            sides = [[side if a == axis else 0 for a in range(rank)] for side in (low, high)]
+            return p.pad(x, p.constant(0.5, x.dtype), *sides)
         case "concatenate":
             return p.concatenate([x, p.negate(x)], axis)
         case "reverse":
@@ -97,7 +98,8 @@ def _view(draw: st.DrawFn, x: Node) -> Node:
 @st.composite
 def _product(draw: st.DrawFn, x: Node, values: list[Node]) -> Node:
     depth = x.dims[-1]
-    partners = [v for v in values if v.dims and v.dims[0] == depth and len(v.dims) <= 2] + [v for v in values if v.dims and v.dims[-1] == depth]
+    shaped = [v for v in values if v.dims]
+    partners = [v for v in shaped if v.dims[0] == depth and len(v.dims) <= 2] + [v for v in shaped if v.dims[-1] == depth]
     y = draw(st.sampled_from(partners))
     contract = 0 if y.dims[0] == depth and len(y.dims) <= 2 else len(y.dims) - 1
     if x.type.size * y.type.size // max(depth * depth, 1) > 20000:

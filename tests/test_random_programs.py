@@ -1,4 +1,4 @@
-"""Random Programs: every pipeline, interpreted and compiled, agrees with the reference interpreter; every stage is valid and parses back."""
+"""Random Programs: every pipeline, interpreted and compiled, agrees with the reference interpreter; every stage is valid, parses back."""
 from __future__ import annotations
 
 import numpy as np
@@ -84,7 +84,7 @@ def test_memory_plan_is_sound(program: Program) -> None:
         plan = plan_memory(run_pipeline(program, pipeline)[-1].program)
         steps[pipeline.name] = len(plan.steps)
         for n, a in enumerate(plan.buffers):
-            assert 0 <= a.offset
+            assert a.offset >= 0
             assert a.offset + a.size <= plan.arena_bytes
             for b in plan.buffers[:n]:
                 together = a.first <= b.last and b.first <= a.last

@@ -227,7 +227,8 @@ class Graph:
         else:
             elements = [self.as_graph_element(each) for each in control_inputs]
             operations = dict.fromkeys(e.op if isinstance(e, Tensor) else e for e in elements)
-            scopes.control = [*before, ControlScope(tuple(operations))]
+            waited_for = {operation for scope in before for operation in scope.inputs}
+            scopes.control = [*before, ControlScope([operation for operation in operations if operation not in waited_for])]
         try:
             yield
         finally:

@@ -1,6 +1,6 @@
 """Loop forms: what a primitive computes, said as data from a closed set. `codegen.lower` turns them into kernel IR.
 
-A primitive names its loop form when it is declared, so `graphc.primitives` never imports `codegen`, and every target lowers the same few forms.
+A primitive names its loop form when it is declared, so `graphc.primitives` never imports `codegen`, and every target lowers the same few.
 """
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class View:
-    """A change of indices without arithmetic. `index_map(attrs, operand_types, out_index)` gives the pieces; the first whose ranges hold is read.
+    """A change of indices without arithmetic. `index_map(attrs, operand_types, out_index)` gives the pieces; the first whose ranges
+    hold is read.
 
-    `out_index` holds one index per output dim: plain ints, or any objects with + - * // % by ints. Ranges and indices are made by those operators only.
+    `out_index` holds one index per output dim: plain ints, or any objects with + - * // % by ints; nothing else is done with them.
     """
 
     index_map: Callable[[Any, tuple[TensorType, ...], tuple[Any, ...]], Sequence[Piece]]

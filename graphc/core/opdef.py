@@ -34,9 +34,17 @@ MAX_GUESSED_RANK = 5
 class State(Protocol):
     """What a stateful expansion may do besides computing: read and write variables by name, as the specialiser threads them."""
 
-    name: str  # of the operation being expanded
-    variable: str  # the variable behind the operation's first input
-    variables: tuple[str, ...]  # for each input the name of the operation that gives it: for a variable, its name
+    @property
+    def name(self) -> str:
+        """Of the operation being expanded."""
+
+    @property
+    def variable(self) -> str:
+        """The variable behind the operation's first input."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """For each input the name of the operation that gives it: for a variable, its name."""
 
     def read(self, variable: str) -> Node: ...
     def write(self, variable: str, value: Node) -> None: ...
@@ -172,8 +180,8 @@ def definition_of(type_name: str) -> OpDef:
 def gradient_of(forward: OpDef) -> OpDef:
     """The operation type "<Type>Grad".
 
-    Inputs: the forward operation's inputs, then one cotangent for each output listed in attribute `given` (the others are zero). Outputs: the gradients
-    of the inputs listed in attribute `wanted`. The forward attributes follow under their own names.
+    Inputs: the forward operation's inputs, then one cotangent for each output listed in attribute `given` (the others are
+    zero). Outputs: the gradients of the inputs listed in attribute `wanted`. The forward attributes follow under their own names.
     """
     name = f"{forward.type}Grad"
     if name in OPDEFS:

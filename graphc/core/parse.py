@@ -5,7 +5,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class _Parser:
         self.next()
         return True
 
-    def fail(self, message: str, token: _Token) -> Any:
+    def fail(self, message: str, token: _Token) -> NoReturn:
         raise ParseError(message, token.line, token.column)
 
     # --- grammar
@@ -202,7 +202,7 @@ class _Parser:
         try:
             return from_code(token.text)
         except KeyError:
-            return self.fail(f"expected a value, found {token.text!r}", token)
+            self.fail(f"expected a value, found {token.text!r}", token)
 
     def sequence(self) -> tuple[Any, ...]:
         self.expect("sign", "[")
@@ -231,7 +231,7 @@ class _Parser:
         except (ValueError, OverflowError, binascii.Error) as error:
             if isinstance(error, ParseError):
                 raise
-            return self.fail(f"the elements do not make {type_}: {error}", start)
+            self.fail(f"the elements do not make {type_}: {error}", start)
 
     def elements(self, type_: TensorType) -> np.ndarray[Any, Any]:
         if self.accept("splat"):

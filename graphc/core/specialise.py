@@ -76,8 +76,8 @@ def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, Ten
     """The Program of `fetches` (its outputs: one per Tensor among them, in order) for feeds of the given static types.
 
     A feed listed in `values` too is a constant of the Program (its parameter stays, unused): shapes may depend on it. Raises
-    InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule, and `static.ValueNeeded` where a shape
-    depends on a feed that is not in `values`.
+    InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule, and `static.ValueNeeded` where
+    a shape depends on a feed that is not in `values`.
     """
     state = _State()
     nodes: dict[Tensor, Node] = {}
@@ -140,14 +140,15 @@ def _expand(operation: Operation, nodes: dict[Tensor, Node], state: _State, orig
 def _unfed(operation: Operation) -> str:
     tensor = operation.outputs[0]
     shape = "<unknown>" if tensor.shape_tuple is None else str(["?" if d is None else d for d in tensor.shape_tuple]).replace("'", "")
-    return explain(operation, f"You must feed a value for placeholder tensor '{operation.name}' with dtype {tensor.dtype.name} and shape {shape}")
+    wanted = f"with dtype {tensor.dtype.name} and shape {shape}"
+    return explain(operation, f"You must feed a value for placeholder tensor '{operation.name}' {wanted}")
 
 
 def _remember(operation: Operation, results: Sequence[Node], inputs: Sequence[Node], origins: dict[Node, tuple[Origin, ...]]) -> None:
     """Notes `operation` as the origin of its results and of the nodes below them that are new."""
     origin = (Origin(operation.name, operation.type, operation.source),)
     borders = set(inputs)
-    stack = []
+    stack: list[Node] = []
     for node in results:
         if node not in borders:
             origins[node] = origins.get(node, ()) + origin

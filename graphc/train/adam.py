@@ -15,7 +15,7 @@ from graphc.variables import Variable
 class AdamOptimizer(Optimizer):
     """Adam with TF1's defaults and formula (`train.updates.APPLY_ADAM`).
 
-    Slots "m" and "v" (`<var>/Adam`, `<var>/Adam_1`); scalars `beta1_power` and `beta2_power`, multiplied by beta1 and beta2 after each step.
+    Slots "m" and "v" (`<var>/Adam`, `<var>/Adam_1`); scalars `beta1_power` and `beta2_power`, multiplied by beta1, beta2 after each step.
     """
 
     def __init__(self, learning_rate: Any = 0.001, beta1: Any = 0.9, beta2: Any = 0.999, epsilon: Any = 1e-8, use_locking: bool = False,
@@ -46,7 +46,8 @@ class AdamOptimizer(Optimizer):
     def _finish(self, updates: Sequence[Operation]) -> list[Operation]:
         done = []
         with get_default_graph().control_dependencies(updates):
-            for name in ("beta1", "beta2"):
+            for name, called in (("beta1", "Assign"), ("beta2", "Assign_1")):
                 power = self._extra[f"{name}_power"]
-                done.append(power.assign(multiply(power.value(), as_type(self._tensors[name], power.dtype)), name="Assign" if name == "beta1" else "Assign_1").op)
+                grown = multiply(power.value(), as_type(self._tensors[name], power.dtype))
+                done.append(power.assign(grown, name=called).op)
         return done

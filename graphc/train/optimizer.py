@@ -37,19 +37,19 @@ class Optimizer:
 
     # -- declaring ----------------------------------------------------------------------------------------------------------------------
 
-    def minimize(self, loss: Tensor, global_step: Variable | None = None, var_list: Iterable[Variable] | None = None, gate_gradients: int = GATE_OP,
-                 aggregation_method: int | None = None, colocate_gradients_with_ops: bool = False, name: str | None = None,
+    def minimize(self, loss: Tensor, global_step: Variable | None = None, var_list: Iterable[Variable] | None = None,
+                 gate_gradients: int = GATE_OP, aggregation_method: int | None = None, colocate_gradients_with_ops: bool = False, name: str | None = None,
                  grad_loss: Tensor | None = None) -> Operation:
         """Declares one training step that lowers `loss` (any shape; its sum counts) and gives its operation.
 
-        global_step: a variable to add one to. var_list: the variables to train (default: all trainable ones). ValueError where no variable has a
-        gradient.
+        global_step: a variable to add one to. var_list: the variables to train (default: all trainable ones). ValueError where no
+        variable has a gradient.
         """
         pairs = self.compute_gradients(loss, var_list, gate_gradients, aggregation_method, colocate_gradients_with_ops, grad_loss)
         if all(gradient is None for gradient, _ in pairs):
             names = [str(variable) for _, variable in pairs]
-            raise ValueError(f"No gradients provided for any variable, check your graph for ops that do not support gradients, between variables "
-                             f"{names} and loss {loss}.")
+            raise ValueError("No gradients provided for any variable, check your graph for ops that do not support gradients, "
+                             f"between variables {names} and loss {loss}.")
         return self.apply_gradients(pairs, global_step, name)
 
     def compute_gradients(self, loss: Tensor, var_list: Iterable[Variable] | None = None, gate_gradients: int = GATE_OP,
@@ -57,7 +57,8 @@ class Optimizer:
                           grad_loss: Tensor | None = None) -> list[GradAndVar]:
         """(gradient of `loss`, variable) for each variable; None for one that the loss does not depend on."""
         if gate_gradients not in (self.GATE_NONE, self.GATE_OP, self.GATE_GRAPH):
-            raise ValueError(f"gate_gradients must be one of: Optimizer.GATE_NONE, Optimizer.GATE_OP, Optimizer.GATE_GRAPH.  Not {gate_gradients}")
+            raise ValueError("gate_gradients must be one of: Optimizer.GATE_NONE, Optimizer.GATE_OP, Optimizer.GATE_GRAPH.  "
+                             f"Not {gate_gradients}")
         variables = list(trainable_variables() if var_list is None else var_list)
         for variable in variables:
             if not isinstance(variable, Variable):

@@ -43,8 +43,8 @@ def APPLY_MOMENTUM(state: State, var: Node, accum: Node, lr: Node, grad: Node, m
 
 
 @composite("ApplyAdam", stateful=True, infer_types=_first_type)
-def APPLY_ADAM(state: State, var: Node, m: Node, v: Node, beta1_power: Node, beta2_power: Node, lr: Node, beta1: Node, beta2: Node, epsilon: Node,
-               grad: Node, *, use_nesterov: bool = False) -> Node:
+def APPLY_ADAM(state: State, var: Node, m: Node, v: Node, beta1_power: Node, beta2_power: Node, lr: Node, beta1: Node, beta2: Node,
+               epsilon: Node, grad: Node, *, use_nesterov: bool = False) -> Node:
     """Kingma and Ba 2014, section 2's last form: lr_t = lr sqrt(1 - beta2^t) / (1 - beta1^t); m += (g - m)(1 - beta1);
     v += (g^2 - v)(1 - beta2); var -= lr_t m / (sqrt(v) + epsilon)."""
     one = fill_like(lr, 1.0)
