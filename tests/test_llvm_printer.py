@@ -424,3 +424,16 @@ def test_a_prefetch_asks_for_each_line_once_a_part(code: str, lines: int) -> Non
         y[:] = 0
         run_compiled(kernel, narrower, [x, y])
         np.testing.assert_array_equal(y, x)
+
+
+def test_an_accumulator_may_be_an_index(target: Target) -> None:
+    x, y = numbers(5 * 40).reshape(5, 40), np.zeros(40, np.float32)
+    text = """kernel latest(x: f32[5,40] in, y: f32[40] out) {
+      acc row: i64 = 0
+      for r in 5 serial { row maximum= select(x[r, 0] < 0.5_f32, r, 0) }
+      for c in 40 vector(8, 2) { y[c] = x[row, c] + convert(row): f32 }
+    }"""
+    run_text(text, target, x, y)
+    row = max(r for r in range(5) if r == 0 or x[r, 0] < 0.5)
+    assert row > 0
+    np.testing.assert_array_equal(y, x[row] + np.float32(row))

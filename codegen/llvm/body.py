@@ -130,7 +130,7 @@ class Body:
         """`expr` in the form that keeps most: affine where it can be."""
         match expr:
             case ir.Var():
-                return self.env[expr.name]
+                return _kept(self.env[expr.name])
             case ir.Const():
                 if expr.dtype is dtypes.int64:
                     return Affine(int(expr.value))
@@ -350,9 +350,9 @@ class Body:
         return Value((name,), partial.dtype)
 
 
-def _kept(value: Value) -> Form:
+def _kept(form: Form) -> Form:
     """A uniform int64 as an affine form, so that what is added to it stays one."""
-    return Affine.of(value.name) if value.dtype is dtypes.int64 and value.uniform else value
+    return Affine.of(form.name) if isinstance(form, Value) and form.dtype is dtypes.int64 and form.uniform else form
 
 
 def _carried(body: tuple[ir.Stmt, ...]) -> list[str]:
