@@ -12,7 +12,7 @@ from typing import Any
 from graphc.core.convert import convert_to_tensor
 from graphc.core.errors import explain
 from graphc.core.graph import Graph
-from graphc.core.opdef import OpDef, abstract, gradient_nodes, gradient_of
+from graphc.core.opdef import OpDef, abstract, gradient_attributes, gradient_nodes, gradient_of
 from graphc.core.operation import Operation, Tensor
 from graphc.core.types import same_dims, show_dims
 from graphc.ops import add_n, ones_like, zeros_like
@@ -124,7 +124,8 @@ class _Backward:
         if not wanted:
             return
         definition = gradient_of(operation.definition)
-        attrs = {**operation.attrs, "given": tuple(given), "wanted": tuple(wanted)}
+        of_given, of_wanted = gradient_attributes(operation.definition)
+        attrs = {**operation.attrs, of_given: tuple(given), of_wanted: tuple(wanted)}
         inputs = (*operation.inputs, *given.values())
         made = self.graph.create_op(definition, inputs, attrs, f"{operation.name}_grad", gradient_of=operation)
         for position, output in zip(wanted, made.outputs, strict=True):

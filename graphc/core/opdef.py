@@ -186,8 +186,10 @@ def gradient_of(forward: OpDef) -> OpDef:
     name = f"{forward.type}Grad"
     if name in OPDEFS:
         return OPDEFS[name]
+    of_given, of_wanted = gradient_attributes(forward)
 
-    def expand(*nodes: Node, given: tuple[int, ...], wanted: tuple[int, ...], **attrs: Any) -> Sequence[Node]:
+    def expand(*nodes: Node, **attrs: Any) -> Sequence[Node]:
+        given, wanted = attrs.pop(of_given), attrs.pop(of_wanted)
         count = len(nodes) - len(given)
         inputs, cotangents = nodes[:count], dict(zip(given, nodes[count:], strict=True))
         found = gradient_nodes(forward, inputs, cotangents, attrs)
@@ -198,11 +200,18 @@ def gradient_of(forward: OpDef) -> OpDef:
         return [result for result in results if result is not None]
 
     def infer_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
-        return [inputs[position] for position in attrs["wanted"]]
+        return [inputs[position] for position in attrs[of_wanted]]
 
     empty = inspect.Parameter.empty
-    attrs = {"given": empty, "wanted": empty, **(forward.attrs or {})}
+    attrs = {**(forward.attrs or {}), of_given: empty, of_wanted: empty}
     return register(OpDef(name, expand, infer_types=infer_types, attrs=attrs))
+
+
+def gradient_attributes(forward: OpDef) -> tuple[str, str]:
+    """The names of the attributes `given` and `wanted` of forward's gradient: "given_2", "wanted_2" where forward is a gradient itself."""
+    order = 1 + sum(name.startswith("given") for name in forward.attrs or {})
+    suffix = "" if order == 1 else f"_{order}"
+    return f"given{suffix}", f"wanted{suffix}"
 
 
 def gradient_nodes(forward: OpDef, inputs: Sequence[Node], cotangents: Mapping[int, Node], attrs: Attrs) -> list[Node | None]:
