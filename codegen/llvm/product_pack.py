@@ -60,21 +60,27 @@ class Packer:
         whole = self.e.let(f"and i64 %depth, {-lanes}")
         with only_if(self.e, self.e.let(f"icmp ne i64 {whole}, 0")), counted(self.e, "0", whole, lanes) as step:
             row = byte_offset(self.e, "%panel", times(self.e, step, self.plan.rhs.step))
-            for part in range(-(-columns // lanes)):
-                alive = min(lanes, columns - part * lanes)
-                self._transpose_block(step, part, alive, row)
+            vectors, rest = divmod(columns, lanes)
+            if vectors:
+                with counted(self.e, "0", str(vectors * lanes), lanes) as column:
+                    self._transpose_block(step, column, lanes, row)
+            if rest:
+                self._transpose_block(step, str(vectors * lanes), rest, row)
         with only_if(self.e, self.e.let(f"icmp ult i64 {whole}, %depth")):
             self._right_rows(whole, Width.of(columns, lanes))
 
-    def _transpose_block(self, step: str, part: int, alive: int, row: str) -> None:
+    def _transpose_block(self, step: str, column: str, alive: int, row: str) -> None:
+        """`lanes` steps of `alive` columns: read along the depth, one vector per column, and stored one vector per step."""
         lanes, product = self.plan.lanes, self.plan.product
         lines: list[str] = []
-        for column in range(part * lanes, part * lanes + alive):
-            k, j = Affine(0, (("%k", 1), (step, 1)), 1), Affine(column, (("%j", 1),))
+        first = Affine.of(column) + Affine.of("%j")
+        for offset in range(alive):
+            k, j = Affine(0, (("%k", 1), (step, 1)), 1), first + Affine(offset)
             lines += self._evaluate(self.plan.rhs.expr, {product.k: k, product.j: j}, Width.full(lanes))
         lines += ["zeroinitializer"] * (lanes - alive)
+        place = byte_offset(self.e, row, times(self.e, column, self.plan.size))
         for position, name in enumerate(transpose(self.e, lines, self.plan.element)):
-            self._store(name, row, position * self.plan.rhs.step + part * lanes * self.plan.size)
+            self._store(name, place, position * self.plan.rhs.step)
 
     # The left side
 
@@ -120,20 +126,58 @@ class Packer:
 
 
 def transpose(e: Emitter, lines: Sequence[str], element: str) -> list[str]:
-    """The transpose of a square of registers, as many as each has lanes (a power of two).
+    """The transpose of a square of registers, as many as each has lanes (a power of two): log2(lanes) rounds of one shuffle per register.
 
-    Eklundh's method: blocks of halving size change places across the diagonal, log2(lanes) rounds of one shuffle per register.
+    The first rounds interleave the halves of every 128-bit block, the last ones move whole blocks: shuffles that are one instruction each on
+    every width of x86 and on ARM.
     """
     lanes = len(lines)
-    kind = vector(element, lanes)
-    current, half = list(lines), lanes // 2
-    while half:
-        upper = ", ".join(f"i32 {lane if not lane & half else lane - half + lanes}" for lane in range(lanes))
-        lower = ", ".join(f"i32 {lane + half if not lane & half else lane + lanes}" for lane in range(lanes))
-        following = list(current)
-        for first in (index for index in range(lanes) if not index & half):
-            pair = f"{kind} {current[first]}, {kind} {current[first + half]}"
-            following[first] = e.let(f"shufflevector {pair}, <{lanes} x i32> <{upper}>")
-            following[first + half] = e.let(f"shufflevector {pair}, <{lanes} x i32> <{lower}>")
-        current, half = following, half // 2
+    block = min(lanes, 16 // (4 if element == "float" else 8))
+    current = list(lines)
+    grain = 1
+    while grain < block:  # afterwards line c of each group of `block` lines holds column c of its blocks, c with its bits reversed
+        current = _butterfly(e, current, element, grain, *_interleaved(lanes, block, grain))
+        grain *= 2
+    bits = block.bit_length() - 1
+    current = [current[line - line % block + _reversed_bits(line % block, bits)] for line in range(lanes)]
+    distance = block
+    while distance < lanes:
+        current = _butterfly(e, current, element, distance, *_every_other(lanes, block))
+        distance *= 2
     return current
+
+
+def _butterfly(e: Emitter, lines: Sequence[str], element: str, distance: int, low: Sequence[int], high: Sequence[int]) -> list[str]:
+    """Shuffles each pair of lines `distance` apart into two new ones in their places."""
+    lanes = len(lines)
+    kind = vector(element, lanes)
+    result = list(lines)
+    for first in (line for line in range(lanes) if not line & distance):
+        pair = f"{kind} {lines[first]}, {kind} {lines[first + distance]}"
+        for line, order in ((first, low), (first + distance, high)):
+            result[line] = e.let(f"shufflevector {pair}, <{lanes} x i32> <{', '.join(f'i32 {lane}' for lane in order)}>")
+    return result
+
+
+def _interleaved(lanes: int, block: int, grain: int) -> tuple[list[int], list[int]]:
+    """Pieces of `grain` lanes taken in turn from two registers: from the lower and from the upper half of each block."""
+    low, high = [], []
+    for start in range(0, lanes, block):
+        for piece in range(0, block // 2, grain):
+            for register in (0, lanes):
+                low += range(register + start + piece, register + start + piece + grain)
+                high += range(register + start + block // 2 + piece, register + start + block // 2 + piece + grain)
+    return low, high
+
+
+def _every_other(lanes: int, block: int) -> tuple[list[int], list[int]]:
+    """The even blocks of two registers, and the odd ones."""
+    even, odd = [], []
+    for start in range(0, 2 * lanes, 2 * block):
+        even += range(start, start + block)
+        odd += range(start + block, start + 2 * block)
+    return even, odd
+
+
+def _reversed_bits(value: int, bits: int) -> int:
+    return sum(1 << (bits - 1 - bit) for bit in range(bits) if value >> bit & 1)
