@@ -10,6 +10,7 @@ from graphc.core.convert import convert_to_tensor
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
+from graphc.core.types import same_dims, show_dims
 from graphc.ops.activations import (
     elu,
     gelu,
@@ -23,7 +24,7 @@ from graphc.ops.activations import (
     softsign,
     swish,
 )
-from graphc.ops.array import identity, shape, squeeze, stop_gradient
+from graphc.ops.array import identity, shape, squeeze
 from graphc.ops.declare import as_tensor, declare_one, name_scope
 from graphc.ops.elementwise import cast, log_sigmoid, rsqrt, sigmoid, softplus, squared_difference, tanh
 from graphc.ops.entropy import (
@@ -98,7 +99,8 @@ def moments(x: Any, axes: Any, shift: Any = None, name: str | None = None, keep_
         x = as_tensor(x)
         y = cast(x, dtypes.float32) if x.dtype is dtypes.float16 else x
         mean = reduce_mean(y, axes, True, "mean")
-        variance = reduce_mean(squared_difference(y, stop_gradient(mean)), axes, True, "variance")
+        # TF1 stops the gradient at the mean, where it is zero; but its derivative is not, so second derivatives need it.
+        variance = reduce_mean(squared_difference(y, mean), axes, True, "variance")
         if not keep:
             mean, variance = squeeze(mean, axes), squeeze(variance, axes)
         return cast(mean, x.dtype), cast(variance, x.dtype)
@@ -142,9 +144,10 @@ def _layer_norm_gradient(x: Node, scale: Node, offset: Node, y: Node, g: Node, *
 @composite("LayerNorm", gradient=_layer_norm_gradient)
 def LAYER_NORM(x: Node, scale: Node, offset: Node, *, epsilon: float = 1e-6) -> Node:
     """Mean 0 and variance 1 along the last axis, then scale and offset: the centred variance keeps its accuracy for any mean."""
+    (last,) = last_axis(x)
     for each, what in ((scale, "scale"), (offset, "offset")):
-        if len(each.shape) != 1 or (None not in (each.shape[0], x.shape[-1]) and each.shape[0] != x.shape[-1]):
-            raise ValueError(f"{what} must be a vector of the size of the last axis, {x.shape[-1]}, not of shape {each.shape}")
+        if not same_dims(each.shape, (x.shape[last],)):
+            raise ValueError(f"{what} must be a vector of the size of the last axis, {x.shape[last]}, not of shape {show_dims(each.shape)}")
     wide = dtypes.float32 if x.dtype.size == 2 else x.dtype
     n, _ = _normalised(p.convert(x, wide), epsilon)
     scaled = p.multiply(n, broadcast_to(p.convert(scale, wide), n.shape))

@@ -1,0 +1,78 @@
+"""Random operations: their distributions, their seeds, and that runs and operations differ."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import graphc as gc
+from graphc.core.interpret import interpret
+from graphc.core.specialise import specialise
+
+Array = np.ndarray[Any, Any]
+Build = Callable[[], gc.Tensor]
+
+
+def _draw(build: Build, run_number: int = 0) -> Array:
+    tensor = build()
+    counters = {f"{o.name}/counter": np.uint64(run_number) for o in gc.get_default_graph().get_operations()}
+    return interpret(specialise([tensor], {}), [], counters)[0][0]
+
+
+@pytest.mark.parametrize("dtype", [gc.float64, gc.float32, gc.float16, gc.bfloat16])
+def test_distributions(dtype: Any) -> None:
+    count = 40_000
+    uniform = _draw(lambda: gc.random_uniform([count], dtype=dtype, seed=1)).astype(np.float64)
+    normal = _draw(lambda: gc.random_normal([count], dtype=dtype, seed=2)).astype(np.float64)
+    truncated = _draw(lambda: gc.truncated_normal([count], dtype=dtype, seed=3)).astype(np.float64)
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
+    assert np.abs(truncated).max() <= 2
+    if dtype in (gc.float64, gc.float32):
+        assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+        assert stats.kstest(normal, "norm").pvalue > 1e-3
+        assert stats.kstest(truncated, stats.truncnorm(-2, 2).cdf).pvalue > 1e-3
+    for sample, deviation in ((uniform, np.sqrt(1 / 12)), (normal, 1.0), (truncated, stats.truncnorm(-2, 2).std())):
+        assert sample.std() == pytest.approx(deviation, rel=0.02)
+
+
+def test_random_integers_cover_their_range() -> None:
+    got = _draw(lambda: gc.random_uniform([6000], -2, 4, dtype=gc.int32, seed=1))
+    values, counts = np.unique(got, return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2, 3]
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_runs_and_operations_differ_and_seeds_repeat() -> None:
+    gc.set_random_seed(5)
+    first, second = (_draw(lambda: gc.random_normal([8])) for _ in range(2))
+    assert not np.array_equal(first, second)
+    gc.reset_default_graph()
+    gc.set_random_seed(5)
+    again = _draw(lambda: gc.random_normal([8]))
+    np.testing.assert_array_equal(again, first)
+    assert not np.array_equal(_draw(lambda: gc.random_normal([8], seed=9)), _draw(lambda: gc.random_normal([8], seed=9), run_number=1))
+
+
+def test_seed_attributes_are_tf1s() -> None:
+    def seeds(seed: int | None) -> tuple[int, int]:
+        gc.random_uniform([2], seed=seed)
+        found = next(o for o in reversed(gc.get_default_graph().get_operations()) if o.type == "RandomUniform")
+        return found.get_attr("seed"), found.get_attr("seed2")
+
+    assert seeds(None) == (0, 0)
+    assert seeds(7) == (87654321, 7)
+    gc.set_random_seed(3)
+    assert seeds(7) == (3, 7)
+
+
+def test_dropout() -> None:
+    x = np.ones((100, 100), np.float32)
+    kept = _draw(lambda: gc.nn.dropout(gc.constant(x), rate=0.25, seed=1))
+    assert set(np.unique(kept)) == {0.0, np.float32(1 / 0.75)}
+    assert kept.mean() == pytest.approx(1, abs=0.03)
+    tensor = gc.constant(x)
+    assert gc.nn.dropout(tensor, rate=0.0) is tensor
