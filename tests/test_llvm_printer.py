@@ -437,3 +437,25 @@ def test_an_accumulator_may_be_an_index(target: Target) -> None:
     row = max(r for r in range(5) if r == 0 or x[r, 0] < 0.5)
     assert row > 0
     np.testing.assert_array_equal(y, x[row] + np.float32(row))
+
+
+def test_a_product_may_reuse_the_names_of_earlier_loops(target: Target) -> None:
+    x, w, y = numbers(3 * 4).reshape(3, 4), numbers(4 * 5, 1).reshape(4, 5), np.zeros((3, 5), np.float32)
+    text = """kernel reuse(x: f32[3,4] inout, w: f32[4,5] in, y: f32[3,5] out) {
+      let twice: f32 = w[0, 0] + w[0, 0]
+      for i in 3 serial {
+        if x[i, 0] < 100.0_f32 {
+          for k in 4 serial {
+            let t: f32 = x[i, k] + 1.0_f32
+            x[i, k] = t
+          }
+        }
+      }
+      product acc: f32 over i in 3, j in 5, k in 4 of x[i, k] times w[k, j] {
+        let t: f32 = acc + twice
+        y[i, j] = t
+      }
+    }"""
+    expected = (x.astype(np.float64) + 1) @ w + 2 * w[0, 0]
+    run_text(text, target, x, w, y)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)

@@ -362,7 +362,8 @@ def _carried(body: tuple[ir.Stmt, ...]) -> list[str]:
 
 
 def _mentioned(product: ir.Product) -> Iterator[ir.Buffer | ir.Var]:
-    """Every buffer and variable in a product's expressions and epilogue."""
+    """Every buffer in a product's expressions and epilogue, and every variable that it does not bind itself."""
+    own = {product.i, product.j, product.k, product.acc} | {s.var for s in product.epilogue if isinstance(s, ir.Let)}
     for stmt in (product, *ir.walk(product.epilogue)):
         if isinstance(stmt, ir.Store):
             yield stmt.buffer
@@ -370,5 +371,5 @@ def _mentioned(product: ir.Product) -> Iterator[ir.Buffer | ir.Var]:
             for part in ir.subexpressions(expr):
                 if isinstance(part, ir.Load):
                     yield part.buffer
-                elif isinstance(part, ir.Var):
+                elif isinstance(part, ir.Var) and part not in own:
                     yield part
