@@ -57,30 +57,54 @@ class Packer:
     def _right_transposed(self, columns: int) -> None:
         """Whole square blocks transposed, then the last few steps read across."""
         lanes = self.plan.lanes
+        square = self.e.let(f"alloca [{lanes * lanes * self.plan.size} x i8], align 64")
         whole = self.e.let(f"and i64 %depth, {-lanes}")
         with only_if(self.e, self.e.let(f"icmp ne i64 {whole}, 0")), counted(self.e, "0", whole, lanes) as step:
             row = byte_offset(self.e, "%panel", times(self.e, step, self.plan.rhs.step))
             vectors, rest = divmod(columns, lanes)
             if vectors:
                 with counted(self.e, "0", str(vectors * lanes), lanes) as column:
-                    self._transpose_block(step, column, lanes, row)
+                    self._transpose(step, column, lanes, row, square)
             if rest:
-                self._transpose_block(step, str(vectors * lanes), rest, row)
+                self._transpose(step, str(vectors * lanes), rest, row, square)
         with only_if(self.e, self.e.let(f"icmp ult i64 {whole}, %depth")):
             self._right_rows(whole, Width.of(columns, lanes))
 
-    def _transpose_block(self, step: str, column: str, alive: int, row: str) -> None:
-        """`lanes` steps of `alive` columns: read along the depth, one vector per column, and stored one vector per step."""
-        lanes, product = self.plan.lanes, self.plan.product
+    def _transpose(self, step: str, column: str, alive: int, row: str, square: str) -> None:
+        """Transposes a square of `lanes` steps and columns, of which only `alive` columns exist: read by columns, stored by steps.
+
+        Two passes over `square`, each of them small shuffles in a loop: unrolled, a square of 16 would take LLVM 40 ms to select.
+        """
+        plan, lanes = self.plan, self.plan.lanes
+        block = block_lanes(lanes, plan.element)
+        groups, vector_bytes = lanes // block, lanes * plan.size
+        if alive >= block:
+            with counted(self.e, "0", str(alive - alive % block), block) as first:
+                self._transpose_group(step, column, first, block, square)
+        if alive % block:
+            self._transpose_group(step, column, str(alive - alive % block), alive % block, square)
+        place = byte_offset(self.e, row, times(self.e, column, plan.size))
+        with counted(self.e, "0", str(block)) as within:
+            base = byte_offset(self.e, square, times(self.e, within, groups * vector_bytes))
+            to = byte_offset(self.e, place, times(self.e, within, plan.rhs.step))
+            for group, name in enumerate(across_blocks(self.e, [self._load(base, g * vector_bytes) for g in range(groups)], plan.element)):
+                self._store(name, to, group * block * plan.rhs.step)
+
+    def _transpose_group(self, step: str, column: str, first: str, alive: int, square: str) -> None:
+        """The first pass for columns `first` to `first + alive` of a square: the little squares in their 128-bit blocks."""
+        plan, lanes = self.plan, self.plan.lanes
+        block = block_lanes(lanes, plan.element)
         lines: list[str] = []
-        first = Affine.of(column) + Affine.of("%j")
-        for offset in range(alive):
-            k, j = Affine(0, (("%k", 1), (step, 1)), 1), first + Affine(offset)
-            lines += self._evaluate(self.plan.rhs.expr, {product.k: k, product.j: j}, Width.full(lanes))
-        lines += ["zeroinitializer"] * (lanes - alive)
-        place = byte_offset(self.e, row, times(self.e, column, self.plan.size))
-        for position, name in enumerate(transpose(self.e, lines, self.plan.element)):
-            self._store(name, place, position * self.plan.rhs.step)
+        start = Affine.of(column) + Affine.of(first) + Affine.of("%j")
+        k = Affine(0, (("%k", 1), (step, 1)), 1)
+        with self.body.isolated():
+            for line in range(alive):
+                with self.body.bound({plan.product.k.name: k, plan.product.j.name: start + Affine(line)}, Width.full(lanes)):
+                    lines += self.body.vectors(plan.rhs.expr)
+        lines += ["zeroinitializer"] * (block - alive)
+        base = byte_offset(self.e, square, times(self.e, first, lanes // block * plan.size))
+        for within, name in enumerate(within_blocks(self.e, lines, plan.element, lanes)):
+            self._store(name, base, within * (lanes // block) * lanes * plan.size)
 
     # The left side
 
@@ -119,43 +143,51 @@ class Packer:
         with self.body.isolated(), self.body.bound({var.name: form for var, form in bindings.items()}, width):
             return self.body.vectors(expr)
 
+    def _load(self, base: str, offset: int) -> str:
+        return self.e.let(f"load {vector(self.plan.element, self.plan.lanes)}, ptr {byte_offset(self.e, base, offset)}, align {self.plan.size}")
+
     def _store(self, name: str, base: str, offset: int, lanes: int | None = None) -> None:
         lanes = lanes or self.plan.lanes
         address = byte_offset(self.e, base, offset)
         self.e.do(f"store {vector(self.plan.element, lanes)} {name}, ptr {address}, align {self.plan.size}")
 
 
-def transpose(e: Emitter, lines: Sequence[str], element: str) -> list[str]:
-    """The transpose of a square of registers, as many as each has lanes (a power of two): log2(lanes) rounds of one shuffle per register.
+# Transposing a square of registers in log2(lanes) rounds of one shuffle per register. The first rounds interleave the halves of each 128-bit
+# block, the last ones move whole blocks: shuffles that are one instruction each on every width of x86 and on ARM.
 
-    The first rounds interleave the halves of every 128-bit block, the last ones move whole blocks: shuffles that are one instruction each on
-    every width of x86 and on ARM.
-    """
-    lanes = len(lines)
-    block = min(lanes, 16 // (4 if element == "float" else 8))
-    current = list(lines)
-    grain = 1
-    while grain < block:  # afterwards line c of each group of `block` lines holds column c of its blocks, c with its bits reversed
-        current = _butterfly(e, current, element, grain, *_interleaved(lanes, block, grain))
+
+def block_lanes(lanes: int, element: str) -> int:
+    """Lanes in a 128-bit block, or in a register that is smaller."""
+    return min(lanes, 4 if element == "float" else 2)
+
+
+def within_blocks(e: Emitter, lines: Sequence[str], element: str, lanes: int) -> list[str]:
+    """As many registers as a block has lanes: the square in each block is transposed."""
+    block, current, grain = len(lines), list(lines), 1
+    while grain < block:
+        current = _butterfly(e, current, vector(element, lanes), grain, *_interleaved(lanes, block, grain))
         grain *= 2
-    bits = block.bit_length() - 1
-    current = [current[line - line % block + _reversed_bits(line % block, bits)] for line in range(lanes)]
-    distance = block
-    while distance < lanes:
-        current = _butterfly(e, current, element, distance, *_every_other(lanes, block))
+    bits = block.bit_length() - 1  # line c now holds column c with its bits reversed
+    return [current[_reversed_bits(line, bits)] for line in range(block)]
+
+
+def across_blocks(e: Emitter, lines: Sequence[str], element: str) -> list[str]:
+    """As many registers as each has blocks: the square of blocks is transposed."""
+    count, current, distance = len(lines), list(lines), 1
+    block = 4 if element == "float" else 2
+    while distance < count:
+        current = _butterfly(e, current, vector(element, count * block), distance, *_every_other(count * block, block))
         distance *= 2
     return current
 
 
-def _butterfly(e: Emitter, lines: Sequence[str], element: str, distance: int, low: Sequence[int], high: Sequence[int]) -> list[str]:
+def _butterfly(e: Emitter, lines: Sequence[str], kind: str, distance: int, low: Sequence[int], high: Sequence[int]) -> list[str]:
     """Shuffles each pair of lines `distance` apart into two new ones in their places."""
-    lanes = len(lines)
-    kind = vector(element, lanes)
     result = list(lines)
-    for first in (line for line in range(lanes) if not line & distance):
+    for first in (line for line in range(len(lines)) if not line & distance):
         pair = f"{kind} {lines[first]}, {kind} {lines[first + distance]}"
         for line, order in ((first, low), (first + distance, high)):
-            result[line] = e.let(f"shufflevector {pair}, <{lanes} x i32> <{', '.join(f'i32 {lane}' for lane in order)}>")
+            result[line] = e.let(f"shufflevector {pair}, <{len(order)} x i32> <{', '.join(f'i32 {lane}' for lane in order)}>")
     return result
 
 
