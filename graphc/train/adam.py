@@ -25,10 +25,9 @@ class AdamOptimizer(Optimizer):
         self._tensors: dict[str, Tensor] = {}
 
     def _create_slots(self, var_list: Sequence[Variable]) -> None:
-        first = min(var_list, key=lambda variable: variable.name)
         for name in ("beta1", "beta2"):
             value = self._hyperparameters[name]
-            self._extra_variable(f"{name}_power", value() if callable(value) else value, first.dtype)
+            self._extra_variable(f"{name}_power", value() if callable(value) else value)
         for variable in var_list:
             self._zeros_slot(variable, "m", self._name)
             self._zeros_slot(variable, "v", self._name)

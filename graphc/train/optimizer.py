@@ -38,8 +38,8 @@ class Optimizer:
     # -- declaring ----------------------------------------------------------------------------------------------------------------------
 
     def minimize(self, loss: Tensor, global_step: Variable | None = None, var_list: Iterable[Variable] | None = None,
-                 gate_gradients: int = GATE_OP, aggregation_method: int | None = None, colocate_gradients_with_ops: bool = False, name: str | None = None,
-                 grad_loss: Tensor | None = None) -> Operation:
+                 gate_gradients: int = GATE_OP, aggregation_method: int | None = None, colocate_gradients_with_ops: bool = False,
+                 name: str | None = None, grad_loss: Tensor | None = None) -> Operation:
         """Declares one training step that lowers `loss` (any shape; its sum counts) and gives its operation.
 
         global_step: a variable to add one to. var_list: the variables to train (default: all trainable ones). ValueError where no
@@ -85,10 +85,11 @@ class Optimizer:
             self._prepare()
             updates = [self._update(gradient, variable) for gradient, variable in present]
             updates += self._finish([update for update in updates if update is not None])
-            if global_step is not None:
-                with graph.control_dependencies([u if isinstance(u, Operation) else u.op for u in updates]):
-                    updates.append(assign_add(global_step, _one(global_step.dtype)).op)
-            step = group(*updates, name=scope)
+            if global_step is None:
+                step = group(*updates, name=scope)
+            else:
+                with graph.control_dependencies([group(*updates, name="update")]):
+                    step = assign_add(global_step, _one(global_step.dtype), name=scope).op
         graph.get_collection_ref(GraphKeys.TRAIN_OP).append(step)
         return step
 
@@ -124,11 +125,11 @@ class Optimizer:
                 known[variable] = Variable(lambda: zeros(shape, dtype), trainable=False, name=f"{variable.op.name}/{scope}")
         return known[variable]
 
-    def _extra_variable(self, name: str, value: float, dtype: DType) -> Variable:
-        """A scalar that the optimizer keeps once, by `name`, made at the root of the name scopes."""
+    def _extra_variable(self, name: str, value: float) -> Variable:
+        """A scalar that the optimizer keeps once, by `name`, made at the root of the name scopes; a Python number is float32, as in TF1."""
         if name not in self._extra:
             with get_default_graph().name_scope(None):
-                self._extra[name] = Variable(convert_to_tensor(value, dtype), trainable=False, name=name)
+                self._extra[name] = Variable(value, trainable=False, name=name)
         return self._extra[name]
 
     # -- what a subclass gives ----------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def as_type(tensor: Tensor, dtype: DType) -> Tensor:
     return tensor if tensor.dtype is dtype else cast(tensor, dtype)
 
 
-def _one(dtype: DType) -> Any:
-    return convert_to_tensor(1, dtype)
+def _one(dtype: DType) -> Tensor:
+    return convert_to_tensor(1, dtype, name="value")
 
 
