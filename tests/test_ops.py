@@ -1,4 +1,4 @@
-"""Operations as users declare them: values against scipy, gradients of first and second order, extremes, 16 bits, unknown shapes, errors."""
+"""Operations as users declare them: values against scipy, gradients of both orders, extremes, 16 bits, unknown shapes, errors."""
 from __future__ import annotations
 
 import re
@@ -147,7 +147,10 @@ def test_formula(name: str) -> None:
     assert_close(value(build, *arrays), expected(*arrays), depth=10)
 
 
-UNRANKED = ["softmax", "log_softmax", "logsumexp", "matmul", "broadcast", "cross_entropy", "cumsum", "tile", "getitem", "moments", "layer_norm", "gelu", "mod", "pad_mirror", "l2_normalize"]
+UNRANKED = [
+    "softmax", "log_softmax", "logsumexp", "matmul", "broadcast", "cross_entropy", "cumsum", "tile", "getitem", "moments", "layer_norm",
+    "gelu", "mod", "pad_mirror", "l2_normalize",
+]
 
 
 @pytest.mark.parametrize("name", UNRANKED)
@@ -208,7 +211,10 @@ def _gradient_of(build: Build) -> Build:
     return gradient
 
 
-SECOND = ["softmax", "log_softmax", "layer_norm", "gelu", "softplus", "sigmoid_cross_entropy", "sparse_cross_entropy", "matmul", "elu", "asinh", "variance", "cumprod", "l2_normalize"]
+SECOND = [
+    "softmax", "log_softmax", "layer_norm", "gelu", "softplus", "sigmoid_cross_entropy", "sparse_cross_entropy", "matmul", "elu",
+    "asinh", "variance", "cumprod", "l2_normalize",
+]
 
 
 @pytest.mark.parametrize("name", SECOND)

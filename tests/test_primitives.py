@@ -254,8 +254,9 @@ def test_sizes_of_sugar() -> None:
     assert sugar.broadcast_dims((None, 1, 3), (4, 1)) == (None, 4, 3)
     assert sugar.broadcast_dims((None,), (1,)) == (None,)
     assert sugar.broadcast_dims((None,), (5,)) == (5,)
-    assert sugar.keepdims(p.reduce_sum, unknown_x, (1,)).shape == (None, 1)
-    assert sugar.sum_to_shape(p.parameter("y", t(F32, 4, 2, 3)), t(F32, 2, 1)).shape == (2, 1)
+    assert sugar.reduce_and_spread(p.reduce_sum, unknown_x, (1,)).shape == (None, 3)
+    with pytest.raises(ValueError, match=re.escape("Incompatible shapes: (2, 3) and (2,): dims must be equal or 1, from the last")):
+        sugar.broadcast_dims((2, 3), (2,))
 
 
 _OPERANDS = {"a": t(F32, 2, 3), "b": t(F32, 3, 2), "c": t(dtypes.int32, 2, 3), "d": t(F32)}

@@ -61,10 +61,10 @@ from graphc.primitives.state import fusion, get_tuple_element, variable_assign, 
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "atan2", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare", "concatenate",
-    "constant", "convert", "copy", "cosine", "divide", "dot_general", "erf", "erfc", "exponential", "exponential_minus_one", "floor", "full",
-    "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum", "multiply",
-    "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
-    "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left", "shift_right_arithmetic",
-    "shift_right_logical", "sign", "sine", "slice_", "sqrt", "stop_gradient", "subtract", "take", "tan", "tanh", "transpose",
-    "variable_assign", "variable_read", "xor",
+    "constant", "convert", "copy", "cosine", "divide", "dot_general", "erf", "erfc", "exponential", "exponential_minus_one", "floor",
+    "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum",
+    "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod",
+    "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left",
+    "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "slice_", "sqrt", "stop_gradient", "subtract", "take", "tan",
+    "tanh", "transpose", "variable_assign", "variable_read", "xor",
 ]

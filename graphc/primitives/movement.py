@@ -314,7 +314,8 @@ class CopyAttrs:
 
 COPY = declare(Primitive(
     "copy", CopyAttrs, 1, lambda attrs, x: x, lambda attrs, x: x, lambda node, g: (g,),
-    View(lambda attrs, types, index: (Piece(0, index),)), "The operand again, in memory of its own (the schedule adds it where two results share a value)."))
+    View(lambda attrs, types, index: (Piece(0, index),)),
+    "The operand again, in memory of its own: added where two results share a value."))
 
 
 def copy(x: Node, place: int = 0) -> Node:

@@ -1,4 +1,4 @@
-"""Conveniences that composites are written with: fills, numpy's broadcasting, kept dims. No primitives of their own.
+"""Conveniences that composites are written with: fills, numpy's broadcasting, sizes. No primitives of their own.
 
 All work with unknown dims: then only the shape of the result counts, and what is unknown of it stays so.
 """
@@ -9,14 +9,10 @@ from collections.abc import Callable, Sequence
 from graphc.core.dtypes import DType
 from graphc.core.program import Node
 from graphc.core.types import Dim, Dims, TensorType, dims_product, show_dims
-from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
+from graphc.primitives.broadcast import broadcast_in_dim, full
 from graphc.primitives.sources import constant, parameter
 
 Reduction = Callable[[Node, Sequence[int]], Node]
-
-
-def scalar(value: float, dtype: DType) -> Node:
-    return constant(value, dtype)
 
 
 def fill_like(x: Node, value: float) -> Node:
@@ -66,18 +62,6 @@ def broadcast_binary(function: Callable[[Node, Node], Node], x: Node, y: Node) -
         return function(x, y)
     shape = broadcast_dims(x.shape, y.shape)
     return function(broadcast_to(x, shape), broadcast_to(y, shape))
-
-
-def sum_to_shape(x: Node, type: TensorType) -> Node:
-    """The gradient of broadcast_to: `x` summed over the axes that broadcasting `type` to its shape made or stretched."""
-    new = len(x.shape) - type.rank
-    stretched = tuple(new + axis for axis, dim in enumerate(type.shape) if dim == 1 and x.shape[new + axis] != 1)
-    return reshape(reduce_sum(x, (*range(new), *stretched)), type.shape)
-
-
-def keepdims(reduce: Reduction, x: Node, axes: Sequence[int]) -> Node:
-    """reduce(x, axes) with each of `axes` kept as a dim of 1."""
-    return reshape(reduce(x, axes), tuple(1 if axis in axes else dim for axis, dim in enumerate(x.shape)))
 
 
 def reduce_and_spread(reduce: Reduction, x: Node, axes: Sequence[int]) -> Node:
