@@ -143,6 +143,51 @@ def mlp_step(weights: Sequence[Floats], images: Floats, labels: NDArray[np.int64
     return calls
 
 
+def attention_step(x: Floats, heads: int, rate: float) -> Calls:
+    """One step of gradient descent of `graphc.models.attention`: the layer learns to reproduce its input."""
+    batch, length, width = x.shape
+    random = np.random.default_rng(0)
+    weights = [*(0.1 * random.standard_normal((4, width, width), np.float32)), np.zeros(width, np.float32)]
+    calls: Calls = {}
+    if torch is not None:
+        parameters = [torch.tensor(w, requires_grad=True) for w in weights]
+        optimizer = torch.optim.SGD(parameters, lr=rate)
+        sequences = torch.from_numpy(x)
+
+        def by_torch() -> float:
+            wq, wk, wv, wo, bias = parameters
+            optimizer.zero_grad()
+            query, key, value = ((sequences @ w).view(batch, length, heads, -1).transpose(1, 2) for w in (wq, wk, wv))
+            mixed = functional.scaled_dot_product_attention(query, key, value)
+            y = mixed.transpose(1, 2).reshape(batch, length, width) @ wo + bias
+            loss = functional.mse_loss(y, sequences)
+            loss.backward()
+            optimizer.step()
+            return float(loss.detach())
+        calls["torch"] = by_torch
+    if jax is not None:
+        def loss_of(parameters: Sequence[object], t: object) -> object:
+            wq, wk, wv, wo, bias = parameters
+            query, key, value = ((t @ w).reshape(batch, length, heads, -1) for w in (wq, wk, wv))
+            mixed = jax.nn.dot_product_attention(query, key, value).reshape(batch, length, width)
+            return jnp.mean(jnp.square(mixed @ wo + bias - t))
+
+        def step(parameters: Sequence[object], t: object) -> tuple[object, Sequence[object]]:
+            loss, gradients = jax.value_and_grad(loss_of)(parameters, t)
+            return loss, [w - rate * g for w, g in zip(parameters, gradients, strict=True)]
+        calls["jax"] = _stepping(jax.jit(step, donate_argnums=0), jax.device_put(weights), jnp.asarray(x))
+    return calls
+
+
+def _stepping(step: Callable[..., tuple[object, object]], state: object, *arguments: object) -> Callable[[], object]:
+    """A call that hands its new state to the next one and waits for the loss."""
+    def call() -> float:
+        nonlocal state
+        loss, state = step(state, *arguments)
+        return float(loss)
+    return call
+
+
 def _jax_step(weights: Sequence[Floats], images: Floats, labels: NDArray[np.int64], rate: float) -> Callable[[], object]:
     def loss_of(parameters: Sequence[object], x: object, y: object) -> object:
         w1, b1, w2, b2 = parameters
@@ -162,10 +207,4 @@ def _jax_step(weights: Sequence[Floats], images: Floats, labels: NDArray[np.int6
     jitted = jax.jit(step, donate_argnums=0)
     zeros = [np.zeros_like(w) for w in weights]
     state = jax.device_put(([*weights], zeros, [z.copy() for z in zeros], np.float32(0)))
-    x, y = jnp.asarray(images), jnp.asarray(labels)
-
-    def by_jax() -> float:
-        nonlocal state
-        loss, state = jitted(state, x, y)
-        return float(loss)
-    return by_jax
+    return _stepping(jitted, state, jnp.asarray(images), jnp.asarray(labels))

@@ -112,7 +112,7 @@ def measure(seconds: float) -> list[Row]:
         lambda: bench.add("512³ product + bias", lambda: _product(False), peers.product(*a_b_bias, gelu=False), *peak, 1 / 0.85),
         lambda: bench.add("512³ product + bias + gelu", lambda: _product(True), peers.product(*a_b_bias, gelu=True), *peak, 1 / 0.75),
         lambda: _mlp(bench),
-        lambda: bench.add(f"attention step [{attention.BATCH},{attention.LENGTH},{attention.WIDTH}]", attention.build, {}),
+        lambda: _attention(bench),
     ]
     with Progress("measuring", len(jobs)) as bar:
         for job in jobs:
@@ -129,6 +129,13 @@ def _mlp(bench: Bench) -> None:
     by_hand = MlpByHand(weights, mlp.LEARNING_RATE)
     others = {"numpy": lambda: by_hand.step(images, labels), **peers.mlp_step(weights, images, labels, mlp.LEARNING_RATE)}
     bench.add("mlp training step, batch 64", mlp.build, others)
+
+
+def _attention(bench: Bench) -> None:
+    shape = (attention.BATCH, attention.LENGTH, attention.WIDTH)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    others = peers.attention_step(x, attention.HEADS, attention.LEARNING_RATE)
+    bench.add(f"attention training step {list(shape)}", attention.build, others)
 
 
 def arena_rows() -> list[list[str]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 import graphc as gc
 
-BATCH, LENGTH, WIDTH, HEADS = 4, 64, 128, 4
+BATCH, LENGTH, WIDTH, HEADS, LEARNING_RATE = 4, 64, 128, 4, 0.1
 
 
 def attention(x: gc.Tensor, heads: int = HEADS) -> gc.Tensor:
@@ -33,6 +33,6 @@ def build() -> tuple[list[Any], dict[gc.Tensor, Any]]:
     """A step of gradient descent that makes the layer reproduce its input: fetches the loss and the step."""
     x = gc.placeholder(gc.float32, [BATCH, LENGTH, WIDTH], name="x")
     loss = gc.reduce_mean(gc.square(attention(x) - x), name="loss")
-    train = gc.train.GradientDescentOptimizer(0.1).minimize(loss)
+    train = gc.train.GradientDescentOptimizer(LEARNING_RATE).minimize(loss)
     sequences = np.random.default_rng(0).standard_normal((BATCH, LENGTH, WIDTH), np.float32)
     return [loss, train], {x: sequences}
