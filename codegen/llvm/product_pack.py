@@ -144,7 +144,8 @@ class Packer:
             return self.body.vectors(expr)
 
     def _load(self, base: str, offset: int) -> str:
-        return self.e.let(f"load {vector(self.plan.element, self.plan.lanes)}, ptr {byte_offset(self.e, base, offset)}, align {self.plan.size}")
+        address = byte_offset(self.e, base, offset)
+        return self.e.let(f"load {vector(self.plan.element, self.plan.lanes)}, ptr {address}, align {self.plan.size}")
 
     def _store(self, name: str, base: str, offset: int, lanes: int | None = None) -> None:
         lanes = lanes or self.plan.lanes
@@ -152,8 +153,8 @@ class Packer:
         self.e.do(f"store {vector(self.plan.element, lanes)} {name}, ptr {address}, align {self.plan.size}")
 
 
-# Transposing a square of registers in log2(lanes) rounds of one shuffle per register. The first rounds interleave the halves of each 128-bit
-# block, the last ones move whole blocks: shuffles that are one instruction each on every width of x86 and on ARM.
+# Transposing a square of registers in log2(lanes) rounds of one shuffle per register. The first rounds interleave the halves of each
+# 128-bit block, the last ones move whole blocks: shuffles that are one instruction each on every width of x86 and on ARM.
 
 
 def block_lanes(lanes: int, element: str) -> int:
@@ -193,7 +194,8 @@ def _butterfly(e: Emitter, lines: Sequence[str], kind: str, distance: int, low: 
 
 def _interleaved(lanes: int, block: int, grain: int) -> tuple[list[int], list[int]]:
     """Pieces of `grain` lanes taken in turn from two registers: from the lower and from the upper half of each block."""
-    low, high = [], []
+    low: list[int] = []
+    high: list[int] = []
     for start in range(0, lanes, block):
         for piece in range(0, block // 2, grain):
             for register in (0, lanes):
@@ -204,7 +206,8 @@ def _interleaved(lanes: int, block: int, grain: int) -> tuple[list[int], list[in
 
 def _every_other(lanes: int, block: int) -> tuple[list[int], list[int]]:
     """The even blocks of two registers, and the odd ones."""
-    even, odd = [], []
+    even: list[int] = []
+    odd: list[int] = []
     for start in range(0, 2 * lanes, 2 * block):
         even += range(start, start + block)
         odd += range(start + block, start + 2 * block)
