@@ -57,6 +57,25 @@ def test_runs_and_operations_differ_and_seeds_repeat() -> None:
     assert not np.array_equal(_draw(lambda: gc.random_normal([8], seed=9)), _draw(lambda: gc.random_normal([8], seed=9), run_number=1))
 
 
+def test_without_seeds_nothing_repeats() -> None:
+    tensors = [gc.random_normal([8]) for _ in range(2)]
+    drawn = []
+    for _ in range(2):
+        with gc.Session() as session:
+            drawn += [*session.run(tensors), *session.run(tensors)]
+    assert len({each.tobytes() for each in drawn}) == 8
+
+
+def test_with_seeds_a_session_repeats() -> None:
+    tensors = [gc.random_normal([8], seed=4), gc.random_uniform([8], seed=5)]
+    drawn = []
+    for _ in range(2):
+        with gc.Session() as session:
+            drawn.append(np.stack([*session.run(tensors), *session.run(tensors)]))
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0][0], drawn[0][2])
+
+
 def test_seed_attributes_are_tf1s() -> None:
     def seeds(seed: int | None) -> tuple[int, int]:
         gc.random_uniform([2], seed=seed)

@@ -5,6 +5,7 @@ Each random operation owns a counter, the number of the run; its bits are Philox
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType, as_dtype
 from graphc.core.graph import get_default_graph
 from graphc.core.opdef import OpDef, State, composite
-from graphc.core.operation import Tensor
+from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Node
 from graphc.core.types import Dims
 from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope, shape_dims
@@ -36,6 +37,13 @@ def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
     seeds = (DEFAULT_GRAPH_SEED if graph.seed is None else graph.seed, graph.version if op_seed is None else op_seed)
     seeds = (seeds[0] % 2 ** 31, seeds[1] % 2 ** 31)
     return (0, 2 ** 31 - 1) if seeds == (0, 0) else seeds
+
+
+def first_run(operation: Operation) -> int:
+    """What the counter of a random operation begins with in a new session: 0 with seeds, else any number, so that neither two
+    operations nor two sessions repeat each other."""
+    seeded = operation.attrs["seed"] or operation.attrs["seed2"]
+    return 0 if seeded else secrets.randbits(64)
 
 
 # From bits to numbers --------------------------------------------------------------------------------------------------------------------
