@@ -65,4 +65,4 @@ def test_a_hint_changes_no_result() -> None:
         interp.run(each, [x, y])
         results.append(y)
     assert hints(prefetch_rows(kernel)) == ["prefetch x[r + 2, j]"]
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
