@@ -167,37 +167,35 @@ class _Tasks:
     def _block(self, rows: tuple[str, str], columns: tuple[str, str], depth: _Depth) -> None:
         """One block of depth of one task: the panels of the inner side packed first, then each panel of the outer side with all of them."""
         if self.plan.columns_outside:
-            self._pack_all(self._pack_left, self.functions.left, rows, depth)
+            if self.functions.left:
+                with counted(self.e, *rows) as row:
+                    self._pack_left(row, rows[0], depth)
             with counted(self.e, *columns) as column:
                 self._pack_right(column, column, depth)
                 with counted(self.e, *rows) as row:
                     self._multiply((row, rows[0]), (column, column), (rows[0], columns[0]), depth)
         else:
-            self._pack_all(self._pack_right, self.functions.right, columns, depth)
+            if self.functions.right:
+                with counted(self.e, *columns) as column:
+                    self._pack_right(column, columns[0], depth)
             with counted(self.e, *rows) as row:
                 self._pack_left(row, row, depth)
                 with counted(self.e, *columns) as column:
                     self._multiply((row, row), (column, columns[0]), (rows[0], columns[0]), depth)
 
-    def _pack_all(
-        self, pack: Callable[[str, str, _Depth], None], functions: Sequence[str], panels: tuple[str, str], depth: _Depth
-    ) -> None:
-        if functions:
-            with counted(self.e, *panels) as panel:
-                pack(panel, panels[0], depth)
-
     def _pack_left(self, row: str, first: str, depth: _Depth) -> None:
-        """Packs a panel of rows into its place, counted from panel `first`."""
-        self._pack(self.functions.left, self._left_panel(row, first), self.plan.rows, row, depth)
+        """Packs a panel of rows into its place, counted from panel `first`; nothing where the left side is read where it lies."""
+        if self.functions.left:
+            self._pack(self.functions.left, self._left_panel(row, first), self.plan.rows, row, depth)
 
     def _pack_right(self, column: str, first: str, depth: _Depth) -> None:
-        """Packs a panel of columns into its place, counted from panel `first`."""
-        self._pack(self.functions.right, self._right_panel(column, first), self.plan.columns, column, depth)
+        """Packs a panel of columns into its place, counted from panel `first`; nothing where the right side is read where it lies."""
+        if self.functions.right:
+            self._pack(self.functions.right, self._right_panel(column, first), self.plan.columns, column, depth)
 
     def _pack(self, functions: Sequence[str], place: str, cut: Cut, panel: str, depth: _Depth) -> None:
-        if functions:
-            where = f"ptr {place}, i64 {self._start(cut, panel)}, i64 {depth.start}, i64 {depth.length}"
-            self.e.do(f"call void {self._choose(functions, cut, panel)}({_joined(self.arguments, where)})")
+        where = f"ptr {place}, i64 {self._start(cut, panel)}, i64 {depth.start}, i64 {depth.length}"
+        self.e.do(f"call void {self._choose(functions, cut, panel)}({_joined(self.arguments, where)})")
 
     def _multiply(self, row: tuple[str, str], column: tuple[str, str], corner: tuple[str, str], depth: _Depth) -> None:
         """Calls the micro-kernel. `row`, `column`: the panel, and the first of the packed ones; `corner`: the task's first tile."""
