@@ -261,16 +261,14 @@ def variable_scope(name_or_scope: str | VariableScope | None, default_name: str 
             scope.custom_getter = _chained(custom_getter, scope.custom_getter)
         store.current = scope
         record = store.entered.at(scope.name)
-        count, inside = record.count, copy.deepcopy(record.inside) if isinstance(name_or_scope, VariableScope) else {}
         record.count += 1
+        inside = copy.deepcopy(record.inside) if isinstance(name_or_scope, VariableScope) else {}
         try:
             yield scope
         finally:
             store.current = outer
             # Default names start anew inside a scope that is entered again: they name the same variables.
-            record.inside = inside
-            if isinstance(name_or_scope, VariableScope):
-                record.count = count
+            store.entered.at(scope.name).inside = inside
 
 
 @contextmanager

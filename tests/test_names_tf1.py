@@ -181,6 +181,16 @@ def test_an_input_is_no_control_input(g: Graph) -> None:
     assert controls(g) == {"d": ["a"]}
 
 
+def test_a_scope_does_not_repeat_the_control_inputs_around_it(g: Graph) -> None:
+    a = no_op("a")
+    with g.control_dependencies([a]):
+        b = constant(1.0, name="b")
+        with g.control_dependencies([a]):
+            identity(b, "c")
+            no_op("d")
+    assert controls(g) == {"b": ["a"], "d": ["a"]}
+
+
 def test_control_inputs_may_be_names_tensors_and_variables(g: Graph) -> None:
     w = Variable(1.0, name="w")
     no_op("x")

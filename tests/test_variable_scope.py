@@ -115,6 +115,31 @@ def test_default_names_are_made_unique() -> None:
         assert get_variable_scope().name == ""
 
 
+def test_default_names_after_entering_scope_objects() -> None:
+    """Entering a scope object counts as one more use of its name; what happens inside it does not."""
+    with variable_scope("t"), variable_scope(None, "d") as d:
+        pass
+    with variable_scope(d), variable_scope(None, "a") as inside:
+        assert inside.name == "t/d/a"
+    with variable_scope("t"):
+        for expected in ("t/d_1", "t/d_2"):
+            with variable_scope(None, "d") as scope:
+                assert scope.name == expected
+        with variable_scope(d), variable_scope(None, "a") as again:
+            assert again.name == "t/d/a"
+
+
+def test_default_names_survive_entering_an_outer_scope_inside() -> None:
+    with variable_scope("b") as b:
+        with variable_scope("s") as s, variable_scope(None, "a") as a:
+            pass
+        with variable_scope(s):
+            with variable_scope(a), variable_scope(b):
+                pass
+        with variable_scope("s"), variable_scope(None, "a") as again:
+            assert again.name == "b/s/a"
+
+
 def test_reuse_is_inherited() -> None:
     assert get_variable_scope().reuse is False
     with variable_scope("s", reuse=True):

@@ -30,6 +30,7 @@ from graphc.variables import (
     variables_initializer,
 )
 
+
 def names() -> list[str]:
     return [operation.name for operation in get_default_graph().get_operations()]
 
