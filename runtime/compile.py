@@ -1,16 +1,15 @@
 """Program in, Executable out: passes, lowering, machine code, the plan. The only importer of passes and codegen.
 
-    specialise (core) -> pipeline (passes) -> memory plan (passes) -> lower, schedule, print, compile (codegen) -> plan and entry (codegen.llvm)
+    specialise (core) -> pipeline and memory plan (passes) -> lower, schedule (codegen) -> print, compile, plan, entry (codegen.llvm)
 """
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,22 +30,25 @@ from graphc.core.types import TensorType
 from graphc.passes.memory import Location, MemoryPlan, plan_memory
 from graphc.passes.pipelines import Pipeline, run_pipeline
 from graphc.passes.storage import value_of
+from graphc.runtime import check
 from graphc.runtime.executable import BufferUse, CompiledKernel, Executable, Memory, Slots, names_of
 
-log = logging.getLogger("graphc")
 WORTH_SPLITTING_US = 50.0  # kernels estimated below this run on one thread
 PIECE_US = 25.0  # about what one piece of a split kernel takes
 RELEASE_GIL_US = 10.0
 
 
 def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Executable:
-    """Compiles `program` for this machine. A pass that fails is left out with a warning; errors of lowering and code generation are raised."""
+    """Compiles `program` for this machine, on at most `threads` threads. A pass that fails is left out with a warning; errors of lowering and
+    of code generation are raised."""
     target = host()
     start = time.perf_counter()
     stages = run_pipeline(program, pipeline)
     for stage in stages:
         if stage.problem:
             warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=2)
+    if check.wanted():
+        check.check_stages((stage.name, stage.program) for stage in stages)
     final = stages[-1].program
     memory = plan_memory(final)
     passed = time.perf_counter()
@@ -56,11 +58,17 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Execu
     scratch = max((scratch_bytes(k.ir, target) for k in kernels), default=0)
     plan_text = native_plan.print_plan(_native_steps(memory, kernels, slots, scratch), threads)
     texts = {kernel.symbol: kernel.llvm for kernel in kernels}
+    before = replace(cache.stats())
     objects = tuple(cache.object_code(text, target) for text in (*texts.values(), plan_text))
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
-    log.info("compiled %d kernels in %s", len(kernels), ", ".join(f"{name} {ms:.1f} ms" for name, ms in phases.items()))
-    return Executable(tuple(stages), tuple(kernels), _figures(final, memory), memory, plan_text, objects, _reads(final), _writes(final), slots,
-                      scratch * threads, sum(k.microseconds for k in kernels), phases)
+    return Executable(tuple(stages), tuple(kernels), _figures(final, memory), memory, plan_text, objects, _reads(final), _writes(final),
+                      slots, scratch * threads, sum(k.microseconds for k in kernels), phases, _since(before, cache.stats()))
+
+
+def _since(before: cache.Stats, now: cache.Stats) -> dict[str, int]:
+    """Where the object files came from."""
+    return {"compiled": now.compiled - before.compiled, "from disk": now.disk_hits - before.disk_hits,
+            "from memory": now.memory_hits - before.memory_hits}
 
 
 class _Kernels:
@@ -142,15 +150,22 @@ def _writes(program: Program) -> tuple[tuple[str, TensorType], ...]:
     return tuple((n.attrs.variable, n.type) for n in program.effects)
 
 
-def link(executable: Executable, lasting: Mapping[int, np.ndarray]) -> Run:
-    """The callable `run(feeds..., outputs...)` of `executable`, over arrays that stay: arena, scratch, variables and constants by slot.
+@dataclass(frozen=True)
+class Linked:
+    """Machine code ready to be called. run(feeds..., outputs...) gives None, or the position of the first array that does not fit (then
+    nothing has run). place(slot, array): puts a lasting array where the plan looks for it; takes effect with the next run."""
 
-    It gives None, or the position of the first array that does not fit (then nothing has run).
-    """
+    run: Run
+    place: Callable[[int, np.ndarray], None]
+
+
+def link(executable: Executable, lasting: Mapping[int, np.ndarray]) -> Linked:
+    """Loads the code of `executable`, over arrays that stay from run to run: arena, scratch, variables and constants by slot."""
     slots = executable.slots
     args = Args(slots.count)
     for slot, array in lasting.items():
         args.set(slot, array)
     feeds = [Parameter(slots.feed(n), type_.dtype, type_.dims) for n, type_ in enumerate(executable.feeds)]
     outputs = [Parameter(slots.output(n), type_.dtype, type_.dims, writable=True) for n, type_ in enumerate(executable.fetches)]
-    return build("graphc_plan", executable.objects, [*feeds, *outputs], args, executable.microseconds > RELEASE_GIL_US, host())
+    release_gil = executable.microseconds > RELEASE_GIL_US
+    return Linked(build("graphc_plan", executable.objects, [*feeds, *outputs], args, release_gil, host()), args.set)

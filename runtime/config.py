@@ -8,7 +8,7 @@ from typing import Any
 from graphc.passes.pipelines import PIPELINES, Pipeline
 
 
-@dataclass
+@dataclass(slots=True)
 class GPUOptions:
     """TF1's options of GPU memory; accepted, without effect on a CPU."""
 
@@ -18,9 +18,17 @@ class GPUOptions:
     allocator_type: str = ""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Settings:
+    """What a `ConfigProto` says, checked: how programs are compiled."""
+
+    pipeline: Pipeline
+    threads: int
+
+
+@dataclass(slots=True)
 class ConfigProto:
-    """How a session compiles and runs.
+    """How a session compiles and runs. Read when the session is made; TypeError or ValueError there for a value that is none.
 
     pipeline: "default", "unfused", "none", or a `Pipeline`. intra_op_parallelism_threads: threads that one kernel may use (0: one per
     processor that this process may run on); results do not depend on it. The other fields are TF1's; they are accepted so that old
@@ -38,16 +46,22 @@ class ConfigProto:
     operation_timeout_in_ms: int = 0
     graph_options: Any = None
 
-    def chosen_pipeline(self) -> Pipeline:
-        """The pipeline itself; ValueError for a name that is none."""
+    def settings(self) -> Settings:
+        """The values checked."""
+        return Settings(self._chosen_pipeline(), self._threads())
+
+    def _chosen_pipeline(self) -> Pipeline:
         if isinstance(self.pipeline, Pipeline):
             return self.pipeline
-        if self.pipeline not in PIPELINES:
+        if not isinstance(self.pipeline, str) or self.pipeline not in PIPELINES:
             raise ValueError(f"ConfigProto(pipeline={self.pipeline!r}): it must be one of {', '.join(PIPELINES)}, or a Pipeline")
         return PIPELINES[self.pipeline]
 
-    def threads(self) -> int:
-        """Threads that one kernel may use; ValueError for a negative number."""
-        if self.intra_op_parallelism_threads < 0:
-            raise ValueError(f"ConfigProto(intra_op_parallelism_threads={self.intra_op_parallelism_threads}): it must not be negative")
-        return self.intra_op_parallelism_threads or len(os.sched_getaffinity(0))
+    def _threads(self) -> int:
+        count: Any = self.intra_op_parallelism_threads
+        given = f"ConfigProto(intra_op_parallelism_threads={count!r})"
+        if not isinstance(count, int):
+            raise TypeError(f"{given} has type {type(count).__name__}, but expected one of: int")
+        if count < 0:
+            raise ValueError(f"{given}: it must not be negative")
+        return count or len(os.sched_getaffinity(0))

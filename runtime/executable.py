@@ -65,7 +65,8 @@ class Executable:
     """The result of `Session.compile`: `.program`, `.stages`, `.kernels`, `.memory`. Frozen; holds no variable and no feed.
 
     stages: the Program after each pass, in order, the first being "specialise". program: the last of them. feeds and fetches: types in
-    order. compile_ms: by phase ("passes", "lower", "machine code").
+    order. compile_ms: by phase ("passes", "lower", "machine code"). objects_from: how many object files were "compiled", "from disk" and
+    "from memory".
     """
 
     stages: tuple[Stage, ...]
@@ -80,6 +81,7 @@ class Executable:
     scratch_bytes: int
     microseconds: float
     compile_ms: dict[str, float]
+    objects_from: dict[str, int] = field(default_factory=dict)
 
     @property
     def program(self) -> Program:

@@ -12,18 +12,23 @@ from graphc.core.operation import Operation, Tensor
 
 # Puts results (one per fetched tensor) into the shape of the structure.
 Assemble = Callable[[Sequence[Any]], Any]
+_LEAVES = frozenset({Tensor, Operation, str})
 
 
 class Fetches:
-    """elements: the distinct tensors and operations of `structure`. tensors: the tensors among them, in order: what a run gives values for."""
+    """elements: the distinct tensors, then operations, of `structure`; a run gives values for the tensors, in this order.
+
+    TypeError for what cannot be fetched, ValueError for what is not in the graph or marked as not fetchable.
+    """
 
     def __init__(self, structure: Any, graph: Graph) -> None:
         self._graph = graph
         self._places: dict[Tensor, int] = {}
         self._operations: dict[Operation, None] = {}
         self.assemble = self._assembler(structure)
-        self.tensors = tuple(self._places)
-        self.elements: tuple[Tensor | Operation, ...] = (*self.tensors, *self._operations)
+        if type(structure) is list and len(structure) == len(self._places) and all(type(each) is Tensor for each in structure):
+            self.assemble = list  # a list of distinct tensors: its results as they come
+        self.elements: tuple[Tensor | Operation, ...] = (*self._places, *self._operations)
 
     def _assembler(self, structure: Any) -> Assemble:
         if isinstance(structure, Mapping):
@@ -34,8 +39,14 @@ class Fetches:
 
     def _mapping(self, structure: Mapping[Any, Any]) -> Assemble:
         parts = {key: self._assembler(value) for key, value in structure.items()}
-        kind = type(structure) if type(structure) is not dict else dict
-        return lambda results: kind((key, part(results)) for key, part in parts.items())
+        kind: Any = type(structure)
+
+        def assemble(results: Sequence[Any]) -> Any:
+            values = kind()
+            values.update((key, part(results)) for key, part in parts.items())
+            return values
+
+        return assemble
 
     def _sequence(self, structure: Sequence[Any]) -> Assemble:
         parts = [self._assembler(each) for each in structure]
@@ -58,20 +69,27 @@ class Fetches:
         try:
             element = self._graph.as_graph_element(fetch, allow_tensor=True, allow_operation=True)
         except TypeError as error:
-            raise TypeError(f"Fetch argument {fetch!r} has invalid type {type(fetch)}, must be a string or Tensor. ({error})") from None
-        except ValueError as error:
-            raise ValueError(f"Fetch argument {fetch!r} cannot be interpreted as a Tensor. ({error})") from None
-        except KeyError as error:
+            hint = "" if fetch is None else f", must be a string or Tensor. ({error})"
+            raise TypeError(f"Fetch argument {fetch!r} has invalid type {type(fetch)}{hint}") from None
+        except (ValueError, KeyError) as error:
             raise ValueError(f"Fetch argument {fetch!r} cannot be interpreted as a Tensor. ({error.args[0]})") from None
         if not self._graph.is_fetchable(element):
-            raise ValueError(f"Operation {element.name!r} has been marked as not fetchable.")
+            operation = element.op if isinstance(element, Tensor) else element
+            raise ValueError(f"Operation {operation.name!r} has been marked as not fetchable.\n"
+                             f"  declared at {operation.source_line.describe()}")
         return element
 
 
 def key_of(structure: Any) -> Hashable:
-    """A value by which structures that mean the same are found again: graph elements by identity, containers by type and content."""
-    if isinstance(structure, Mapping):
-        return (type(structure), *((key, key_of(value)) for key, value in structure.items()))
+    """A value by which structures that mean the same are found again: graph elements by identity, containers by type and content.
+
+    Hashing it raises TypeError where something inside has no hash, and so cannot be fetched.
+    """
+    kind = type(structure)
+    if kind in _LEAVES:
+        return structure  # type: ignore[no-any-return]
     if isinstance(structure, list | tuple):
-        return (type(structure), *map(key_of, structure))
-    return structure if isinstance(structure, Hashable) else id(structure)
+        return (kind, *[key_of(each) for each in structure])
+    if isinstance(structure, Mapping):
+        return (kind, *[(key, key_of(value)) for key, value in structure.items()])
+    return structure  # type: ignore[no-any-return]

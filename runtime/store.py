@@ -1,7 +1,7 @@
-"""The variables of one session: their memory, which never moves, and which of them have a value."""
+"""The memory of one session: its variables, which stay where they are, and the workspace that its executables take turns in."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from graphc.core.errors import FailedPreconditionError, explain
 from graphc.core.graph import Graph
 from graphc.core.specialise import COUNTER
 from graphc.core.types import TensorType
-from graphc.runtime.arena import aligned_empty
+from graphc.ops.random import first_run
+from graphc.runtime.arena import aligned_empty, allocate_arena
 
 Array = np.ndarray[Any, Any]
+_SHOWN = 6  # names of uninitialised variables in one error
 
 
 class VariableStore:
@@ -22,29 +24,45 @@ class VariableStore:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._arrays: dict[str, Array] = {}
-        self._types: dict[str, TensorType] = {}
         self.initialised: set[str] = set()
 
     def array(self, name: str, type_: TensorType) -> Array:
-        """The memory of a variable, allocated when it is first asked for. A random operation's counter begins with 0."""
+        """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start."""
         if name not in self._arrays:
             self._arrays[name] = aligned_empty(type_.dims, type_.dtype.np_dtype, f"variable {name}")
-            self._types[name] = type_
             if name.endswith(COUNTER) and type_ == TensorType(uint64, ()):
-                self._arrays[name][...] = 0
+                self._arrays[name][...] = first_run(self._graph.get_operation_by_name(name.removesuffix(COUNTER)))
                 self.initialised.add(name)
         return self._arrays[name]
 
-    def missing(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if name not in self.initialised]
-
     def require(self, names: Iterable[str]) -> None:
         """FailedPreconditionError that names every variable among `names` without a value, and the line that made the first."""
-        missing = self.missing(names)
+        missing = [name for name in names if name not in self.initialised]
         if not missing:
             return
         operation = self._graph.get_operation_by_name(missing[0])
-        others = f" (and {', '.join(missing[1:6])}{', ...' if len(missing) > 6 else ''})" if missing[1:] else ""
+        others = f" (and {', '.join(missing[1:_SHOWN])}{', ...' if len(missing) > _SHOWN else ''})" if missing[1:] else ""
         problem = (f"Attempting to use uninitialized value {missing[0]}{others}: run its initializer first, "
                    "for instance graphc.global_variables_initializer()")
         raise FailedPreconditionError(None, operation, explain(operation, problem))
+
+
+class Workspace:
+    """Temporary memory that all executables of a session use in turns, each kind (arena, scratch) as large as the largest of them needs.
+
+    When a kind grows it moves, and everybody who borrowed it is told the new place.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, Array] = {}
+        self._borrowers: dict[int, list[Callable[[int, Array], None]]] = {}
+
+    def lend(self, slot: int, nbytes: int, place: Callable[[int, Array], None]) -> None:
+        """Gives at least `nbytes` to `place(slot, array)`, now and whenever the memory moves. ResourceExhaustedError changes nothing."""
+        array = self._arrays.get(slot)
+        if array is None or array.nbytes < nbytes:
+            array = self._arrays[slot] = allocate_arena(nbytes)
+            for borrower in self._borrowers.get(slot, ()):
+                borrower(slot, array)
+        self._borrowers.setdefault(slot, []).append(place)
+        place(slot, array)

@@ -30,7 +30,7 @@ def run(executable: Executable, feeds: Sequence[Any], variables: Mapping[str, An
         state[name][...] = (variables or {})[name]
     lasting |= {slots.variable(name): array for name, array in state.items()}
     lasting |= {slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)}
-    native = link(executable, lasting)
+    native = link(executable, lasting).run
     arrays = [_fitting(feed, type_) for feed, type_ in zip(feeds, executable.feeds, strict=True)]
     outputs = [_filled(t.nbytes).view(t.dtype.np_dtype).reshape(t.dims) for t in executable.fetches]
     kept = [array.copy() for array in arrays]
