@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,7 +16,7 @@ from graphc.variables import Variable
 
 
 @pytest.fixture
-def g() -> Graph:
+def g() -> Iterator[Graph]:
     graph = Graph()
     with graph.as_default():
         yield graph
@@ -319,4 +319,4 @@ def test_look_ups(g: Graph) -> None:
     assert g.get_operation_by_name("s/a") is a.op
     assert [g.as_graph_element(each) for each in ("s/a", "s/a:0", a, a.op)] == [a.op, a, a, a.op]
     assert g.as_graph_element(w) is g.get_tensor_by_name("w:0")
-    assert g.as_graph_element(w, allow_operation=False).op.type == "VariableV2"
+    assert g.get_tensor_by_name("w:0").op.type == "VariableV2"

@@ -133,9 +133,8 @@ def test_default_names_survive_entering_an_outer_scope_inside() -> None:
     with variable_scope("b") as b:
         with variable_scope("s") as s, variable_scope(None, "a") as a:
             pass
-        with variable_scope(s):
-            with variable_scope(a), variable_scope(b):
-                pass
+        with variable_scope(s), variable_scope(a), variable_scope(b):
+            pass
         with variable_scope("s"), variable_scope(None, "a") as again:
             assert again.name == "b/s/a"
 
