@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.core import dtypes
-from graphc.core.convert import constant
+from graphc.core import convert, dtypes
 from graphc.core.dtypes import DType, as_dtype
 from graphc.core.operation import Tensor
-from graphc.ops.creation import ones, zeros
-from graphc.ops.random import random_normal, random_uniform, truncated_normal
+from graphc.ops import creation, random
 
 # The standard deviation of a normal distribution cut at two standard deviations: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -44,14 +42,14 @@ class Zeros(Initializer):
     """All zero (False)."""
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        return zeros(shape, dtype)
+        return creation.zeros(shape, dtype)
 
 
 class Ones(Initializer):
     """All one (True)."""
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        return ones(shape, dtype)
+        return creation.ones(shape, dtype)
 
 
 class Constant(Initializer):
@@ -66,7 +64,7 @@ class Constant(Initializer):
         self.verify_shape = verify_shape
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        return constant(self.value, dtype, shape, verify_shape=self.verify_shape)
+        return convert.constant(self.value, dtype, shape, verify_shape=self.verify_shape)
 
 
 class RandomUniform(Initializer):
@@ -79,7 +77,7 @@ class RandomUniform(Initializer):
         self.maxval = maxval
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        return random_uniform(shape, self.minval, self.maxval, dtype, self.seed)
+        return random.random_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
 class RandomNormal(Initializer):
@@ -92,14 +90,14 @@ class RandomNormal(Initializer):
         self.stddev = stddev
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        return random_normal(shape, self.mean, self.stddev, dtype, self.seed)
+        return random.random_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class TruncatedNormal(RandomNormal):
     """Normal, with draws beyond two standard deviations drawn again."""
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        return truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
+        return random.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class VarianceScaling(Initializer):
@@ -129,11 +127,11 @@ class VarianceScaling(Initializer):
         variance = self.scale / max(1.0, count)
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
-            return random_uniform(shape, -limit, limit, dtype, self.seed)
+            return random.random_uniform(shape, -limit, limit, dtype, self.seed)
         if self.distribution == "untruncated_normal":
-            return random_normal(shape, 0.0, math.sqrt(variance), dtype, self.seed)
+            return random.random_normal(shape, 0.0, math.sqrt(variance), dtype, self.seed)
         # Cutting the tails lowers the variance; ask for that much more.
-        return truncated_normal(shape, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV, dtype, self.seed)
+        return random.truncated_normal(shape, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV, dtype, self.seed)
 
 
 class GlorotUniform(VarianceScaling):
@@ -186,13 +184,13 @@ def lecun_uniform(seed: int | None = None) -> VarianceScaling:
     return VarianceScaling(1.0, "fan_in", "uniform", seed)
 
 
-# TF1's names of the classes: `graphc.zeros_initializer()`, and `graphc.initializers.zeros()`.
-zeros_initializer = Zeros
-ones_initializer = Ones
-constant_initializer = Constant
-random_uniform_initializer = RandomUniform
-random_normal_initializer = RandomNormal
-truncated_normal_initializer = TruncatedNormal
-variance_scaling_initializer = VarianceScaling
-glorot_uniform_initializer = GlorotUniform
-glorot_normal_initializer = GlorotNormal
+# TF1's names: `graphc.initializers.zeros()`, and `graphc.zeros_initializer()`.
+zeros = zeros_initializer = Zeros
+ones = ones_initializer = Ones
+constant = constant_initializer = Constant
+random_uniform = random_uniform_initializer = RandomUniform
+random_normal = random_normal_initializer = RandomNormal
+truncated_normal = truncated_normal_initializer = TruncatedNormal
+variance_scaling = variance_scaling_initializer = VarianceScaling
+glorot_uniform = glorot_uniform_initializer = GlorotUniform
+glorot_normal = glorot_normal_initializer = GlorotNormal

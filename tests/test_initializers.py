@@ -46,6 +46,12 @@ def test_initializers_make_tf1s_operations(initializer: Any, operations_made: li
     assert names() == variable_ops("w", [f"Initializer/{each}" for each in operations_made])
 
 
+@pytest.mark.parametrize("name", ["zeros", "ones", "constant", "random_uniform", "random_normal", "truncated_normal", "variance_scaling",
+                                  "glorot_uniform", "glorot_normal"])
+def test_both_of_tf1s_names(name: str) -> None:
+    assert getattr(initializers, name) is getattr(initializers, f"{name}_initializer")
+
+
 def scale_of(tensor: Tensor) -> float:
     """The standard deviation (normal) or the lower limit (uniform) that an initializer asks for, read off its operations."""
     constants = {o.name.rsplit("/", 1)[-1]: o.get_attr("value") for o in tensor.graph.get_operations() if o.type == "Const"}
