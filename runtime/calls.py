@@ -8,7 +8,7 @@ takes locks: the session calls with its own held.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ from graphc.runtime.fetches import Assemble
 from graphc.runtime.store import VariableStore, Workspace
 
 Array = np.ndarray[Any, Any]
+# Of each feed the shape, and the bytes where shapes depend on its value.
+Shapes = tuple[tuple[tuple[int, ...], bytes | None], ...]
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Computation:
         self.feeds = tuple(feeds)
         self.last: Bound | None = None  # of the last run, where the shapes alone decide which it is
         self._around = around
-        self._bounds: dict[Hashable, Bound] = {}
+        self._bounds: dict[Shapes, Bound] = {}
         self._by_value: set[int] = set()  # positions of the feeds whose values shapes depend on
 
     def bound(self, arrays: Sequence[Array]) -> Bound:
@@ -128,7 +130,7 @@ class Computation:
         self._bounds.clear()
         self.last = None
 
-    def _key(self, arrays: Sequence[Array]) -> Hashable:
+    def _key(self, arrays: Sequence[Array]) -> Shapes:
         return tuple([(array.shape, array.tobytes() if n in self._by_value else None) for n, array in enumerate(arrays)])
 
     def _compile(self, arrays: Sequence[Array]) -> Executable:
@@ -166,7 +168,7 @@ class Computation:
         if self._by_value:
             shown = ", ".join(f"{self.feeds[n].name} = {np.array2string(arrays[n], threshold=6)}" for n in sorted(self._by_value))
             return f"a shape depends on a fed value, or a feed has a new shape: {shown}"
-        seen = [{key[n][0] for key in self._bounds} for n in range(len(arrays))]  # type: ignore[index]
+        seen = [{key[n][0] for key in self._bounds} for n in range(len(arrays))]
         new = [f"{t.name} {a.shape}" for t, a, shapes in zip(self.feeds, arrays, seen, strict=True) if a.shape not in shapes]
         return f"new shapes of feeds: {', '.join(new) or 'each seen before, but not together'}"
 

@@ -39,8 +39,10 @@ RELEASE_GIL_US = 10.0
 
 
 def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Executable:
-    """Compiles `program` for this machine, on at most `threads` threads. A pass that fails is left out with a warning; errors of lowering and
-    of code generation are raised."""
+    """Compiles `program` for this machine, for at most `threads` threads.
+
+    A pass that fails is left out with a warning; errors of lowering and of code generation are raised.
+    """
     target = host()
     start = time.perf_counter()
     stages = run_pipeline(program, pipeline)

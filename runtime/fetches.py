@@ -86,10 +86,11 @@ def key_of(structure: Any) -> Hashable:
     Hashing it raises TypeError where something inside has no hash, and so cannot be fetched.
     """
     kind = type(structure)
+    leaf: Hashable = structure
     if kind in _LEAVES:
-        return structure  # type: ignore[no-any-return]
+        return leaf
     if isinstance(structure, list | tuple):
         return (kind, *[key_of(each) for each in structure])
     if isinstance(structure, Mapping):
         return (kind, *[(key, key_of(value)) for key, value in structure.items()])
-    return structure  # type: ignore[no-any-return]
+    return leaf
