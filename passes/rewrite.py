@@ -1,31 +1,40 @@
 """The rewrite engine: applies rules (tables in `rules_*.py`) bottom-up until nothing changes.
 
-A rule is data: a name, the line of mathematics that it states, the primitive at its root, and a function from a node to its replacement, or None
-where the rule does not apply. Its `examples` build nodes on which it must fire: the tests check each against the reference interpreter.
+A rule is data: a name, the line of mathematics that it states, the primitive at its root, a function from a node to its replacement (None
+where the rule does not apply), and examples on which it must fire: the tests check each against the reference interpreter.
 
-Canonical form (rules are built only from it, so they never fight): a uniform constant is `broadcast_in_dim` of a scalar constant; the constant
-operand of a commutative operation stands second; subtraction of a constant is addition of its negative; division by a floating constant that
-has an exact reciprocal is multiplication; views stand below maps where that saves work; one view of a kind instead of two in a row.
+Canonical form. Rules are built only from it, so they never fight: a uniform constant is `broadcast_in_dim` of a scalar constant; the
+constant operand of a commutative operation stands second; subtraction of a constant is addition of its negative; division by a floating
+constant is multiplication by its reciprocal; views of one kind in a row are one view; a map of broadcasts is a broadcast of the map, and
+a map of one reshape a reshape of the map, so that views stand after arithmetic and there is less of it.
 """
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from graphc.core.program import Node, Program, make
 
-STEPS_PER_NODE = 40  # rewrites allowed, per node of the program; more means a cycle
+STEPS_PER_NODE = 20  # rewrites allowed, per node of the program; more means a cycle
+RECENT = 6  # rewrites that the message about a cycle shows
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rewrite. maths: "x + 0 = x". root: the primitive's name, or "*" for any. apply(node) -> replacement or None. examples: functions that build a node."""
+    """One rewrite. `maths`: "x + 0 = x", or "~" for "=" where results may differ by rounding. `root`: the primitive's name, "*" for any.
+    `apply` gives the replacement or None. `examples`: nodes on which the rule fires."""
 
     name: str
     maths: str
     root: str
     apply: Callable[[Node], Node | None]
-    examples: tuple[Callable[[], Node], ...] = ()
+    examples: tuple[Node, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether the replacement has the same value always, infinities and NaN included (the sign of a zero is free)."""
+        return "~" not in self.maths
 
 
 class RewriteLoop(RuntimeError):
@@ -48,11 +57,12 @@ class Rewrite:
 class _Rewriter:
     def __init__(self, program: Program, rules: Sequence[Rule], fired: dict[str, int]) -> None:
         self.source = program
-        self.by_root: dict[str, list[Rule]] = {}
+        self.by_root: defaultdict[str, list[Rule]] = defaultdict(list)
         for rule in rules:
-            self.by_root.setdefault(rule.root, []).append(rule)
+            self.by_root[rule.root].append(rule)
         self.fired = fired
         self.done: dict[Node, Node] = {}  # node -> its final form
+        self.pending: dict[Node, Node] = {}  # node -> its replacement, whose final form is being made
         self.budget = STEPS_PER_NODE * (len(program.nodes) + 25)
         self.recent: list[str] = []
 
@@ -62,36 +72,43 @@ class _Rewriter:
         mapping = {node: self.done[node] for node in self.source.nodes if self.done[node] is not node}
         return self.source.rewritten(mapping) if mapping else self.source
 
-    def simplify(self, wanted: Node) -> Node:
-        """The final form of `wanted`. Works off a stack: replacements may be deep."""
+    def simplify(self, wanted: Node) -> None:
+        """Finds the final form of `wanted`. Works off a stack: replacements may be deep."""
         stack = [wanted]
         while stack:
             node = stack[-1]
-            if node in self.done:
+            following = self._following(node)
+            if not following:
                 stack.pop()
-                continue
-            missing = [operand for operand in node.operands if operand not in self.done]
-            if missing:
-                stack.extend(missing)
-                continue
-            rebuilt = self._with_final_operands(node)
-            replacement = self._first_match(rebuilt) if rebuilt not in self.done else self.done[rebuilt]
-            if replacement is None or replacement is rebuilt:
-                self.done[rebuilt] = self.done[node] = self.done.get(rebuilt, rebuilt)
-                stack.pop()
-            elif replacement in self.done:
-                self.done[node] = self.done[rebuilt] = self.done[replacement]
-                stack.pop()
-            else:
-                stack.append(replacement)
-        return self.done[wanted]
+            stack.extend(following)
+
+    def _following(self, node: Node) -> list[Node]:
+        """What must have its final form before `node` can have its own; nothing where `node` has it now."""
+        if node in self.done:
+            return []
+        missing = [operand for operand in node.operands if operand not in self.done]
+        if missing:
+            return missing
+        rebuilt = self._with_final_operands(node)
+        final = self.done.get(rebuilt)
+        if final is None:
+            waited = self.pending.pop(rebuilt, None)
+            replacement = waited or self._first_match(rebuilt) or rebuilt
+            if replacement is not rebuilt and replacement not in self.done:
+                if waited is not None:  # the replacement's final form needs the node's own
+                    raise RewriteLoop(self._loop_message())
+                self.pending[rebuilt] = replacement
+                return [replacement]
+            final = self.done.get(replacement, replacement)
+        self.done[rebuilt] = self.done[node] = final
+        return []
 
     def _with_final_operands(self, node: Node) -> Node:
         operands = tuple(self.done[operand] for operand in node.operands)
         return node if operands == node.operands else make(node.primitive, operands, node.attrs)
 
     def _first_match(self, node: Node) -> Node | None:
-        for rule in (*self.by_root.get(node.name, ()), *self.by_root.get("*", ())):
+        for rule in (*self.by_root[node.name], *self.by_root["*"]):
             replacement = rule.apply(node)
             if replacement is not None and replacement is not node:
                 self._count(rule, node, replacement)
@@ -102,7 +119,10 @@ class _Rewriter:
         if before.types != after.types:
             raise TypeError(f"rule {rule.name!r} changed the type of {before!r} to {', '.join(map(str, after.types))}")
         self.fired[rule.name] = self.fired.get(rule.name, 0) + 1
-        self.recent = [*self.recent[-11:], f"{rule.name}: {before!r} -> {after!r}"]
+        self.recent = [*self.recent[1 - RECENT:], f"{rule.name}: {before!r} -> {after!r}"]
         self.budget -= 1
         if self.budget < 0:
-            raise RewriteLoop("the rewrite rules do not come to an end; the last were\n  " + "\n  ".join(self.recent))
+            raise RewriteLoop(self._loop_message())
+
+    def _loop_message(self) -> str:
+        return "the rewrite rules do not come to an end; the last were\n  " + "\n  ".join(self.recent)

@@ -1,48 +1,30 @@
-"""Rules of arithmetic and logic. Exact unless the line says otherwise; "~" means: up to rounding."""
+"""Rules of arithmetic and logic. Exact (the sign of a zero apart) but where the line says "~": up to rounding."""
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.dtypes import float32, int32
+from graphc.core.dtypes import DType
+from graphc.core.primitive import lookup
 from graphc.core.program import Node, make
 from graphc.passes.rewrite import Rule
-from graphc.passes.rules_common import fill, is_uniform, sample, uniform
-from graphc.primitives import (
-    abs_, add, compare, convert, divide, maximum, multiply, negate, not_, power, select, subtract,
-)
+from graphc.passes.rules_common import I, J, X, Y, fill, filled, is_uniform, sample, uniform
+from graphc.primitives import abs_, add, compare, convert, divide, maximum, minimum, multiply, negate, not_, power, select, subtract
 
 COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "and", "or", "xor")
 
 
-def _x(name: str = "x") -> Node:
-    return sample(float32, 3, 5, name=name)
-
-
-def _i(name: str = "x") -> Node:
-    return sample(int32, 3, 5, name=name)
-
-
-def _c(value: float, like: Node) -> Node:
-    return fill(value, like.type)
-
-
-def _neutral(root: str, value: float) -> Rule:
+def _neutral(root: str, value: float, maths: str, example: Node) -> Rule:
     def apply(node: Node) -> Node | None:
         x, y = node.operands
         return x if is_uniform(y, value) else None
-    build = {"add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "power": power}[root]
-    sign = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}[root]
-    return Rule(f"{root} {value:g}", f"x {sign} {value:g} = x", root, apply, (lambda: build(_x(), _c(value, _x())),))
+    return Rule(f"{root} {value:g}", maths, root, apply, (example,))
 
 
-def _constant_second(root: str) -> Rule:
-    def apply(node: Node) -> Node | None:
-        x, y = node.operands
-        return make(node.primitive, (y, x), node.attrs) if uniform(x) is not None and uniform(y) is None else None
-    example = {"add": lambda: add(_c(3, _x()), _x()), "multiply": lambda: multiply(_c(3, _x()), _x()),
-               "maximum": lambda: maximum(_c(0, _x()), _x())}.get(root)
-    return Rule(f"{root}: constant second", f"c {root} x = x {root} c", root, apply, (example,) if example else ())
+def _constant_first(node: Node) -> Node | None:
+    x, y = node.operands
+    return make(node.primitive, (y, x), node.attrs) if uniform(x) is not None and uniform(y) is None else None
 
 
 def _subtract_constant(node: Node) -> Node | None:
@@ -50,35 +32,34 @@ def _subtract_constant(node: Node) -> Node | None:
     value = uniform(y)
     if value is None or uniform(x) is not None or y.dtype.is_unsigned:
         return None
-    return add(x, fill(np.negative(value), y.type))
+    with np.errstate(over="ignore"):  # the smallest integer is its own negative, and right all the same
+        return add(x, fill(np.negative(value), y.type))
 
 
-def _divide_constant(node: Node) -> Node | None:
+def _divide_by_constant(node: Node) -> Node | None:
     x, y = node.operands
     value = uniform(y)
-    if value is None or not y.dtype.is_floating or float(value) == 0 or not np.isfinite(float(value)):
+    if value is None or not y.dtype.is_floating or not _is_normal(float(value), y.dtype):
         return None
     reciprocal = 1.0 / float(value)
-    if not float(ml_tiny(y)) <= abs(reciprocal) < np.inf:
-        return None
-    return multiply(x, fill(reciprocal, y.type))
+    return multiply(x, fill(reciprocal, y.type)) if _is_normal(reciprocal, y.dtype) else None
 
 
-def ml_tiny(node: Node) -> float:
-    """The smallest normal number of a floating node's type."""
-    return float(dtypes.ml_dtypes.finfo(node.dtype.np_dtype).tiny)
+def _is_normal(value: float, dtype: DType) -> bool:
+    """Whether `value` is finite and keeps all its digits in the floating type `dtype`."""
+    return float(ml_dtypes.finfo(dtype.np_dtype).tiny) <= abs(value) <= float(dtype.max)
 
 
 def _constants_together(node: Node) -> Node | None:
-    """(x op c) op d = x op (c op d): exact on integers; on floats for products whose constant stays normal."""
+    """(x op c) op d = x op (c op d): on integers, and on floats for products whose constant stays normal."""
     x, y = node.operands
     outer = uniform(y)
-    if outer is None or x.name != node.name or uniform(x.operands[1]) is None:
+    inner = uniform(x.operands[1]) if x.name == node.name else None
+    if outer is None or inner is None:
         return None
-    inner = uniform(x.operands[1])
     if node.dtype.is_floating:
         product = float(outer) * float(inner)
-        if node.name != "multiply" or not ml_tiny(node) <= abs(product) <= float(node.dtype.max):
+        if node.name != "multiply" or not _is_normal(product, node.dtype):
             return None
         return multiply(x.operands[0], fill(product, node.type))
     with np.errstate(over="ignore"):
@@ -86,7 +67,7 @@ def _constants_together(node: Node) -> Node | None:
     return make(node.primitive, (x.operands[0], fill(both, node.type)), node.attrs)
 
 
-def _power_constant(node: Node) -> Node | None:
+def _constant_power(node: Node) -> Node | None:
     x, y = node.operands
     value = uniform(y)
     if value is None or not node.dtype.is_floating:
@@ -117,7 +98,7 @@ def _negated_operand(node: Node) -> Node | None:
 
 def _both_negated(node: Node) -> Node | None:
     x, y = node.operands
-    if x.name == y.name == "negate":
+    if x.name == y.name == "negate" and not (node.name == "divide" and node.dtype.is_integer):  # -(-128) / -1 overflows differently
         return make(node.primitive, (x.operands[0], y.operands[0]), node.attrs)
     return None
 
@@ -131,7 +112,7 @@ def _abs_of(node: Node) -> Node | None:
     inner = node.operands[0]
     if inner.name == "abs":
         return inner
-    return abs_(inner.operands[0]) if inner.name == "negate" else None
+    return abs_(inner.operands[0]) if inner.name == "negate" and not node.dtype.is_unsigned else None
 
 
 def _same_operands(node: Node) -> Node | None:
@@ -161,55 +142,85 @@ def _not_compare(node: Node) -> Node | None:
     inner = node.operands[0]
     if inner.name != "compare":
         return None
+    x, y = inner.operands
     direction = inner.attrs.direction
-    opposite = {"EQ": "NE", "NE": "EQ", "LT": "GE", "GE": "LT", "GT": "LE", "LE": "GT"}[direction]
-    if direction not in ("EQ", "NE") and inner.operands[0].dtype.is_floating:
+    if direction not in ("EQ", "NE") and x.dtype.is_floating:
         return None
-    return compare(*inner.operands, opposite)
-
-
-def _convert_twice(node: Node) -> Node | None:
-    """Through a type that holds every value of the first, the detour changes nothing."""
-    inner = node.operands[0]
-    if inner.name != "convert":
-        return None
-    source = inner.operands[0]
-    if source.dtype is inner.dtype or not np.can_cast(source.dtype.np_dtype, inner.dtype.np_dtype, "safe"):
-        return None
-    return convert(source, node.dtype)
+    return compare(x, y, {"EQ": "NE", "NE": "EQ", "LT": "GE", "GE": "LT", "GT": "LE", "LE": "GT"}[direction])
 
 
 def _convert_same(node: Node) -> Node | None:
     return node.operands[0] if node.operands[0].dtype is node.dtype else None
 
 
+def _convert_twice(node: Node) -> Node | None:
+    """Through a type that holds every value of the first, the detour changes nothing. But an integer that does not fit the last type
+    wraps, while a float saturates: there the way matters."""
+    inner = node.operands[0]
+    if inner.name != "convert":
+        return None
+    source = inner.operands[0]
+    wraps = source.dtype.is_integer and node.dtype.is_integer and not _holds(node.dtype, source.dtype)
+    exact = _holds(inner.dtype, source.dtype) and not (wraps and inner.dtype.is_floating)
+    return convert(source, node.dtype) if exact else None
+
+
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Whether every value of `narrow` is a value of `wide`."""
+    if wide is narrow or narrow.is_bool:
+        return True
+    if wide.is_bool or (narrow.is_floating and not wide.is_floating):
+        return False
+    if wide.is_floating:
+        digits = ml_dtypes.finfo(wide.np_dtype).nmant + 1
+        if narrow.is_integer:
+            return 8 * narrow.size - (not narrow.is_unsigned) <= digits and int(narrow.max) <= float(wide.max)
+        return bool(ml_dtypes.finfo(narrow.np_dtype).nmant < digits and narrow.max <= wide.max)
+    return bool(int(wide.min) <= int(narrow.min) and int(narrow.max) <= int(wide.max))
+
+
+_BOOLS = compare(X, Y, "LT")
+_CONVERT = lookup("convert")  # its builder leaves out what the rule takes away
+
 ALGEBRA: tuple[Rule, ...] = (
-    Rule("sum of constants", "(x + c) + d = x + (c + d)  (integers)", "add", _constants_together, (lambda: add(add(_i(), _c(3, _i())), _c(4, _i())),)),
-    Rule("product of constants", "(x c) d ~ x (c d)", "multiply", _constants_together, (lambda: multiply(multiply(_x(), _c(3, _x())), _c(0.1, _x())),)),
-    *map(_constant_second, COMMUTATIVE),
-    _neutral("add", 0.0), _neutral("subtract", 0.0), _neutral("multiply", 1.0), _neutral("divide", 1.0), _neutral("power", 1.0),
-    Rule("subtract constant", "x - c = x + (-c)", "subtract", _subtract_constant, (lambda: subtract(_x(), _c(2.5, _x())),)),
-    Rule("divide by constant", "x / c ~ x (1/c)", "divide", _divide_constant, (lambda: divide(_x(), _c(3, _x())), lambda: divide(_x(), _c(-4, _x())))),
-    Rule("constant power", "x**2 = x x, x**3, x**4 ~, x**-1 = 1/x, x**0 = 1", "power", _power_constant,
-         tuple((lambda n: lambda: power(_x(), _c(n, _x())))(n) for n in (2, 3, 4, -1, 0))),
-    Rule("integer times zero", "x 0 = 0  (integers)", "multiply", _integer_zero, (lambda: multiply(_i(), _c(0, _i())),)),
-    Rule("integer minus itself", "x - x = 0  (integers)", "subtract", _integer_difference, (lambda: subtract(_i(), _i()),)),
-    Rule("add negated", "x + (-y) = x - y", "add", _negated_operand, (lambda: add(_x(), negate(_x("y"))), lambda: add(negate(_x()), _x("y")))),
-    Rule("subtract negated", "x - (-y) = x + y", "subtract", _negated_operand, (lambda: subtract(_x(), negate(_x("y"))),)),
-    Rule("multiply negated", "(-x) (-y) = x y", "multiply", _both_negated, (lambda: multiply(negate(_x()), negate(_x("y"))),)),
-    Rule("divide negated", "(-x) / (-y) = x / y", "divide", _both_negated, (lambda: divide(negate(_x()), negate(_x("y"))),)),
-    Rule("negate twice", "-(-x) = x", "negate", _twice, (lambda: negate(negate(_x())),)),
-    Rule("not twice", "not not x = x", "not", _twice, (lambda: not_(not_(compare(_x(), _x("y"), "LT"))),)),
-    Rule("abs of abs or negate", "||x|| = |-x| = |x|", "abs", _abs_of, (lambda: abs_(abs_(_x())), lambda: abs_(negate(_x())))),
-    *(Rule(f"{root} of the same", f"{root}(x, x) = x", root, _same_operands, (example,)) for root, example in (
-        ("maximum", lambda: maximum(_x(), _x())),)),
-    *(Rule(f"{root} of the same", f"{root}(x, x) = x", root, _same_operands) for root in ("minimum", "and", "or")),
+    Rule("sum of constants", "(x + c) + d = x + (c + d)  (integers)", "add", _constants_together,
+         (add(add(I, filled(3, I)), filled(4, I)),)),
+    Rule("product of constants", "(x c) d ~ x (c d)", "multiply", _constants_together,
+         (multiply(multiply(X, filled(3)), filled(0.1)), multiply(multiply(I, filled(3, I)), filled(1 << 30, I)))),
+    *(Rule(f"{root}: constant second", f"{root}(c, x) = {root}(x, c)", root, _constant_first) for root in COMMUTATIVE[4:]),
+    Rule("add: constant second", "c + x = x + c", "add", _constant_first, (add(filled(3), X),)),
+    Rule("multiply: constant second", "c x = x c", "multiply", _constant_first, (multiply(filled(3), X),)),
+    Rule("maximum: constant second", "max(c, x) = max(x, c)", "maximum", _constant_first, (maximum(filled(0), X),)),
+    Rule("minimum: constant second", "min(c, x) = min(x, c)", "minimum", _constant_first, (minimum(filled(np.nan), X),)),
+    _neutral("add", 0.0, "x + 0 = x", add(X, filled(0))),
+    _neutral("add", -0.0, "x + (-0) = x", add(X, filled(-0.0))),
+    _neutral("subtract", 0.0, "x - 0 = x", subtract(X, filled(0))),
+    _neutral("multiply", 1.0, "x 1 = x", multiply(X, filled(1))),
+    _neutral("divide", 1.0, "x / 1 = x", divide(X, filled(1))),
+    _neutral("power", 1.0, "x**1 = x", power(X, filled(1))),
+    Rule("subtract constant", "x - c = x + (-c)", "subtract", _subtract_constant,
+         (subtract(X, filled(2.5)), subtract(X, filled(np.inf)), subtract(I, filled(-(1 << 31), I)))),
+    Rule("divide by constant", "x / c ~ x (1/c)", "divide", _divide_by_constant, (divide(X, filled(3)), divide(X, filled(-4)))),
+    Rule("constant power", "x**2 ~ x x, x**3, x**4, x**-1 ~ 1/x, x**0 ~ 1", "power", _constant_power,
+         tuple(power(X, filled(n)) for n in (0, 2, 3, 4, -1))),
+    Rule("integer times zero", "x 0 = 0  (integers)", "multiply", _integer_zero, (multiply(I, filled(0, I)),)),
+    Rule("integer minus itself", "x - x = 0  (integers)", "subtract", _integer_difference, (subtract(I, I),)),
+    Rule("add negated", "x + (-y) = x - y", "add", _negated_operand, (add(X, negate(Y)), add(negate(X), Y))),
+    Rule("subtract negated", "x - (-y) = x + y", "subtract", _negated_operand, (subtract(X, negate(Y)),)),
+    Rule("multiply negated", "(-x) (-y) = x y", "multiply", _both_negated, (multiply(negate(X), negate(Y)),)),
+    Rule("divide negated", "(-x) / (-y) = x / y", "divide", _both_negated, (divide(negate(X), negate(Y)),)),
+    Rule("negate twice", "-(-x) = x", "negate", _twice, (negate(negate(X)),)),
+    Rule("not twice", "not not x = x", "not", _twice, (not_(not_(_BOOLS)),)),
+    Rule("abs of abs or negate", "||x|| = |-x| = |x|", "abs", _abs_of, (abs_(abs_(X)), abs_(negate(X)))),
+    Rule("maximum of the same", "max(x, x) = x", "maximum", _same_operands, (maximum(X, X),)),
+    Rule("minimum of the same", "min(x, x) = x", "minimum", _same_operands, (minimum(X, X),)),
+    *(Rule(f"{root} of the same", f"x {root} x = x", root, _same_operands) for root in ("and", "or")),
     Rule("select", "select(true, x, y) = x; select(p, x, x) = x; select(not p, x, y) = select(p, y, x)", "select", _select,
-         (lambda: select(_c(True, sample(dtypes.bool, 3, 5)), _x(), _x("y")), lambda: select(compare(_x(), _x("y"), "LT"), _x(), _x()),
-          lambda: select(not_(compare(_x(), _x("y"), "LT")), _x(), _x("y")))),
+         (select(filled(True, _BOOLS), X, Y), select(filled(False, _BOOLS), X, Y), select(_BOOLS, X, X), select(not_(_BOOLS), X, Y))),
     Rule("not of comparison", "not (x = y) = (x != y); not (x < y) = (x >= y)  (integers)", "not", _not_compare,
-         (lambda: not_(compare(_x(), _x("y"), "EQ")), lambda: not_(compare(_i(), _i("y"), "LT")))),
-    Rule("convert to the same", "convert(x: t, t) = x", "convert", _convert_same),
+         (not_(compare(X, Y, "EQ")), not_(compare(I, J, "LT")))),
+    Rule("convert to the same", "convert(x: t, t) = x", "convert", _convert_same, (make(_CONVERT, (X,), _CONVERT.attrs(X.dtype)),)),
     Rule("convert twice", "convert(convert(x, wider), t) = convert(x, t)", "convert", _convert_twice,
-         (lambda: convert(convert(_x(), dtypes.float64), dtypes.float32), lambda: convert(convert(_i(), dtypes.int64), dtypes.float32))),
+         (convert(convert(X, dtypes.float64), dtypes.float16), convert(convert(I, dtypes.int64), dtypes.float32),
+          convert(convert(sample(dtypes.int8, 5), dtypes.float32), dtypes.int16))),
 )

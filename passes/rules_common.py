@@ -1,17 +1,15 @@
-"""What rule tables share: recognising uniform constants, and building them in canonical form."""
+"""What rule tables share: recognising uniform constants, building them in canonical form, and the samples in the rules' examples."""
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
-from graphc.core.dtypes import DType
+from graphc.core.dtypes import DType, float32, int32
 from graphc.core.loops import Map
 from graphc.core.program import Node
 from graphc.core.types import TensorType
 from graphc.primitives import broadcast_in_dim, constant, parameter
-
-_UNSEEN = (0.0, "none")
 
 
 def uniform(node: Node) -> Any | None:
@@ -44,3 +42,18 @@ def is_map(node: Node) -> bool:
 def sample(dtype: DType, *shape: int, name: str = "x") -> Node:
     """A parameter for the examples of rules."""
     return parameter(name, TensorType(dtype, shape))
+
+
+def floats(*shape: int, name: str = "x") -> Node:
+    """A float32 sample, [3, 5] where no shape is given."""
+    return sample(float32, *(shape or (3, 5)), name=name)
+
+
+# The samples that most examples are written with.
+X, Y = floats(), floats(name="y")
+I, J = sample(int32, 3, 5, name="i"), sample(int32, 3, 5, name="j")  # noqa: E741
+
+
+def filled(value: float, like: Node = X) -> Node:
+    """`value` everywhere, with the type of `like`."""
+    return fill(value, like.type)

@@ -1,4 +1,7 @@
-"""Rules of place: views that cancel, merge, or move past arithmetic to where there is less of it. All exact."""
+"""Rules of place: views that cancel, merge, or change places with arithmetic. Exact but for products, whose sums run in another order.
+
+Arithmetic moves below the views that it reads, so that it is done on fewer elements, and views meet, cancel, and reach the products.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,14 +11,24 @@ import numpy as np
 from graphc.core.dtypes import float32
 from graphc.core.program import Node, make
 from graphc.passes.rewrite import Rule
-from graphc.passes.rules_common import fill, is_map, sample, uniform
+from graphc.passes.rules_common import X, Y, fill, filled, floats, is_map, uniform
 from graphc.primitives import (
-    add, broadcast_in_dim, concatenate, constant, dot_general, exponential, full, multiply, pad, reshape, reverse, slice_, stop_gradient, transpose,
+    add,
+    broadcast_in_dim,
+    concatenate,
+    constant,
+    dot_general,
+    exponential,
+    multiply,
+    pad,
+    reshape,
+    reverse,
+    slice_,
+    stop_gradient,
+    transpose,
 )
 
-
-def _x(*shape: int, name: str = "x") -> Node:
-    return sample(float32, *(shape or (3, 5)), name=name)
+SHARED_VIEWS = ("broadcast_in_dim", "reshape", "transpose", "reverse")  # views of every element, that arithmetic moves past
 
 
 def _transpose(node: Node) -> Node | None:
@@ -24,13 +37,14 @@ def _transpose(node: Node) -> Node | None:
         return transpose(inner.operands[0], [inner.attrs.permutation[axis] for axis in node.attrs.permutation])
     if [a for a in node.attrs.permutation if inner.dims[a] != 1] == [a for a in range(len(inner.dims)) if inner.dims[a] != 1]:
         return reshape(inner, node.dims)
-    if inner.name == "dot_general":
-        return _transposed_product(node, inner)
     return None
 
 
-def _transposed_product(node: Node, dot: Node) -> Node | None:
-    """(x y)^T = y^T x^T: exchanges the operands where the transpose exchanges the blocks of free axes."""
+def _transpose_of_product(node: Node) -> Node | None:
+    """Exchanges the operands where the transpose exchanges the blocks of free axes."""
+    dot = node.operands[0]
+    if dot.name != "dot_general":
+        return None
     a = dot.attrs
     batch = len(a.lhs_batch)
     left = batch + len(a.free(len(dot.operands[0].dims), "lhs"))
@@ -41,7 +55,7 @@ def _transposed_product(node: Node, dot: Node) -> Node | None:
     return dot_general(y, x, a.rhs_batch, a.lhs_batch, a.rhs_contract, a.lhs_contract)
 
 
-def _dot_of_transpose(node: Node) -> Node | None:
+def _product_of_transpose(node: Node) -> Node | None:
     """Takes a transpose of an operand into the dimension numbers, where the free axes keep their order."""
     a = node.attrs
     for side, operand in enumerate(node.operands):
@@ -154,6 +168,12 @@ def _uniform_view(node: Node) -> Node | None:
     return fill(value, node.type) if value is not None else None
 
 
+def _pad(node: Node) -> Node | None:
+    inner, padding = map(uniform, node.operands)
+    same = inner is not None and padding is not None and inner.tobytes() == padding.tobytes()
+    return fill(inner, node.type) if same else None
+
+
 def _uniform_constant(node: Node) -> Node | None:
     """The canonical form of a constant whose elements are all the same bits."""
     array = node.attrs.value.array
@@ -162,32 +182,33 @@ def _uniform_constant(node: Node) -> Node | None:
     return fill(array.reshape(-1)[0], node.type)
 
 
-def _map_of_broadcasts(node: Node) -> Node | None:
-    """A map whose operands are all broadcast alike works on what is broadcast (a uniform constant is broadcast any way you like)."""
-    if not is_map(node) or not node.operands or not any(o.name == "broadcast_in_dim" for o in node.operands):
+def _map_of_views(node: Node) -> Node | None:
+    """A map whose operands are all shown through the same view works on what is shown. (A uniform constant looks the same through any
+    view; operands of another shape are scalars, which have no view.)"""
+    if not is_map(node):
         return None
-    shaped = [o for o in node.operands if o.shape == node.shape]
-    alike = {(o.operands[0].dims, o.attrs.dims) for o in shaped if o.name == "broadcast_in_dim" and uniform(o) is None}
-    if len(alike) > 1 or any(o.name != "broadcast_in_dim" for o in shaped):
+    shaped = [o for o in node.operands if o.shape == node.shape and uniform(o) is None]
+    if not shaped:
+        return _map_of_constants(node)
+    view = shaped[0]
+    if view.name not in SHARED_VIEWS or not all(_same_view(o, view) for o in shaped):
         return None
-    dims, places = alike.pop() if alike else ((), ())
-    operands = []
-    for o in node.operands:
-        if o.shape != node.shape:
-            operands.append(o)
-        elif uniform(o) is not None:
-            operands.append(fill(uniform(o), o.type.with_shape(dims)))
-        else:
-            operands.append(o.operands[0])
-    return broadcast_in_dim(make(node.primitive, operands, node.attrs), node.dims, places)
+    shown = view.operands[0].dims
+    operands = [o if o.shape != node.shape else o.operands[0] if uniform(o) is None else fill(uniform(o), o.type.with_shape(shown))
+                for o in node.operands]
+    return make(view.primitive, (make(node.primitive, operands, node.attrs),), view.attrs)
 
 
-def _map_of_reshapes(node: Node) -> Node | None:
-    """A unary map of a reshape is the reshape of the map: reshapes come last, where they cost nothing."""
-    inner = node.operands[0] if len(node.operands) == 1 else None
-    if inner is None or not is_map(node) or inner.name != "reshape":
+def _same_view(node: Node, other: Node) -> bool:
+    return node.name == other.name and node.attrs == other.attrs and node.operands[0].dims == other.operands[0].dims
+
+
+def _map_of_constants(node: Node) -> Node | None:
+    """A map of uniform constants is the map of their values, repeated."""
+    if not node.operands or not node.dims or any(uniform(o) is None for o in node.operands):
         return None
-    return reshape(make(node.primitive, inner.operands, node.attrs), node.dims)
+    scalars = [constant(uniform(o), o.dtype) for o in node.operands]
+    return broadcast_in_dim(make(node.primitive, scalars, node.attrs), node.dims, ())
 
 
 def _empty(node: Node) -> Node | None:
@@ -197,34 +218,36 @@ def _empty(node: Node) -> Node | None:
     return constant(np.empty(node.dims, node.dtype.np_dtype))
 
 
+_X234, _X34 = floats(2, 3, 4), floats(3, 4)
+
 MOVEMENT: tuple[Rule, ...] = (
-    Rule("uniform constant", "[c, c, ...] = broadcast(c)", "constant", _uniform_constant, (lambda: constant([[2.0, 2.0], [2.0, 2.0]]),)),
-    Rule("transpose of uniform", "c^T = c", "transpose", _uniform_view, (lambda: transpose(full(3, _x().type), (1, 0)),)),
-    Rule("transpose", "(x^T)^T = x; a transpose of axes of size one is a reshape; (x y)^T = y^T x^T", "transpose", _transpose,
-         (lambda: transpose(transpose(_x(2, 3, 4), (2, 0, 1)), (2, 0, 1)), lambda: transpose(_x(3, 1, 4), (1, 0, 2)),
-          lambda: transpose(dot_general(_x(3, 4), _x(4, 5, name="y"), (), (), (1,), (0,)), (1, 0)))),
-    Rule("product of transpose", "dot(x^T, y) = dot(x, y) over other axes", "dot_general", _dot_of_transpose,
-         (lambda: dot_general(transpose(_x(4, 3), (1, 0)), _x(4, 5, name="y"), (), (), (1,), (0,)),
-          lambda: dot_general(_x(3, 4), transpose(_x(5, 4, name="y"), (1, 0)), (), (), (1,), (0,)))),
+    Rule("uniform constant", "[c, c, ...] = broadcast(c)", "constant", _uniform_constant, (constant([[2.0, 2.0], [2.0, 2.0]]),)),
+    Rule("transpose of uniform", "c^T = c", "transpose", _uniform_view, (transpose(filled(3), (1, 0)),)),
+    Rule("transpose", "(x^T)^T = x; a transpose of axes of size one is a reshape", "transpose", _transpose,
+         (transpose(transpose(_X234, (2, 0, 1)), (2, 0, 1)), transpose(floats(3, 1, 4), (1, 0, 2)))),
+    Rule("transpose of product", "(x y)^T ~ y^T x^T", "transpose", _transpose_of_product,
+         (transpose(dot_general(_X34, floats(4, 5, name="y"), (), (), (1,), (0,)), (1, 0)),)),
+    Rule("product of transpose", "dot(x^T, y) ~ dot(x, y) over other axes", "dot_general", _product_of_transpose,
+         (dot_general(transpose(floats(4, 3), (1, 0)), floats(4, 5, name="y"), (), (), (1,), (0,)),
+          dot_general(_X34, transpose(floats(5, 4, name="y"), (1, 0)), (), (), (1,), (0,)))),
     Rule("reshape", "reshape(reshape(x)) = reshape(x); reshape to the same shape = x", "reshape", _reshape,
-         (lambda: reshape(reshape(_x(3, 4), (2, 6)), (12,)), lambda: reshape(full(2, _x(3, 4).type), (12,)))),
-    Rule("broadcast", "broadcast(broadcast(x)) = broadcast(x); a broadcast that repeats nothing is a reshape", "broadcast_in_dim", _broadcast,
-         (lambda: broadcast_in_dim(broadcast_in_dim(_x(3), (3, 4), (0,)), (2, 3, 4), (1, 2)), lambda: broadcast_in_dim(_x(3), (1, 3), (1,)),
-          lambda: broadcast_in_dim(reshape(_x(3), (3, 1)), (3, 5), (0, 1)))),
+         (reshape(reshape(_X34, (2, 6)), (12,)), reshape(filled(2, _X34), (12,)))),
+    Rule("broadcast", "broadcast(broadcast(x)) = broadcast(x); one that repeats nothing is a reshape", "broadcast_in_dim", _broadcast,
+         (broadcast_in_dim(broadcast_in_dim(floats(3), (3, 4), (0,)), (2, 3, 4), (1, 2)), broadcast_in_dim(floats(3), (1, 3), (1,)),
+          broadcast_in_dim(reshape(floats(3), (3, 1)), (3, 5), (0, 1)), broadcast_in_dim(reshape(floats(1, 3), (3, 1)), (3, 5), (0, 1)))),
     Rule("slice", "slice(slice(x)) = slice(x); slice(concat(x, y)) inside x = slice(x)", "slice", _slice,
-         (lambda: slice_(slice_(_x(9, 7), (1, 2), (9, 6), (2, 1)), (1, 0), (4, 3), (2, 2)), lambda: slice_(full(1, _x(4).type), (1,), (3,)),
-          lambda: slice_(concatenate([_x(3, 2), _x(4, 2, name="y")], 0), (4, 0), (6, 2)))),
-    Rule("pad of nothing", "pad(c, c) = c", "pad", lambda n: _uniform_view(n) if uniform(n.operands[0]) is not None
-         and uniform(n.operands[0]) == uniform(n.operands[1]) else None, (lambda: pad(full(0, _x().type), constant(0, float32), (1, 1), (0, 2)),)),
+         (slice_(slice_(floats(9, 7), (1, 2), (9, 6), (2, 1)), (1, 0), (4, 3), (2, 2)), slice_(filled(1, floats(4)), (1,), (3,)),
+          slice_(concatenate([floats(3, 2), floats(4, 2, name="y")], 0), (4, 0), (6, 2)))),
+    Rule("pad of uniform", "pad(c, c) = c", "pad", _pad, (pad(filled(0), constant(0, float32), (1, 1), (0, 2)),)),
     Rule("concatenate", "concat(concat(x, y), z) = concat(x, y, z); concat(x, empty) = x", "concatenate", _concatenate,
-         (lambda: concatenate([concatenate([_x(), _x(2, 5, name="y")], 0), _x(4, 5, name="z")], 0), lambda: concatenate([_x(), _x(0, 5, name="y")], 0))),
-    Rule("reverse", "reverse(reverse(x)) = x", "reverse", _reverse,
-         (lambda: reverse(reverse(_x(), (0,)), (0, 1)), lambda: reverse(full(1, _x().type), (0,)))),
-    Rule("stop_gradient", "stop_gradient(x) = x: gradients are made before programs", "stop_gradient", lambda n: n.operands[0],
-         (lambda: stop_gradient(_x()),)),
-    Rule("map of broadcasts", "f(broadcast(x), broadcast(y)) = broadcast(f(x, y))", "*", _map_of_broadcasts,
-         (lambda: exponential(broadcast_in_dim(_x(3), (3, 4), (0,))), lambda: multiply(broadcast_in_dim(_x(3), (3, 4), (0,)), full(2, _x(3, 4).type)),
-          lambda: add(full(1, _x().type), full(2, _x().type)))),
-    Rule("map of reshape", "f(reshape(x)) = reshape(f(x))", "*", _map_of_reshapes, (lambda: exponential(reshape(_x(3, 4), (12,))),)),
-    Rule("no elements", "a value without elements is a constant", "*", _empty, (lambda: exponential(_x(0, 3)),)),
+         (concatenate([concatenate([X, floats(2, 5, name="y")], 0), floats(4, 5, name="z")], 0),
+          concatenate([X, floats(0, 5, name="y")], 0))),
+    Rule("reverse", "reverse(reverse(x)) = x", "reverse", _reverse, (reverse(reverse(X, (0,)), (0, 1)), reverse(filled(1), (0,)))),
+    Rule("stop_gradient", "stop_gradient(x) = x: gradients are made before programs", "stop_gradient", lambda node: node.operands[0],
+         (stop_gradient(X),)),
+    Rule("map of views", "f(view(x), view(y), c) = view(f(x, y, c)) for a broadcast, reshape, transpose, reverse", "*", _map_of_views,
+         (exponential(broadcast_in_dim(floats(3), (3, 4), (0,))), multiply(broadcast_in_dim(floats(3), (3, 4), (0,)), filled(2, _X34)),
+          exponential(reshape(_X34, (12,))), add(reverse(X, (1,)), reverse(Y, (1,))), multiply(transpose(X, (1, 0)), transpose(Y, (1, 0))),
+          add(filled(1), filled(2)))),
+    Rule("no elements", "a value without elements is a constant", "*", _empty, (exponential(floats(0, 3)),)),
 )

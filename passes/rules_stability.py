@@ -1,24 +1,31 @@
-"""Rules that replace a formula by one that says the same without losing digits or overflowing. They change results, for the better."""
+"""Rules that replace a formula by one that says the same without losing digits or overflowing. All change results, for the better.
+
+They stand before the rules of algebra in the list of rules, and recognise what those leave: `exp(x) - 1` arrives as `exp(x) + (-1)`.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphc.core.dtypes import float32
 from graphc.core.program import Node, make
 from graphc.passes.rewrite import Rule
-from graphc.passes.rules_common import fill, is_uniform, sample
+from graphc.passes.rules_common import X, fill, filled, is_uniform
 from graphc.primitives import (
-    abs_, add, broadcast_in_dim, divide, erf, erfc, exponential, exponential_minus_one, full, log, log_plus_one, logistic, maximum, negate,
-    reduce_sum, subtract,
+    abs_,
+    add,
+    broadcast_in_dim,
+    divide,
+    erf,
+    erfc,
+    exponential,
+    exponential_minus_one,
+    log,
+    log_plus_one,
+    logistic,
+    maximum,
+    negate,
+    reduce_sum,
+    subtract,
 )
-
-
-def _x(*shape: int) -> Node:
-    return sample(float32, *(shape or (3, 5)))
-
-
-def _one(like: Node) -> Node:
-    return full(1, like.type)
 
 
 def _plus_one(node: Node) -> Node | None:
@@ -30,12 +37,12 @@ def _log(node: Node) -> Node | None:
     inner = node.operands[0]
     if inner.name == "exponential":
         return inner.operands[0]
-    plus = _plus_one(inner)
-    if plus is not None:
-        return log_plus_one(plus)
     if inner.name == "logistic":
         return negate(_softplus(negate(inner.operands[0])))
-    return _log_of_softmax(inner)
+    if inner.name == "subtract" and is_uniform(inner.operands[0], 1.0):
+        return log_plus_one(negate(inner.operands[1]))
+    plus = _plus_one(inner)
+    return log_plus_one(plus) if plus is not None else _log_of_softmax(inner)
 
 
 def _log_of_softmax(ratio: Node) -> Node | None:
@@ -51,7 +58,7 @@ def _log_of_softmax(ratio: Node) -> Node | None:
 
 def _softplus(x: Node) -> Node:
     """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
-    return add(maximum(x, full(0, x.type)), log_plus_one(exponential(negate(abs_(x)))))
+    return add(maximum(x, fill(0, x.type)), log_plus_one(exponential(negate(abs_(x)))))
 
 
 def _log_plus_one(node: Node) -> Node | None:
@@ -63,15 +70,12 @@ def _log_plus_one(node: Node) -> Node | None:
     return None if stable else _softplus(exponent)
 
 
-def _add(node: Node) -> Node | None:
-    """exp(x) + (-1), and 1 - logistic(x), 1 - erf(x) in canonical form."""
+def _exponential_minus_one(node: Node) -> Node | None:
     x, y = node.operands
-    if x.name == "exponential" and is_uniform(y, -1.0):
-        return exponential_minus_one(x.operands[0])
-    return None
+    return exponential_minus_one(x.operands[0]) if x.name == "exponential" and is_uniform(y, -1.0) else None
 
 
-def _subtract(node: Node) -> Node | None:
+def _complement(node: Node) -> Node | None:
     x, y = node.operands
     if not is_uniform(x, 1.0):
         return None
@@ -80,8 +84,7 @@ def _subtract(node: Node) -> Node | None:
     return erfc(y.operands[0]) if y.name == "erf" else None
 
 
-def _divide(node: Node) -> Node | None:
-    """1 / (1 + exp(-x)) = logistic(x)."""
+def _logistic(node: Node) -> Node | None:
     x, y = node.operands
     inner = _plus_one(y)
     if not is_uniform(x, 1.0) or inner is None or inner.name != "exponential" or inner.operands[0].name != "negate":
@@ -89,22 +92,20 @@ def _divide(node: Node) -> Node | None:
     return logistic(inner.operands[0].operands[0])
 
 
-def _softmax_unshifted() -> Node:
-    e = exponential(_x())
-    return log(divide(e, broadcast_in_dim(reduce_sum(e, (1,)), (3, 5), (0,))))
-
-
-def _rule(name: str, maths: str, root: str, apply: Callable[[Node], Node | None], *examples: Callable[[], Node]) -> Rule:
+def _rule(name: str, maths: str, root: str, apply: Callable[[Node], Node | None], *examples: Node) -> Rule:
     return Rule(name, maths, root, apply, examples)
 
 
+_ONE, _EXP = filled(1), exponential(X)
+
 STABILITY: tuple[Rule, ...] = (
-    _rule("log", "log(exp(x)) = x; log(1 + x) = log1p(x); log(logistic(x)) = -softplus(-x); log(softmax(x)) = x - log(sum(exp(x)))", "log", _log,
-          lambda: log(exponential(_x())), lambda: log(add(exponential(_x()), _one(_x()))), lambda: log(logistic(_x())), _softmax_unshifted),
-    _rule("softplus", "log1p(exp(x)) = max(x, 0) + log1p(exp(-|x|))", "log_plus_one", _log_plus_one, lambda: log_plus_one(exponential(_x()))),
-    _rule("expm1", "exp(x) - 1 = expm1(x)", "add", _add, lambda: add(exponential(_x()), fill(-1, _x().type))),
-    _rule("complement", "1 - logistic(x) = logistic(-x); 1 - erf(x) = erfc(x)", "subtract", _subtract,
-          lambda: subtract(_one(_x()), logistic(_x())), lambda: subtract(_one(_x()), erf(_x()))),
-    _rule("logistic", "1 / (1 + exp(-x)) = logistic(x)", "divide", _divide,
-          lambda: divide(_one(_x()), add(exponential(negate(_x())), _one(_x())))),
+    _rule("log", "log(exp(x)) ~ x; log(1 + x) ~ log1p(x); log(1 - x) ~ log1p(-x); log(logistic(x)) ~ -softplus(-x); "
+          "log(softmax(x)) ~ x - log(sum(exp(x)))", "log", _log,
+          log(_EXP), log(add(X, _ONE)), log(subtract(_ONE, X)), log(logistic(X)),
+          log(divide(_EXP, broadcast_in_dim(reduce_sum(_EXP, (1,)), (3, 5), (0,))))),
+    _rule("softplus", "log1p(exp(x)) ~ max(x, 0) + log1p(exp(-|x|))", "log_plus_one", _log_plus_one, log_plus_one(_EXP)),
+    _rule("expm1", "exp(x) - 1 ~ expm1(x)", "add", _exponential_minus_one, add(_EXP, filled(-1))),
+    _rule("complement", "1 - logistic(x) ~ logistic(-x); 1 - erf(x) ~ erfc(x)", "subtract", _complement,
+          subtract(_ONE, logistic(X)), subtract(_ONE, erf(X))),
+    _rule("logistic", "1 / (1 + exp(-x)) ~ logistic(x)", "divide", _logistic, divide(_ONE, add(exponential(negate(X)), _ONE))),
 )

@@ -1,60 +1,122 @@
-"""Splits long reductions in two, so that they can run on several threads: as a rewrite of the Program, visible in its dump.
+"""Splits long reductions to few results in steps, so that several threads can share them: as a rewrite, visible in the program's dump.
 
-    %1 = reduce_sum(%0: f32[4194304])   ->   %1 = reshape(%0) : f32[256,16384];  %2 = reduce_sum(%1, axis 1);  %3 = reduce_sum(%2, axis 0)
+    reduce_sum(x: f32[4194304])       ->  y = reduce_sum(reshape(x) : f32[512,8192], axis 1);     reduce_sum(y, axis 0)
+    reduce_sum(x: f32[4096,1024])     ->  y = reduce_sum(x, axis 1);                              reduce_sum(y, axis 0)
+    reduce_sum(x: f32[65536,128], 0)  ->  y = reduce_sum(reshape(x) : f32[256,256,128], axis 1);  reduce_sum(y, axis 0)
 
-The pieces depend on the shape alone, never on the number of threads, so results do not either.
+The pieces depend on the shape alone, never on the number of threads, so results do not either. Where a length has no fitting divisor,
+what is left over is a slice, reduced apart. Runs once, after `simplify`, whose rules would put the pieces together again.
 """
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 
 from graphc.core.program import Node, Program
-from graphc.passes.groups import is_trailing
 from graphc.passes.rewrite import Rewrite, Rule
-from graphc.passes.rules_common import sample
-from graphc.passes.rules_reduction import BUILD, REDUCTIONS
-from graphc.primitives import reduce_sum, reshape
-from graphc.core.dtypes import float32
+from graphc.passes.rules_common import floats
+from graphc.passes.rules_reduction import BUILD
+from graphc.primitives import concatenate, reshape, slice_
 
-LONG = 1 << 16  # elements per result: shorter reductions stay whole
-PIECE = 1 << 13  # elements per piece
-FEW = 8  # results: with more, threads share the results
+LONG_ROW = 1 << 16  # elements per result: shorter rows stay whole
+FEW_ROWS = 8  # results: with more, threads share the rows
+PIECE = 1 << 13  # elements of a row per piece
+LONG_COLUMNS = 1 << 18  # elements: fewer are reduced along columns by one thread before another wakes up
+FEW_COLUMNS = 512  # results: with more, threads share the columns
+WIDTH = 128  # elements: rows shorter than this are taken several at a time, to fill vectors
+STEPS = 256  # such rows per piece
 
 
 def _split(node: Node) -> Node | None:
     x = node.operands[0]
-    if node.type.size > FEW or not x.type.size:
+    reduced = set(node.attrs.axes)
+    axes = [axis for axis, size in enumerate(x.dims) if size != 1]
+    runs = [(is_reduced, tuple(run)) for is_reduced, run in groupby(axes, reduced.__contains__)]
+    reductions = [run for is_reduced, run in runs if is_reduced]
+    if not x.type.size or not reductions:
         return None
-    length = x.type.size // max(node.type.size, 1)
-    if length < LONG:
+    if runs[-1][0] and len(reductions) == 1:
+        return _split_rows(node, reductions[0])
+    if node.type.size >= FEW_COLUMNS or x.type.size < LONG_COLUMNS:
         return None
-    build = BUILD[node.name]
-    if is_trailing(node):
-        piece = _divisor(length)
-        if piece == 1:
-            return None
-        pieces = reshape(x, (node.type.size, length // piece, piece))
-        return reshape(build(build(pieces, (2,)), (1,)), node.dims)
-    return None
+    if len(reductions) > 1:
+        return _one_after_another(node, reductions[-1])
+    return _split_columns(node, reductions[0])
 
 
-def _divisor(length: int) -> int:
-    """The largest divisor of `length` up to PIECE that leaves at least two pieces; 1 where `length` has only useless ones."""
-    best = max((d for d in range(1, int(math.isqrt(length)) + 1) if length % d == 0 and d <= PIECE), default=1)
-    other = max((length // d for d in range(1, int(math.isqrt(length)) + 1) if length % d == 0 and length // d <= PIECE), default=1)
-    found = max(best, other)
-    return found if found >= 256 else 1
+def _one_after_another(node: Node, axes: tuple[int, ...]) -> Node:
+    """Reduces the axes `axes` first and the others then."""
+    build, x = BUILD[node.name], node.operands[0]
+    first = build(x, axes)
+    others = [axis - sum(a < axis for a in axes) for axis in sorted(set(node.attrs.axes) - set(axes))]
+    return build(first, others)
+
+
+def _split_rows(node: Node, axes: tuple[int, ...]) -> Node | None:
+    """Cuts rows [rows, length] along the last axes, where those make good pieces, or into pieces of about PIECE elements."""
+    build, x = BUILD[node.name], node.operands[0]
+    rows, length = node.type.size, x.type.size // node.type.size
+    if rows > FEW_ROWS or length < LONG_ROW:
+        return None
+    inner = [axes[i:] for i in range(1, len(axes)) if PIECE // 32 <= math.prod(x.dims[a] for a in axes[i:]) <= 2 * PIECE]
+    if inner:
+        return _one_after_another(node, inner[0])
+    piece = _near_divisor(length, PIECE)
+    count = length // piece
+    flat = reshape(x, (rows, length))
+    parts = build(reshape(_rows(flat, 0, count * piece), (rows, count, piece)), (2,))
+    if count * piece < length:
+        rest = build(_rows(flat, count * piece, length), (1,))
+        parts = concatenate([parts, reshape(rest, (rows, 1))], 1)
+    return reshape(build(parts, (1,)), node.dims)
+
+
+def _split_columns(node: Node, axes: tuple[int, ...]) -> Node | None:
+    """Cuts [outer, length, columns], reduced along `length`, into pieces of about STEPS rows of at least WIDTH elements."""
+    build, x = BUILD[node.name], node.operands[0]
+    outer = math.prod(x.dims[:axes[0]])
+    columns = math.prod(x.dims[axes[-1] + 1:])
+    length = x.type.size // (outer * columns)
+    together = -(-WIDTH // columns)
+    steps = _near_divisor(length // together, STEPS)
+    count = length // (steps * together)
+    if count < 2:
+        return None
+    whole = reshape(x, (outer, length, columns))
+    used = count * steps * together
+    pieces = reshape(_rows(whole, 0, used), (outer, count, steps, together * columns))
+    parts = reshape(build(build(pieces, (2,)), (1,)), (outer, together, columns))
+    if used < length:
+        rest = build(_rows(whole, used, length), (1,))
+        parts = concatenate([parts, reshape(rest, (outer, 1, columns))], 1)
+    return reshape(build(parts, (1,)) if parts.dims[1] > 1 else parts, node.dims)
+
+
+def _rows(x: Node, start: int, stop: int) -> Node:
+    """x[:, start:stop], or `x` itself where that is all of it."""
+    if (start, stop) == (0, x.dims[1]):
+        return x
+    return slice_(x, [0, start, *[0] * (len(x.dims) - 2)], [x.dims[0], stop, *x.dims[2:]], [1] * len(x.dims))
+
+
+def _near_divisor(length: int, target: int) -> int:
+    """The divisor of `length` nearest `target`, between its half and its double; `target` itself where there is none."""
+    found = [d for d in range(target // 2, 2 * target + 1) if length % d == 0]
+    return min(found, key=lambda d: abs(d - target), default=target)
 
 
 SPLIT: tuple[Rule, ...] = tuple(
-    Rule(f"split {root}", f"{root}(x) = {root}({root}(pieces of x))", root, _split,
-         (lambda: reduce_sum(sample(float32, 1 << 18), (0,)),) if root == "reduce_sum" else ()) for root in REDUCTIONS)
+    Rule(f"split {root}", f"{root}(x) ~ {root}({root}(pieces of x))", root, _split,
+         (build(floats(1 << 17), (0,)), build(floats(512, 300), (0, 1)), build(floats(2, 65537), (1,)), build(floats(1 << 17, 2), (0,)),
+          build(floats(40009, 7), (0,)), build(floats(2, 2050, 64), (1,)), build(floats(64, 3, 2048), (0, 2))))
+    for root, build in BUILD.items())
 
 
 @dataclass(frozen=True)
 class Split:
-    """Cuts reductions of more than LONG elements to fewer than FEW results into pieces of about PIECE elements."""
+    """Cuts reductions of many elements to few results: rows of LONG_ROW elements or more to at most FEW_ROWS results, columns of
+    LONG_COLUMNS elements or more together to fewer than FEW_COLUMNS."""
 
     name: str = "split"
 
