@@ -1,6 +1,6 @@
 """How near generated matrix products come to the machine's limit: `python benchmarks/product.py [SHAPE ...]`, SHAPE = MxNxK or MxNxK:nt.
 
-The peak of the multiply-adds is measured in the same run, before and after each shape, because clocks change: every percentage is of the
+The peak of the multiply-adds is measured in the same run, in turns with each shape, because clocks change: every percentage is of the
 peak measured beside it. All on one thread, less the time of a call that does nothing. Columns: the plain product, the product with
 bias + gelu (erf) in its epilogue, numpy's product, milliseconds to compile each of the first two, scratch memory.
 """
@@ -31,7 +31,7 @@ SHAPES = (
     "1x1024x1024", "1024x1x1024", "1x1024x1024:nt",
 )
 ROW, COLUMN, DEPTH = ir.Var("i"), ir.Var("j"), ir.Var("k")
-_SECONDS = 0.15
+_SECONDS, _ROUNDS = 0.05, 8
 
 
 def buffer(size: int) -> np.ndarray:
@@ -84,10 +84,10 @@ class Peak:
         self._function = code.function("peak", None, ctypes.c_void_p, ctypes.c_int64)
         self._out = buffer(64)
         self._turns = 100_000
-        self._flops = 2 * lanes * chains * self._turns
+        self.gflop = 2e-9 * lanes * chains * self._turns
 
-    def gflops(self) -> float:
-        return self._flops / best(lambda: self._function(self._out.ctypes.data, self._turns)) / 1e9
+    def __call__(self) -> None:
+        self._function(self._out.ctypes.data, self._turns)
 
 
 def product(m: int, n: int, depth: int, layout: str, gelu: bool) -> ir.Kernel:
@@ -146,9 +146,9 @@ class Compiled:
     def __call__(self) -> None:
         self._function(self._pointers, self._place, 0, self._extent)
 
-    def seconds(self) -> float:
-        """The time of one run, less what calling from Python costs."""
-        return best(self) - best(lambda: self._function(self._pointers, self._place, 0, 0))
+    def nothing(self) -> None:
+        """A call that runs no task: what calling from Python costs."""
+        self._function(self._pointers, self._place, 0, 0)
 
 
 def report(shape: str, target: Target, peak: Peak) -> None:
@@ -160,10 +160,12 @@ def report(shape: str, target: Target, peak: Peak) -> None:
     b = plain.arrays[1].reshape((n, depth) if layout[1] == "t" else (depth, n))
     out = np.empty((m, n), np.float32)
     left, right = (a.T if layout[0] == "t" else a), (b.T if layout[1] == "t" else b)
-    flops = 2e-9 * m * n * depth
-    limit = peak.gflops()
-    rates = [flops / seconds for seconds in (plain.seconds(), gelu.seconds(), best(lambda: np.matmul(left, right, out=out)))]
-    limit = max(limit, peak.gflops())
+    calls = (peak, plain.nothing, plain, gelu, lambda: np.matmul(left, right, out=out))
+    rounds = [[best(call) for call in calls] for _ in range(_ROUNDS)]  # in turns, so that a busy moment does not hit one of them alone
+    of_peak, nothing, *seconds = map(min, zip(*rounds, strict=True))
+    limit = peak.gflop / of_peak
+    overheads = (nothing, nothing, 0.0)
+    rates = [2e-9 * m * n * depth / (each - overhead) for each, overhead in zip(seconds, overheads, strict=True)]
     shown = "  ".join(f"{rate:6.1f} {rate / limit:4.0%}" for rate in rates)
     compiled = f"{plain.milliseconds:6.1f} {gelu.milliseconds:6.1f}"
     print(f"{shape:18} {limit:6.1f}  {shown}  {compiled}  {plain.scratch_bytes >> 10:6}", flush=True)
