@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.core.dtypes import bfloat16
+from graphc.core.dtypes import bfloat16, float32, float64
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
 from graphc.core.source import user_line
 from graphc.core.types import show_dims
 
 Array = np.ndarray[Any, Any]
+_WIDE, _FITS = (float32.np_dtype, float64.np_dtype), 1e38  # types that hold every Python float below without a word
 
 
 class SlowFeedWarning(UserWarning):
@@ -75,7 +76,7 @@ def feed_array(tensor: Tensor, value: Any, warned: set[Tensor]) -> Array:
     target = tensor.dtype.np_dtype
     if type(value) is np.ndarray and value.dtype is target:
         ready = value
-    elif type(value) is float and tensor.dtype.is_floating:
+    elif type(value) is float and target in _WIDE and abs(value) < _FITS:
         ready = np.array(value, target)
     else:
         ready = _converted(tensor, value)

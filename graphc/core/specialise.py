@@ -106,7 +106,8 @@ def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> li
         if operation in found:
             continue
         found.add(operation)
-        stack.extend(t.op for t in operation.inputs if t not in fed)
+        # A fed variable is read from the feed, but may still be assigned to.
+        stack.extend(t.op for t in operation.inputs if t not in fed or t.op.type == "VariableV2")
         stack.extend(operation.control_inputs)
     return sorted(found, key=lambda operation: operation.id)
 
