@@ -106,12 +106,13 @@ class VariableScope:
 
 
 class _Entered:
-    """How often a scope has been entered, and the scopes inside it, by name."""
+    """How often a scope has been entered, and the scopes inside it, by name. No suffix ("_1") below `next_suffix` is free."""
 
-    __slots__ = ("count", "inside")
+    __slots__ = ("count", "inside", "next_suffix")
 
     def __init__(self) -> None:
         self.count = 0
+        self.next_suffix = 1
         self.inside: dict[str, _Entered] = {}
 
     def at(self, name: str) -> _Entered:
@@ -303,11 +304,12 @@ def _opened(store: _Store, name_or_scope: str | VariableScope | None, default_na
 
 def _unentered(store: _Store, prefix: str, name: str) -> str:
     """`name`, with a suffix where a scope of that name has been entered: "layer", "layer_1"."""
-    candidate, suffix = name, 0
-    while store.entered.at(prefix + candidate).count:
-        suffix += 1
-        candidate = f"{name}_{suffix}"
-    return candidate
+    first = store.entered.at(prefix + name)
+    if not first.count:
+        return name
+    while store.entered.at(f"{prefix}{name}_{first.next_suffix}").count:
+        first.next_suffix += 1
+    return f"{name}_{first.next_suffix}"
 
 
 def _chained(inner: Callable[..., Any], outer: Callable[..., Any] | None) -> Callable[..., Any]:
