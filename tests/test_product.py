@@ -189,7 +189,7 @@ def gelu_of(x: ir.Expr) -> ir.Expr:
 
 @TARGETS
 @pytest.mark.parametrize("costly", [False, True], ids=["relu", "gelu"])
-@pytest.mark.parametrize("shape", [(1, 5, 9), (9, 1, 9), (31, 45, 20), (30, 70, 1100)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 5, 9), (9, 1, 9), (2, 150, 9), (31, 45, 20), (30, 70, 1100)], ids=str)
 def test_epilogue_with_bias_and_residual(target: Target, shape: tuple[int, int, int], costly: bool) -> None:
     """Bias by column, scale by row, activation, residual: what a fused dot group ends in, both as straight code and as a loop."""
     m, n, _ = shape

@@ -24,6 +24,7 @@ from graphc.codegen.llvm.vec import constant, mangled, vector
 _CHEAP = frozenset({"add", "subtract", "multiply", "maximum", "minimum", "negate", "abs", "select", "convert", "lt", "le", "gt", "ge"})
 _MOST_CHEAP = 8  # operations per element up to which an epilogue is printed for each row
 
+_PARTS = 2  # vectors of a costly epilogue printed side by side: enough to keep the multipliers busy
 _LINES_AHEAD = 4  # of the cache: how far ahead the left side is prefetched
 
 PARAMETERS = "ptr %a, ptr %b, ptr %sums, i64 %depth, i1 %starts, i1 %ends, i64 %i, i64 %j"
@@ -42,6 +43,7 @@ class Tile:
         self.target = target
         self.plan = plan
         self.rows = rows
+        self.columns = columns
         self.width = Width.of(columns, plan.lanes)
         self.kind = vector(plan.element, plan.lanes)
         self.places = [(row, part) for row in range(rows) for part in range(self.width.parts)]
@@ -188,19 +190,32 @@ class Tile:
         parts = self.width.parts
         with self.body.isolated():
             for row in range(self.rows):
-                self._epilogue_at(Affine(row, (("%i", 1),)), tuple(accumulators[row * parts : (row + 1) * parts]))
+                names = tuple(accumulators[row * parts : (row + 1) * parts])
+                self._epilogue_at(Affine(row, (("%i", 1),)), Affine.of("%j", 1), names, self.width)
 
     def _epilogue_loop(self, copy: str) -> None:
+        """The epilogue of a copied tile: for each row, `_PARTS` vectors at a time and then what is left."""
+        lanes, step = self.plan.lanes, _PARTS * self.plan.lanes
+        whole = self.columns - self.columns % step
         with counted(self.e, "0", str(self.rows)) as row:
-            base = self.e.let(f"getelementptr [{self.width.parts * self._vector_bytes} x i8], ptr {copy}, i64 {row}")
-            names = tuple(self._load_sum(base, part) for part in range(self.width.parts))
-            with self.body.isolated():
-                self._epilogue_at(Affine(0, (("%i", 1), (row, 1))), names)
+            base = byte_offset(self.e, copy, times(self.e, row, self.width.parts * self._vector_bytes))
+            i = Affine(0, (("%i", 1), (row, 1)))
+            if whole:
+                with counted(self.e, "0", str(whole), step) as column:
+                    self._epilogue_of_copy(i, column, base, Width.full(lanes, _PARTS))
+            if whole < self.columns:
+                self._epilogue_of_copy(i, str(whole), base, Width.of(self.columns - whole, lanes))
 
-    def _epilogue_at(self, i: Affine, names: tuple[str, ...]) -> None:
+    def _epilogue_of_copy(self, i: Affine, column: str, base: str, width: Width) -> None:
+        first = byte_offset(self.e, base, times(self.e, column, self.plan.size))
+        names = tuple(self._load_sum(first, part) for part in range(width.parts))
+        with self.body.isolated():
+            self._epilogue_at(i, Affine.of(column) + Affine.of("%j", 1), names, width)
+
+    def _epilogue_at(self, i: Affine, j: Affine, names: tuple[str, ...], width: Width) -> None:
         product = self.plan.product
         acc = Value(names, product.acc.dtype, False)
-        with self.body.bound({product.i.name: i, product.j.name: Affine.of("%j", 1), product.acc.name: acc}, self.width):
+        with self.body.bound({product.i.name: i, product.j.name: j, product.acc.name: acc}, width):
             self.body.execute(product.epilogue)
 
 
