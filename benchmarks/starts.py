@@ -19,9 +19,9 @@ from graphc.timing import interleaved
 _PROGRAM = """
 import time
 import graphc as gc
-from graphc.models import load
+from graphc.models import declare
 start = time.perf_counter()
-fetches, feeds = load("mlp")()
+fetches, feeds = declare("mlp")
 with gc.Session() as session:
     session.run(gc.global_variables_initializer())
     session.run(fetches, feeds)

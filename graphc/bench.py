@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import graphc as gc
-from graphc.models import load
+from graphc.models import declare
 from graphc.terminal import Progress, bytes_text, seconds_text, table
 from graphc.timing import Timing, interleaved
 
@@ -17,7 +17,7 @@ def main(name: str, seconds: float = 2.0, threads: int = 0) -> None:
     """Prints a table: median and spread of a run, kernels, bytes moved, arena, for each pipeline. `threads` 0 lets the runtime choose."""
     with gc.Graph().as_default() as graph:
         gc.set_random_seed(0)
-        fetches, feeds = load(name)()
+        fetches, feeds = declare(name)
         plans, times = measure(graph, fetches, feeds, seconds, threads)
     base = times["default"].median
     rows = [

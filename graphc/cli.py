@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphc import bench, demo, dump, opt
+from graphc.core.errors import OpError
 from graphc.models import MODELS
 
 _MODEL = f"one of {', '.join(MODELS)}, or a Python file that defines build() -> (fetches, feeds)"
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has seen enough
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, OSError, OpError) as error:
         print(f"graphc: {error}", file=sys.stderr)
         return 1
     return 0

@@ -9,7 +9,7 @@ import graphc as gc
 from graphc.bench import PIPELINES
 from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program
-from graphc.models import load
+from graphc.models import declare
 from graphc.pictures.canvas import Canvas
 from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
@@ -20,7 +20,7 @@ from graphc.terminal import bytes_text, table
 def compiled(name: str, pipeline: str = "default") -> gc.Executable:
     """The executable of the model called `name`."""
     with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline)) as session:
-        fetches, feeds = load(name)()
+        fetches, feeds = declare(name)
         session.run(gc.global_variables_initializer())
         return session.compile(fetches, feeds)
 
@@ -36,7 +36,7 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool)
             print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms")
         print(print_program(each.program))
     for kernel in plan.kernels if kernels or llvm else ():
-        print(f"// {', '.join(map(str, kernel.origins))}\n// {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
+        print(f"// {kernel.name}: {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
         print((kernel.llvm if llvm else kernel.text) + "\n")
     if stage is None and not llvm:
         print(memory_text(plan))

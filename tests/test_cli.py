@@ -110,6 +110,8 @@ def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pyt
     assert _complaint(["opt", "--pass", "nope", str(file)], capsys).startswith("graphc: no pass 'nope'; there are ")
     assert _complaint(["opt", "--pass", "fuse", str(file)], capsys).startswith("graphc: line 3, column 20: ")
     assert "No such file" in _complaint(["opt", "--pass", "fuse", str(tmp_path / "missing.txt")], capsys)
+    file.write_text("def build(): pass")
+    assert _complaint(["bench", str(file)], capsys).endswith("must return (fetches, feeds), feeds a dictionary; it returned NoneType")
     file.write_text("x = 1")
     assert _complaint(["bench", str(file)], capsys).endswith("defines no function build() that returns (fetches, feeds)")
 

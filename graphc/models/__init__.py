@@ -1,7 +1,7 @@
 """The built-in models, for the command line, the benchmarks and the tests.
 
 A model is a function without arguments that appends to the default graph and returns (fetches, feeds): what `Session.run` takes.
-`load` finds one by its name, or in a Python file that defines `build`.
+`declare` runs one by its name, or that of a Python file which defines `build`.
 """
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ MODELS: dict[str, Build] = {
     "softmax": rows.softmax,
     "elementwise": rows.elementwise,
 }
+
+
+def declare(name: str) -> tuple[Any, Mapping[Any, Any]]:
+    """The fetches and feeds of the model `name`, declared in the default graph; ValueError where it is none (see `load`) or returns
+    something else."""
+    built = load(name)()
+    if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[1], Mapping)):
+        raise ValueError(f"build() of {name} must return (fetches, feeds), feeds a dictionary; it returned {type(built).__name__}")
+    return built
 
 
 def load(name: str) -> Build:
