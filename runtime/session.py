@@ -50,10 +50,6 @@ class BaseSession:
         self._settings = (ConfigProto() if config is None else config).settings()
         self._lock = threading.RLock()
         self._closed = False
-        self._start()
-
-    def _start(self) -> None:
-        """Begins with no variables and nothing compiled."""
         self._store = VariableStore(self._graph)
         self._around = Surroundings(self._graph, self._settings, self._store, Workspace())
         self._calls: dict[Hashable, Call] = {}
@@ -185,7 +181,10 @@ class BaseSession:
             self._closed = True
             for computation in self._computations.values():
                 computation.retire()
-            self._start()
+            self._calls.clear()
+            self._computations.clear()
+            self._store.clear()
+            self._around.workspace.clear()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -35,6 +35,11 @@ class VariableStore:
                 self.initialised.add(name)
         return self._arrays[name]
 
+    def clear(self) -> None:
+        """Forgets every variable."""
+        self._arrays.clear()
+        self.initialised.clear()
+
     def require(self, names: Iterable[str]) -> None:
         """FailedPreconditionError that names every variable among `names` without a value, and the line that made the first."""
         missing = [name for name in names if name not in self.initialised]
@@ -66,3 +71,8 @@ class Workspace:
                 borrower(slot, array)
         self._borrowers.setdefault(slot, []).append(place)
         place(slot, array)
+
+    def clear(self) -> None:
+        """Forgets the memory and its borrowers."""
+        self._arrays.clear()
+        self._borrowers.clear()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphc as gc
@@ -44,16 +44,21 @@ def test_every_kind_of_fetch(session: gc.Session) -> None:
 def test_every_structure(session: gc.Session) -> None:
     a, b = gc.constant(1), gc.constant(2.5)
     op = gc.no_op()
-    assert session.run([]) == [] and session.run(()) == () and session.run({}) == {}
+    assert session.run([]) == []
+    assert session.run(()) == ()
+    assert session.run({}) == {}
     assert session.run([a, b]) == [1, 2.5]
     assert session.run((b, a)) == (2.5, 1)
     assert session.run([b, [a, (b, op)], op]) == [2.5, [1, (2.5, None)], None]
     assert session.run({"x": a, 7: {"y": [b]}}) == {"x": 1, 7: {"y": [2.5]}}
     assert session.run([a, a, (a,)]) == [1, 1, (1,)]
     pair = session.run(Pair(b, Pair(a, [a])))
-    assert pair == Pair(2.5, Pair(1, [1])) and type(pair) is Pair and type(pair.second) is Pair
+    assert pair == Pair(2.5, Pair(1, [1]))
+    assert type(pair) is Pair
+    assert type(pair.second) is Pair
     ordered = session.run(collections.OrderedDict([("z", a), ("a", b), ("op", op)]))
-    assert type(ordered) is collections.OrderedDict and list(ordered.items()) == [("z", 1), ("a", 2.5), ("op", None)]
+    assert type(ordered) is collections.OrderedDict
+    assert list(ordered.items()) == [("z", 1), ("a", 2.5), ("op", None)]
     assert session.run(collections.defaultdict(list, {"x": a})) == {"x": 1}
 
 
@@ -80,6 +85,7 @@ structures = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st
                           | st.dictionaries(st.sampled_from("abc"), inner, max_size=3) | st.builds(Pair, inner, inner), max_leaves=8)
 
 
+@settings(max_examples=50)
 @given(structures)
 def test_any_structure_comes_back(structure: Any) -> None:
     gc.reset_default_graph()
@@ -109,9 +115,12 @@ def test_ways_of_asking_share_what_was_compiled(session: gc.Session) -> None:
 def test_results_are_scalars_and_arrays_of_the_declared_type(session: gc.Session) -> None:
     for dtype in (gc.float16, gc.float32, gc.float64, gc.int8, gc.int64, gc.uint8, gc.bool, gc.bfloat16):
         value = session.run(gc.cast(gc.constant([1, 0]), dtype))
-        assert type(value) is np.ndarray and value.dtype == dtype.np_dtype and value.shape == (2,)
+        assert type(value) is np.ndarray
+        assert value.dtype == dtype.np_dtype
+        assert value.shape == (2,)
         scalar = session.run(gc.cast(gc.constant(1), dtype))
-        assert type(scalar) is dtype.np_dtype.type and scalar == 1
+        assert type(scalar) is dtype.np_dtype.type
+        assert scalar == 1
     assert session.run(gc.zeros([0, 3])).shape == (0, 3)
 
 
@@ -189,9 +198,9 @@ def test_tuples_of_tensors_are_fed_by_tuples(session: gc.Session) -> None:
 
 
 @pytest.mark.parametrize("value", [
-    [[1, 2, 3]], ((1.0, 2.0, 3.0),), np.array([[1, 2, 3]], np.int64), np.array([[1, 2, 3]], np.float64), np.array([[1, 2, 3]], np.float16),
+    [[1, 2, 3]], ((1.0, 2.0, 3.0),), np.array([[1, 2, 3]], np.int64), np.array([[1, 2, 3]]) / 1.0, np.array([[1, 2, 3]], np.float16),
     np.array([[1, 2, 3]], ">f4"), np.array([[1, 2, 3]], ml_dtypes.bfloat16), np.array([[1, 2, 3]], np.longdouble),
-    [[np.float32(1), 2, np.int8(3)]], np.asfortranarray(np.array([[1, 2, 3]], np.float32)), np.ma.masked_array([[1, 2, 3]], dtype=np.float32),
+    [[np.float32(1), 2, np.int8(3)]], np.array([[1], [2], [3]], np.float32).T, np.ma.masked_array([[1, 2, 3]], dtype=np.float32),
     np.array([[1, 0, 2, 0, 3]], np.float32)[:, ::2], pickle.loads(pickle.dumps(np.array([[1, 2, 3]], np.float32))),
     np.frombuffer(b"\0" + np.array([1, 2, 3], np.float32).tobytes(), np.uint8)[1:].view(np.float32).reshape(1, 3),
 ])
@@ -236,6 +245,7 @@ def test_a_slow_feed_is_said_once_with_the_line_of_the_run(session: gc.Session) 
     assert all(w.filename == __file__ for w in seen)
 
 
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 5), min_size=0, max_size=6))
 def test_unknown_sizes(sizes: list[int]) -> None:
     """Each size compiles once and is found again."""
@@ -266,7 +276,7 @@ def test_compile_takes_values_shapes_or_tensors(session: gc.Session) -> None:
     y = x + 1.0
     assert session.compile(y, {x: (5, 3)}).feeds[0].dims == (5, 3)
     assert session.compile(y, {x: np.zeros((2, 3))}).fetches[0].dims == (2, 3)
-    with pytest.raises(ValueError, match=r"^compile needs a value or a shape for 'x:0': its declared shape is not fully known\n  declared at"):
+    with pytest.raises(ValueError, match=r"^compile needs a value or a shape for 'x:0': its declared shape is not fully known\n"):
         session.compile(y, [x])
     with pytest.raises(ValueError, match=r"^Cannot feed value of shape \(5, 4\) for Tensor 'x:0', which has shape '\(\?, 3\)'"):
         session.compile(y, {x: (5, 4)})
