@@ -4,12 +4,17 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+import graphc as gc
+from graphc import digits
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -63,3 +68,15 @@ def test_data_names_source_authors_and_licence() -> None:
     for name in ("README.md", "LICENSE.txt"):
         text = (ROOT / "graphc" / "data" / name).read_text()
         assert all(word in text for word in ("Alpaydin", "Kaynak", "UCI Machine Learning Repository", "CC BY 4.0"))
+
+
+def test_the_example_learns_to_draw_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "autoencoder.py"))
+    error = example["main"](steps=1200)
+    variance = float(np.mean(np.var(digits.split().test_images, axis=0)))  # the error of drawing the mean digit each time
+    assert error < 0.6 * variance
+    assert "each digit beside its drawing" in capsys.readouterr().out
+    with gc.Graph().as_default():
+        fetches, feeds = example["build"]()
+        assert len(fetches) == 2
+        assert [tensor.name for tensor in feeds] == ["images:0"]
