@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import graphc as gc
 from graphc import bench, demo, dump, opt
 from graphc.core.errors import OpError
 from graphc.models import MODELS
@@ -40,6 +41,7 @@ def _dump(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graphc", description="A compiler for graphs declared in the words of TensorFlow 1.")
+    parser.add_argument("--version", action="version", version=f"graphc {gc.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("demo", help="train a network on real handwritten digits and show what the compiler did")

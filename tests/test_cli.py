@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,13 @@ def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str]
         main(["unknown"])
     assert caught.value.code == 2
     assert "usage: graphc" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert re.fullmatch(r"graphc \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_demo_learns_and_reports(capsys: pytest.CaptureFixture[str]) -> None:
