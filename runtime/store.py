@@ -41,10 +41,11 @@ class VariableStore:
         self.initialised.clear()
 
     def require(self, names: Iterable[str]) -> None:
-        """FailedPreconditionError that names every variable among `names` without a value, and the line that made the first."""
+        """FailedPreconditionError that names the variables among `names` without a value, and the line that declared the first."""
         missing = [name for name in names if name not in self.initialised]
         if not missing:
             return
+        missing.sort(key=lambda name: self._graph.get_operation_by_name(name).id)
         operation = self._graph.get_operation_by_name(missing[0])
         others = f" (and {', '.join(missing[1:_SHOWN])}{', ...' if len(missing) > _SHOWN else ''})" if missing[1:] else ""
         problem = (f"Attempting to use uninitialized value {missing[0]}{others}: run its initializer first, "

@@ -6,6 +6,7 @@ and lists that hold tensors.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,9 @@ from graphc.core.graph import get_default_graph
 from graphc.core.leaves import const_op
 from graphc.core.operation import Tensor
 from graphc.core.shapes import Dimension, TensorShape, as_dims
+from graphc.core.types import show_dims
 
+LARGEST = 1 << 31  # bytes of a constant that a shape blows up; TF1's limit
 # (value, dtype, name, as_ref) -> Tensor, or NotImplemented to let the next one try
 Conversion = Callable[[Any, DType | None, str | None, bool], Any]
 _conversions: dict[int, list[tuple[tuple[type, ...], Conversion]]] = {}
@@ -87,7 +90,10 @@ def _shaped(array: np.ndarray[Any, Any], shape: Any, verify: bool) -> np.ndarray
     known = tuple(d for d in dims if d is not None)
     if verify and array.shape != known:
         raise TypeError(f"Expected Tensor's shape: {known}, got {array.shape}.")
-    count = int(np.prod(known, dtype=np.int64))
+    count = math.prod(known)
+    if count * array.dtype.itemsize > LARGEST:
+        raise ValueError(f"Cannot create a constant whose content is larger than 2GB: {show_dims(known)} of {array.dtype}. "
+                         "Use fill, which computes it when the graph runs.")
     if array.ndim == 0:
         return np.full(known, array)
     if array.size > count:
