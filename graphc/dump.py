@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import graphc as gc
 from graphc.bench import PIPELINES
@@ -26,20 +25,27 @@ def compiled(name: str, pipeline: str = "default") -> gc.Executable:
 
 
 def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool) -> None:
-    """Prints the stages, or what the flags ask for; ValueError for an unknown stage. One stage alone is text that parses."""
+    """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan."""
     plan = compiled(name, pipeline)
-    stages = [each for each in plan.stages if stage in (None, each.name)]
-    if not stages:
-        raise ValueError(f"no stage {stage!r}; there are {', '.join(each.name for each in plan.stages)}")
-    for each in stages if not (kernels or llvm) else ():
-        if stage is None:
+    if kernels or llvm:
+        for kernel in plan.kernels:
+            print(f"// {kernel.name}: {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
+            print((kernel.llvm if llvm else kernel.text) + "\n")
+    elif stage is not None:
+        print(print_program(program_after(plan, stage)))
+    else:
+        for each in plan.stages:
             print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms")
-        print(print_program(each.program))
-    for kernel in plan.kernels if kernels or llvm else ():
-        print(f"// {kernel.name}: {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
-        print((kernel.llvm if llvm else kernel.text) + "\n")
-    if stage is None and not llvm:
+            print(print_program(each.program))
         print(memory_text(plan))
+
+
+def program_after(plan: gc.Executable, stage: str) -> Program:
+    """The program as the pass `stage` left it; ValueError that lists the stages where there is none."""
+    programs = {each.name: each.program for each in plan.stages}
+    if stage not in programs:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(programs)}")
+    return programs[stage]
 
 
 def draw_to(file: Path, name: str, pipeline: str, flow: bool) -> None:
@@ -88,7 +94,7 @@ def flow_picture(name: str, plan: gc.Executable) -> Canvas:
                 "kernels blue, variables yellow, feeds green, fetches pink")
 
 
-def blocks_of(plan: Any) -> list[Block]:
+def blocks_of(plan: gc.Executable) -> list[Block]:
     """The arena's buffers, as the memory map draws them."""
     return [Block("; ".join(b.values), b.offset, b.size, b.first, b.last) for b in plan.memory.buffers]
 
