@@ -16,7 +16,7 @@ from graphc.core.interpret import interpret
 from graphc.core.loops import View
 from graphc.core.parse import parse_program
 from graphc.core.primitive import PRIMITIVES, NotDifferentiable
-from graphc.core.program import Literal, Node, Program
+from graphc.core.program import Literal, Node, Program, postorder
 from graphc.core.text import print_program
 from graphc.core.types import TensorType, same_dims
 from graphc.core.verify import verify
@@ -304,3 +304,16 @@ def test_errors_name_the_rule_and_the_values(build: Callable[[], Node], kind: ty
 
 def test_attributes_hash() -> None:
     assert hash(p.constant(Literal(np.ones(3)).array).attrs) == hash(p.constant(np.ones(3)).attrs)
+
+
+def test_a_gradient_looks_only_at_its_own_expansion() -> None:
+    """What lies below the inputs may be a whole network: a deep chain, differentiated link by link, must not take quadratic time."""
+    x = p.parameter("x", t(F64, 2))
+    inputs = [x]
+    for _ in range(300):
+        inputs.append(p.tanh(inputs[-1]))
+    visited = postorder([inputs[-1]], {inputs[-2]})
+    assert visited == (inputs[-2], inputs[-1])
+    (slope,) = vjp((inputs[-1],), (inputs[-2],), (sugar.ones_like(x),))
+    assert slope is not None
+    assert len(postorder([slope], {inputs[-2]})) < 12

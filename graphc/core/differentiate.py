@@ -16,8 +16,8 @@ def vjp(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[No
 
     Gives one node per input, of the input's type, or None where no differentiable path leads from it to an output with a cotangent.
     """
-    order = postorder(outputs)
     wanted = set(inputs)
+    order = postorder(outputs, wanted)
     active = _depending_on(order, wanted)
     # For each node, the sum so far of what flows back to each of its outputs.
     flowing: dict[Node, list[Node | None]] = {}

@@ -226,7 +226,8 @@ def gradient_nodes(forward: OpDef, inputs: Sequence[Node], cotangents: Mapping[i
     found = vjp(outputs, distinct, _in_order(cotangents, len(outputs)))
     if not actual:
         return found
-    replaced = substitute([node for node in found if node is not None], actual)
+    borders = {*distinct, *cotangents.values()}  # what lies below them may be a whole network
+    replaced = substitute([node for node in found if node is not None], actual, borders)
     return [None if node is None else replaced[node] for node in found]
 
 

@@ -7,7 +7,7 @@ schedule, and carries where each came from.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -190,15 +190,15 @@ def _inherit(root: Node, carried: tuple[Origin, ...], origins: dict[Node, tuple[
         stack.extend(node.operands)
 
 
-def postorder(roots: Iterable[Node]) -> tuple[Node, ...]:
-    """Every node that `roots` need, operands before users; deterministic, without recursion."""
+def postorder(roots: Iterable[Node], leaves: Collection[Node] = ()) -> tuple[Node, ...]:
+    """Every node that `roots` need, operands before users; deterministic, without recursion. Does not look below `leaves`."""
     done: dict[Node, None] = {}
     stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
     while stack:
         node, ready = stack.pop()
         if node in done:
             continue
-        if ready:
+        if ready or node in leaves:
             done[node] = None
             continue
         stack.append((node, True))
@@ -206,12 +206,13 @@ def postorder(roots: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(done)
 
 
-def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node]) -> dict[Node, Node]:
-    """Every node that `roots` need, rebuilt with the keys of `mapping` replaced by their values: old node -> new node."""
+def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node], leaves: Collection[Node] = ()) -> dict[Node, Node]:
+    """Every node that `roots` need, rebuilt with the keys of `mapping` replaced by their values: old node -> new node. Nothing
+    below `leaves` is looked at."""
     new: dict[Node, Node] = {}
-    for node in postorder(roots):
-        if node in mapping:
-            new[node] = mapping[node]
+    for node in postorder(roots, leaves):
+        if node in mapping or node in leaves:
+            new[node] = mapping.get(node, node)
         elif all(new[operand] is operand for operand in node.operands):
             new[node] = node
         else:

@@ -11,7 +11,7 @@ from graphc.core.opdef import OpDef, composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.array import transpose
-from graphc.ops.declare import as_tensor, declare_one, name_scope, normal_axis, unary_function
+from graphc.ops.declare import as_tensor, declare_one, name_scope, normal_axis
 from graphc.primitives.sugar import fill_like, reduce_and_spread, zeros_like
 
 Gradient = Sequence[Node | None]
@@ -113,12 +113,34 @@ def SWISH(features: Node) -> Node:
     return p.multiply(features, p.logistic(features))
 
 
-relu = unary_function(RELU, "features", "max(x, 0).")
-relu6 = unary_function(RELU6, "features", "min(max(x, 0), 6).")
-elu = unary_function(ELU, "features", "x, or e^x - 1 where x is negative.")
-selu = unary_function(SELU, "features", "The self-normalising relative of elu.")
-softsign = unary_function(SOFTSIGN, "features", "x / (1 + |x|).")
-swish = unary_function(SWISH, "features", "x sigmoid(x).")
+def relu(features: Any, name: str | None = None) -> Tensor:
+    """max(x, 0)."""
+    return declare_one(RELU, {"features": features}, None, name)
+
+
+def relu6(features: Any, name: str | None = None) -> Tensor:
+    """min(max(x, 0), 6)."""
+    return declare_one(RELU6, {"features": features}, None, name)
+
+
+def elu(features: Any, name: str | None = None) -> Tensor:
+    """x, or e^x - 1 where x is negative."""
+    return declare_one(ELU, {"features": features}, None, name)
+
+
+def selu(features: Any, name: str | None = None) -> Tensor:
+    """The self-normalising relative of elu."""
+    return declare_one(SELU, {"features": features}, None, name)
+
+
+def softsign(features: Any, name: str | None = None) -> Tensor:
+    """x / (1 + |x|)."""
+    return declare_one(SOFTSIGN, {"features": features}, None, name)
+
+
+def swish(features: Any, name: str | None = None) -> Tensor:
+    """x sigmoid(x)."""
+    return declare_one(SWISH, {"features": features}, None, name)
 
 
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:

@@ -206,12 +206,6 @@ def STOP_GRADIENT(input: Node) -> Node:
     return p.stop_gradient(input)
 
 
-@composite("PreventGradient", gradient=False)
-def PREVENT_GRADIENT(input: Node, *, message: str = "") -> Node:
-    """`input`, whose gradient must not be asked for."""
-    return p.stop_gradient(input)
-
-
 def identity(input: Any, name: str | None = None) -> Tensor:
     """The same value as a tensor of its own."""
     return declare_one(IDENTITY, {"input": input}, None, name)
@@ -270,5 +264,6 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
         first, last, step = (cast(part, common) for part in parts)
         result = declare_one(RANGE, {"start": first, "limit": last, "delta": step}, None, scope)
         if all(isinstance(value, int | float) for value in (start, limit, delta)):
-            result.set_shape([len(np.arange(start, limit, delta))])  # of floats too, whose values are not followed
+            count = max(0, math.ceil((limit - start) / delta)) if delta else None
+            result.set_shape([count])  # of floats too, whose values are not followed
         return result

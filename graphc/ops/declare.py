@@ -18,6 +18,8 @@ from graphc.core.program import Node
 from graphc.core.static import UnknownRank, static_dims
 from graphc.core.types import Dim
 
+INDEX = dtypes.int32  # what plain numbers become where an operation takes axes, shapes or positions
+
 
 def declare(definition: OpDef, inputs: Mapping[str, Any], attrs: Mapping[str, Any] | None = None, name: str | None = None, *,
             other: Mapping[str, DType | None] | None = None) -> Operation:
@@ -48,7 +50,7 @@ def _converted(definition: OpDef, inputs: Mapping[str, Any], other: Mapping[str,
     found: dict[str, Tensor] = {}
     for argument, value in inputs.items():
         if argument in other:
-            found[argument] = index_tensor(value, other[argument], argument)
+            found[argument] = convert_to_tensor(value, None, argument, preferred_dtype=other[argument])
             continue
         try:
             found[argument] = convert_to_tensor(value, common, argument)
@@ -59,11 +61,6 @@ def _converted(definition: OpDef, inputs: Mapping[str, Any], other: Mapping[str,
             raise
         common = found[argument].dtype
     return found
-
-
-def index_tensor(value: Any, dtype: DType | None, name: str | None = None) -> Tensor:
-    """`value` as a tensor; numbers as `dtype` where they are, a tensor as it is."""
-    return convert_to_tensor(value, None, name, preferred_dtype=dtype)
 
 
 def _check_types(definition: OpDef, inputs: Mapping[str, Tensor], other: Mapping[str, DType | None]) -> None:
@@ -87,10 +84,10 @@ def as_tensor(value: Any, dtype: Any = None, name: str | None = None) -> Tensor:
     return convert_to_tensor(value, dtype, name)
 
 
-def unary_function(definition: OpDef, argument: str = "x", doc: str = "") -> Callable[..., Tensor]:
+def unary_function(definition: OpDef, doc: str = "") -> Callable[..., Tensor]:
     """The public function (x, name=None) of an operation of one input."""
     def function(x: Any, name: str | None = None) -> Tensor:
-        return declare_one(definition, {argument: x}, None, name)
+        return declare_one(definition, {"x": x}, None, name)
     return _named(function, definition, doc)
 
 
@@ -134,11 +131,3 @@ def shape_dims(shape: Node, *dtypes_of_outputs: DType) -> tuple[Dim, ...]:
     if any(d is not None and d < 0 for d in dims):
         raise ValueError(f"a shape cannot have negative dims: {dims}")
     return dims
-
-
-def is_number(value: Any) -> bool:
-    """Whether `value` is a plain Python or numpy number, not a tensor."""
-    return not isinstance(value, Tensor) and not hasattr(value, "_as_graph_element") and isinstance(value, int | float | bool)
-
-
-INDEX = dtypes.int32

@@ -145,7 +145,11 @@ def _softplus(features: Node) -> Node:
 
 
 SOFTPLUS = register(OpDef("Softplus", _softplus, gradient=lambda x, y, g: (p.multiply(g, p.logistic(x)),), attrs={}))
-softplus = unary_function(SOFTPLUS, "features", "log(1 + e^x), without overflow.")
+
+
+def softplus(features: Any, name: str | None = None) -> Tensor:
+    """log(1 + e^x), without overflow."""
+    return declare_one(SOFTPLUS, {"features": features}, None, name)
 
 
 # Functions of two arguments --------------------------------------------------------------------------------------------------------------
