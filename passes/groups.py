@@ -8,11 +8,13 @@ along, because a view is only a change of index. What `codegen.lower` can make o
   the domain, and is read in place: through reshapes, or spread along its row by a broadcast. Everything else is evaluated where it is read.
 - column: reductions of one shape over the same other axes; what depends on one has the reduced number of elements and is read in place.
 - dot: one product; what depends on it has as many elements and is read in place; no reduction.
+
+Nothing costly is evaluated more often than it would be in a kernel of its own.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from graphc.core.loops import ArgReduce, Contract, Fill, Gather, Map, Reduce, View
@@ -20,8 +22,9 @@ from graphc.core.program import Node
 
 LARGEST = 64  # compute nodes in one group: keeps kernels readable and compile time linear
 # Elementwise operations that cost more than a memory access: not to be computed again for every element of a broadcast.
-COSTLY = frozenset("""exponential exponential_minus_one log log_plus_one tanh logistic sine cosine tan erf erfc power cbrt atan2 divide
-    remainder sqrt rsqrt""".split())
+COSTLY = frozenset((
+    "exponential", "exponential_minus_one", "log", "log_plus_one", "tanh", "logistic", "sine", "cosine", "tan", "erf", "erfc", "power",
+    "cbrt", "atan2", "divide", "remainder", "sqrt", "rsqrt", "random_bits"))
 ROW_BYTES = 1 << 20  # a row longer than this does not stay in cache: its readers gain nothing from one kernel
 
 
@@ -33,6 +36,18 @@ class Shape:
     size: int
     rows: int = 0
 
+
+@dataclass(frozen=True)
+class Read:
+    """One way by which a node reads another: through `views`, the nearest to the reader first. `whole`: they have one operand each, so
+    all of their elements come from `source`."""
+
+    source: Node
+    views: tuple[Node, ...]
+    whole: bool
+
+
+# Nodes -------------------------------------------------------------------------------------------------------------------------------
 
 def is_view(node: Node) -> bool:
     return isinstance(node.primitive.loop, View)
@@ -48,13 +63,6 @@ def is_uniform(node: Node) -> bool:
     return node.name == "constant" and node.type.size == 1
 
 
-def is_compute(node: Node) -> bool:
-    """Whether `node` can be a member of a group."""
-    if node.name == "constant":
-        return False
-    return not node.is_tuple and isinstance(node.primitive.loop, Map | Reduce | ArgReduce | Contract | Fill | Gather)
-
-
 def is_cheap_fill(node: Node) -> bool:
     """Made from nothing at almost no cost, so readers take it along: iota."""
     return node.name == "iota"
@@ -65,18 +73,23 @@ def travels(node: Node) -> bool:
     return is_view(node) or is_uniform(node) or is_cheap_fill(node)
 
 
-def is_costly(node: Node) -> bool:
-    return node.name in COSTLY or node.name == "random_bits"
+def is_compute(node: Node) -> bool:
+    """Whether `node` can be a member of a group."""
+    return isinstance(node.primitive.loop, Map | Reduce | ArgReduce | Contract | Fill | Gather) and node.name != "constant"
+
+
+def is_product(node: Node) -> bool:
+    return isinstance(node.primitive.loop, Contract)
+
+
+def is_reduction(node: Node) -> bool:
+    return isinstance(node.primitive.loop, Reduce | ArgReduce)
 
 
 def reduced_axes(node: Node) -> tuple[int, ...]:
     """The axes that a reduction removes, in order."""
     axes: Sequence[int] = (node.attrs.axis,) if isinstance(node.primitive.loop, ArgReduce) else node.attrs.axes
     return tuple(sorted(axes))
-
-
-def is_reduction(node: Node) -> bool:
-    return isinstance(node.primitive.loop, Reduce | ArgReduce)
 
 
 def is_trailing(node: Node) -> bool:
@@ -87,29 +100,38 @@ def is_trailing(node: Node) -> bool:
     return not axes or not kept or max(kept) < min(axes)
 
 
-def domain(node: Node) -> tuple[int, int]:
+def row_domain(node: Node) -> tuple[int, int]:
     """(rows, cols) of a trailing reduction."""
     dims = node.operands[0].dims
-    cols = math.prod(dims[a] for a in reduced_axes(node))
-    return node.type.size, cols
+    return node.type.size, math.prod(dims[a] for a in reduced_axes(node))
+
+
+# Views -------------------------------------------------------------------------------------------------------------------------------
+
+def keeps_place(view: Node) -> bool:
+    """Whether every element stands at the same row-major position before and after `view`."""
+    if is_alias(view):
+        return True
+    return view.name in ("broadcast_in_dim", "transpose") and view.operands[0].type.size == view.type.size and _keeps_order(view)
+
+
+def _keeps_order(view: Node) -> bool:
+    dims = view.operands[0].dims
+    if view.name == "transpose":
+        places = [axis for axis in view.attrs.permutation if dims[axis] != 1]
+    else:
+        places = [view.attrs.dims[axis] for axis in range(len(dims)) if dims[axis] != 1]
+    return places == sorted(places)
 
 
 def is_aligned(view: Node, rows: int, cols: int) -> bool:
     """Whether `view` reads a value of the row domain in place: the same row-major position, or one value per row spread along its row."""
-    source = view.operands[0].type
-    if is_alias(view) or (view.name in ("broadcast_in_dim", "transpose") and source.size == view.type.size and _keeps_order(view)):
+    if keeps_place(view):
         return True
+    source = view.operands[0].type
     if view.name != "broadcast_in_dim" or source.size != rows or view.type.size != rows * cols:
         return False
     return spreads_rows(view.dims, source.dims, view.attrs.dims, rows)
-
-
-def _keeps_order(view: Node) -> bool:
-    moved = view.attrs.permutation if view.name == "transpose" else view.attrs.dims
-    dims = view.operands[0].dims
-    real = [axis for axis in (moved if view.name == "transpose" else range(len(dims))) if dims[axis] != 1]
-    places = real if view.name == "transpose" else [moved[axis] for axis in real]
-    return places == sorted(places)
 
 
 def spreads_rows(target: Sequence[int], source: Sequence[int], dims: Sequence[int], rows: int) -> bool:
@@ -125,168 +147,153 @@ def spreads_rows(target: Sequence[int], source: Sequence[int], dims: Sequence[in
     return covered == rows and placed == expected
 
 
-def classify(members: Iterable[Node], order: Callable[[Node], int], outputs: Callable[[set[Node]], Iterable[Node]]) -> Shape | None:
-    """The kind of the group `members`, or None where one kernel cannot compute it. `outputs` gives the members that others read."""
-    group = set(members)
-    if len(group) > LARGEST:
-        return None
-    nodes = sorted(group, key=order)
-    written = list(outputs(group))
-    dots = [n for n in nodes if isinstance(n.primitive.loop, Contract)]
-    reductions = [n for n in nodes if is_reduction(n)]
-    if dots:
-        return _as_dot(nodes, dots, reductions, written)
-    if not reductions:
+# Groups ------------------------------------------------------------------------------------------------------------------------------
+
+class Illegal(Exception):
+    """One kernel cannot compute the nodes: the message says why, in a few words."""
+
+
+class Classifier:
+    """Finds the kinds of groups. Remembers how each node reads the others, which does not change while groups do."""
+
+    def __init__(self) -> None:
+        self._reads: dict[Node, tuple[Read, ...]] = {}
+
+    def classify(self, nodes: Sequence[Node], written: Collection[Node]) -> Shape:
+        """The kind of the group of `nodes`, given in a valid order, of which others read those in `written`. Illegal where one kernel
+        cannot compute it."""
+        if len(nodes) > LARGEST:
+            raise Illegal("too large")
+        products = [n for n in nodes if is_product(n)]
+        reductions = [n for n in nodes if is_reduction(n)]
+        if len(products) > 1:
+            raise Illegal("two products")
+        if products and reductions:
+            raise Illegal("a product and a reduction")
+        if products:
+            return self._dot(nodes, products[0], written)
+        if not reductions:
+            return self._loop(nodes, written)
+        if all(map(is_trailing, reductions)):
+            return self._row(nodes, reductions, written)
+        return self._column(nodes, reductions, written)
+
+    def reads(self, node: Node) -> tuple[Read, ...]:
+        """How `node` reads nodes that are not views, in the order of its operands."""
+        found = self._reads.get(node)
+        if found is None:
+            found = self._reads[node] = tuple(_reads(node))
+        return found
+
+    def _loop(self, nodes: Sequence[Node], written: Collection[Node]) -> Shape:
         sizes = {n.type.size for n in written}
-        return Shape("loop", sizes.pop()) if len(sizes) == 1 and _read_once(nodes, group, set()) else None
-    return _as_row(nodes, reductions, written) or _as_column(nodes, reductions, written)
+        if len(sizes) != 1:
+            raise Illegal("outputs of different sizes")
+        self._require_no_repetition(nodes, written, set(), keeps_place)
+        return Shape("loop", sizes.pop())
 
+    def _row(self, nodes: Sequence[Node], reductions: Sequence[Node], written: Collection[Node]) -> Shape:
+        rows, cols = row_domain(reductions[0])
+        if any(row_domain(n) != (rows, cols) for n in reductions):
+            raise Illegal("reductions over different rows")
 
-def _as_row(nodes: Sequence[Node], reductions: Sequence[Node], written: Sequence[Node]) -> Shape | None:
-    domains = {domain(n) for n in reductions if is_trailing(n)}
-    if len(domains) != 1 or not all(map(is_trailing, reductions)):
-        return None
-    rows, cols = domains.pop()
-    dependent: set[Node] = set()
-    for node in nodes:
-        if node in reductions or depends(node, dependent):
-            if node not in reductions and node.type.size not in (rows, rows * cols):
-                return None
-            if not _reads_in_place(node, dependent, lambda view: is_aligned(view, rows, cols)):
-                return None
-            if not isinstance(node.primitive.loop, Map | Reduce | ArgReduce):
-                return None
-            dependent.add(node)
-    full = [n for n in written if n.type.size == rows * cols and rows * cols != rows]
-    if any(n.type.size not in (rows, rows * cols) for n in written) or (full and cols * full[0].dtype.size > ROW_BYTES):
-        return None
-    if not _read_once(nodes, set(nodes), dependent):
-        return None
-    return Shape("row", cols, rows)
+        def aligned(view: Node) -> bool:
+            return is_aligned(view, rows, cols)
 
+        dependent = self._dependent(nodes, set(reductions), aligned, (rows, rows * cols))
+        if any(n.type.size not in (rows, rows * cols) for n in written):
+            raise Illegal("outputs of different sizes")
+        if cols > 1 and any(n.type.size == rows * cols and cols * n.dtype.size > ROW_BYTES for n in written):
+            raise Illegal("rows too long to stay in cache")
+        self._require_no_repetition(nodes, written, dependent, aligned)
+        return Shape("row", cols, rows)
 
-def _as_column(nodes: Sequence[Node], reductions: Sequence[Node], written: Sequence[Node]) -> Shape | None:
-    first = reductions[0]
-    size = first.type.size
-    for each in reductions:
-        if each.operands[0].dims != first.operands[0].dims or reduced_axes(each) != reduced_axes(first) or isinstance(each.primitive.loop, ArgReduce):
-            return None
-    dependent: set[Node] = set()
-    for node in nodes:
-        if node in reductions:
-            if depends(node, dependent):
-                return None
-            dependent.add(node)
-        elif depends(node, dependent):
-            if node.type.size != size or not isinstance(node.primitive.loop, Map) or not _reads_in_place(node, dependent, keeps_place):
-                return None
-            dependent.add(node)
-    return Shape("column", size) if all(n in dependent for n in written) and _read_once(nodes, set(nodes), dependent) else None
+    def _column(self, nodes: Sequence[Node], reductions: Sequence[Node], written: Collection[Node]) -> Shape:
+        first = reductions[0]
+        for each in reductions:
+            if each.operands[0].dims != first.operands[0].dims or reduced_axes(each) != reduced_axes(first):
+                raise Illegal("reductions over different axes")
+            if isinstance(each.primitive.loop, ArgReduce):
+                raise Illegal("the position of an extreme along columns")
+        dependent = self._dependent(nodes, set(reductions), keeps_place, (first.type.size,))
+        if any(read.source in dependent for node in reductions for read in self.reads(node)):
+            raise Illegal("a reduction along columns of another's result")
+        if not all(n in dependent for n in written):
+            raise Illegal("an output before the reduction along columns")
+        self._require_no_repetition(nodes, written, dependent, keeps_place)
+        return Shape("column", first.type.size)
 
+    def _dot(self, nodes: Sequence[Node], product: Node, written: Collection[Node]) -> Shape:
+        before = self._below(product, set(nodes))
+        if any(n.name != "convert" for n in before):
+            raise Illegal("arithmetic before a product")
+        dependent = self._dependent(nodes, {product}, keeps_place, (product.type.size,))
+        if not all(n in dependent for n in written):
+            raise Illegal("an output beside the product's")
+        self._require_no_repetition(nodes, written, dependent, keeps_place)
+        return Shape("dot", product.type.size)
 
-def _as_dot(nodes: Sequence[Node], dots: Sequence[Node], reductions: Sequence[Node], written: Sequence[Node]) -> Shape | None:
-    if len(dots) > 1 or reductions:
-        return None
-    dot = dots[0]
-    dependent = {dot}
-    before = _below(dot, set(nodes))
-    for node in nodes:
-        if node is dot:
-            continue
-        if node in before:
-            if node.name != "convert":
-                return None
-        elif depends(node, dependent):
-            if node.type.size != dot.type.size or not isinstance(node.primitive.loop, Map) or not _reads_in_place(node, dependent, keeps_place):
-                return None
-            dependent.add(node)
-    return Shape("dot", dot.type.size) if all(n in dependent for n in written) and _read_once(nodes, set(nodes), dependent) else None
+    def _dependent(self, nodes: Sequence[Node], roots: set[Node], aligned: Callable[[Node], bool], sizes: Sequence[int]) -> set[Node]:
+        """`roots` and what depends on them. Illegal where that is no map of one of `sizes`, or reads another root's value out of place."""
+        dependent: set[Node] = set()
+        for node in nodes:
+            inner = [read for read in self.reads(node) if read.source in dependent]
+            if node in roots:
+                dependent.add(node)
+            elif inner:
+                if not isinstance(node.primitive.loop, Map):
+                    raise Illegal(f"a {node.name} of a result")
+                if node.type.size not in sizes:
+                    raise Illegal("a result used in another shape")
+                dependent.add(node)
+            if any(not read.whole or not all(map(aligned, read.views)) for read in inner):
+                raise Illegal("a result read out of place")
+        return dependent
 
+    def _below(self, node: Node, group: set[Node]) -> set[Node]:
+        """The members of `group` that `node` reads, directly or not."""
+        found: set[Node] = set()
+        stack = [node]
+        while stack:
+            for read in self.reads(stack.pop()):
+                if read.source in group and read.source not in found:
+                    found.add(read.source)
+                    stack.append(read.source)
+        return found
 
-def keeps_place(view: Node) -> bool:
-    return is_alias(view) or (view.name in ("broadcast_in_dim", "transpose") and view.operands[0].type.size == view.type.size and _keeps_order(view))
-
-
-def through_views(operand: Node) -> tuple[Node, list[Node]]:
-    """The node that `operand` shows after its chain of one-operand views, and the views, nearest first."""
-    views = []
-    while is_view(operand) and len(operand.operands) == 1:
-        views.append(operand)
-        operand = operand.operands[0]
-    return operand, views
-
-
-def sources(node: Node) -> list[Node]:
-    """The nodes other than views that `node` reads, through views of any number of operands."""
-    found: dict[Node, None] = {}
-    stack = list(reversed(node.operands))
-    while stack:
-        operand = stack.pop()
-        if is_view(operand):
-            stack.extend(reversed(operand.operands))
-        else:
-            found[operand] = None
-    return list(found)
-
-
-def depends(node: Node, dependent: set[Node]) -> bool:
-    return any(source in dependent for source in sources(node))
-
-
-def _reads_in_place(node: Node, dependent: set[Node], aligned: Callable[[Node], bool]) -> bool:
-    """Whether every dependent value that `node` reads comes through aligned views only."""
-    for operand in node.operands:
-        base, views = through_views(operand)
-        if is_view(base):  # a view of several operands: pad, concatenate
-            if any(source in dependent for source in sources(base)):
-                return False
-        elif base in dependent and not all(map(aligned, views)):
-            return False
-    return True
-
-
-def _below(node: Node, group: set[Node]) -> set[Node]:
-    """The members that `node` reads, directly or not."""
-    found: set[Node] = set()
-    stack = [node]
-    while stack:
-        for source in sources(stack.pop()):
-            if source in group and source not in found:
-                found.add(source)
-                stack.append(source)
-    return found
-
-
-def _read_once(nodes: Sequence[Node], group: set[Node], kept: set[Node]) -> bool:
-    """Whether evaluating members where they are read multiplies no work: a costly member may not be read through a broadcast that
-    repeats it, nor a member at several different places (once in place, once through a slice, say). The values in `kept` are held, not
-    evaluated again."""
-    places: dict[Node, set[tuple[Node, ...]]] = {}
-    for node in nodes:
-        for operand in node.operands:
-            for base, views in _paths(operand):
-                if base not in group or base in kept:
+    def _require_no_repetition(self, nodes: Sequence[Node], written: Collection[Node], held: set[Node],
+                               aligned: Callable[[Node], bool]) -> None:
+        """Illegal where evaluating members where they are read multiplies work: a costly member read through a broadcast that repeats it,
+        or a member evaluated at several different places (in place, or to be written, and through a slice). Values in `held` are not
+        evaluated again."""
+        group = set(nodes)
+        places: dict[Node, set[tuple[Node, ...]]] = {node: {()} for node in written if node not in held}
+        for node in nodes:
+            for read in self.reads(node):
+                source = read.source
+                if source not in group or source in held:
                     continue
-                moving = tuple(v for v in views if not keeps_place(v))
-                if is_costly_inside(base, group) and any(v.type.size > base.type.size for v in moving):
-                    return False
-                places.setdefault(base, set()).add(moving)
-    return all(len(found) == 1 for found in places.values())
+                moving = tuple(v for v in read.views if not aligned(v))
+                if any(v.type.size > source.type.size for v in moving) and self._is_costly(source, group):
+                    raise Illegal("would repeat costly work")
+                places.setdefault(source, set()).add(moving)
+        if any(len(found) > 1 for found in places.values()):
+            raise Illegal("a value needed at two places")
+
+    def _is_costly(self, node: Node, group: set[Node]) -> bool:
+        """Whether evaluating `node` where it is read evaluates something costly."""
+        return node.name in COSTLY or any(n.name in COSTLY for n in self._below(node, group))
 
 
-def is_costly_inside(node: Node, group: set[Node]) -> bool:
-    """Whether evaluating `node` where it is read evaluates something costly."""
-    return is_costly(node) or any(is_costly(n) for n in _below(node, group))
-
-
-def _paths(operand: Node) -> list[tuple[Node, list[Node]]]:
-    """Every non-view node behind `operand` with the views on the way to it."""
-    found = []
-    stack: list[tuple[Node, list[Node]]] = [(operand, [])]
+def _reads(node: Node) -> list[Read]:
+    found: dict[Read, None] = {}
+    stack = [Read(operand, (), True) for operand in reversed(node.operands)]
     while stack:
-        node, views = stack.pop()
-        if is_view(node):
-            stack.extend((inner, [*views, node]) for inner in node.operands)
-        else:
-            found.append((node, views))
-    return found
+        read = stack.pop()
+        if not is_view(read.source):
+            found[read] = None
+            continue
+        view = read.source
+        whole = read.whole and len(view.operands) == 1
+        stack.extend(Read(operand, (*read.views, view), whole) for operand in reversed(view.operands))
+    return list(found)

@@ -1,0 +1,195 @@
+"""Decides which compute nodes share a kernel: a partition of them into groups, kept acyclic while groups merge. Used by `fuse`.
+
+Starts with every node alone and merges groups wherever `groups.Classifier` knows a kernel for the union and no cycle arises:
+
+1. What follows a matrix product joins it, while its result is in registers.
+2. Producers join their readers: readers last to first, for each its nearest producer first, until nothing changes.
+3. Reductions that read the same large value join, to read it once (the gradients of a layer norm's gain and bias).
+
+The whole is near linear: a merge that failed is tried again only when one of the two groups has changed, and a search for a cycle that
+does not end soon counts as one.
+"""
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from itertools import pairwise
+
+from graphc.core.program import Node, Program
+from graphc.passes.groups import Classifier, Illegal, Shape, is_alias, is_compute, is_product, is_reduction, is_uniform, is_view, travels
+
+SEARCH = 256  # groups looked at for a cycle before one is assumed
+CYCLE = "another kernel stands between them"
+
+
+class Group:
+    """Nodes that share a kernel, in order; `shape` is what kernel that is (None for a node alone that only has a kernel of its own)."""
+
+    __slots__ = ("failed", "members", "shape", "written")
+
+    def __init__(self, members: list[Node], shape: Shape | None, written: list[Node]) -> None:
+        self.members = members
+        self.shape = shape
+        self.written = written  # the members that something outside reads
+        self.failed: dict[Group, str] = {}  # groups that cannot join this one as it is: why
+
+    @property
+    def has_product(self) -> bool:
+        return any(map(is_product, self.members))
+
+
+class Partition:
+    """The groups of a program's compute nodes: `group_of` gives each node's."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.position = {node: number for number, node in enumerate(program.nodes)}
+        self.classifier = Classifier()
+        self.kept = _stored(program)  # nodes whose value must stand in memory whatever is fused
+        members = {node: None for node in program.nodes if self._is_member(node)}
+        self.inputs = {node: _inputs(node, members) for node in members}
+        self.readers: dict[Node, list[Node]] = {node: [] for node in program.nodes}
+        for node, sources in self.inputs.items():
+            for source in sources:
+                self.readers[source].append(node)
+        self.group_of = {node: self._alone(node) for node in members}
+
+    def _is_member(self, node: Node) -> bool:
+        if travels(node):
+            return node in self.kept and not is_alias(node)
+        return is_compute(node)
+
+    def _alone(self, node: Node) -> Group:
+        try:
+            shape = None if is_view(node) else self.classifier.classify([node], [node])
+        except Illegal:
+            shape = None
+        return Group([node], shape, [node])
+
+    def groups(self) -> list[Group]:
+        """Every group once, by its first member."""
+        return list(dict.fromkeys(self.group_of.values()))
+
+    def external(self, group: Group) -> list[Node]:
+        """What `group` reads from memory; constants of one element and cheap fills it makes itself."""
+        inside = set(group.members)
+        sources = dict.fromkeys(source for node in group.members for source in self.inputs[node])
+        return [s for s in sources if s not in inside and (s in self.group_of or not travels(s))]
+
+    # Merging --------------------------------------------------------------------------------------------------------------------------
+
+    def merge_all(self) -> None:
+        for reader in list(self.group_of):
+            for producer in self.inputs[reader]:
+                if producer in self.group_of and self.group_of[producer].has_product:
+                    self._merge(producer, reader)
+        changed = True
+        while changed:
+            changed = False
+            for reader in reversed(list(self.group_of)):
+                for producer in sorted(self.inputs[reader], key=self.position.__getitem__, reverse=True):
+                    changed |= self._merge(producer, reader)
+        self._merge_siblings()
+
+    def _merge_siblings(self) -> None:
+        for source in self.program.nodes:
+            found = [g for g in dict.fromkeys(self.group_of[reader] for reader in self.readers[source]) if _is_small_reduction(g, source)]
+            for first, second in pairwise(found):
+                if self.group_of[first.members[0]] is first and self.group_of[second.members[0]] is second:
+                    self._merge(first.members[0], second.members[0])
+
+    def _merge(self, producer: Node, reader: Node) -> bool:
+        """Merges the groups of two nodes where that can be; says whether it did."""
+        first, second = self.group_of.get(producer), self.group_of[reader]
+        if first is None or first is second or second in first.failed:
+            return False
+        try:
+            merged = self._union(first, second)
+        except Illegal as reason:
+            first.failed[second] = str(reason)
+            return False
+        for node in merged.members:
+            self.group_of[node] = merged
+        return True
+
+    def _union(self, first: Group, second: Group) -> Group:
+        """The group of the members of both; Illegal where there can be none."""
+        if any(is_view(group.members[0]) for group in (first, second)):
+            raise Illegal("a view that is stored")
+        members = sorted((*first.members, *second.members), key=self.position.__getitem__)
+        inside = set(members)
+        written = [n for n in (*first.written, *second.written) if n in self.kept or any(r not in inside for r in self.readers[n])]
+        shape = self.classifier.classify(members, written)
+        if self._leads_through_others(first, second, inside) or self._leads_through_others(second, first, inside):
+            raise Illegal(CYCLE)
+        return Group(members, shape, sorted(written, key=self.position.__getitem__))
+
+    def _leads_through_others(self, first: Group, second: Group, inside: set[Node]) -> bool:
+        """Whether a path leads from group `first` to group `second` through a node outside both (or the search for one takes too long)."""
+        last = self.position[second.members[-1]]
+        stack = [r for n in first.written for r in self.readers[n] if r not in inside]
+        seen: set[Group] = set()
+        while stack:
+            group = self.group_of[stack.pop()]
+            # Whatever leads to `second` starts before it: the first member of a group has all that comes to it behind it.
+            if group in seen or self.position[group.members[0]] > last:
+                continue
+            seen.add(group)
+            if len(seen) > SEARCH:
+                return True
+            for node in group.written:
+                for reader in self.readers[node]:
+                    if self.group_of[reader] is second:
+                        return True
+                    if reader not in inside:
+                        stack.append(reader)
+        return False
+
+    # Reasons --------------------------------------------------------------------------------------------------------------------------
+
+    def separations(self) -> Iterator[tuple[Node, Node, str]]:
+        """For every two groups of which one reads the other: the value, a reader, and why the groups did not merge."""
+        seen: set[tuple[Group, Group]] = set()
+        for reader, sources in self.inputs.items():
+            for source in sources:
+                first, second = self.group_of.get(source), self.group_of[reader]
+                if first is None or first is second or (first, second) in seen:
+                    continue
+                seen.add((first, second))
+                yield source, reader, first.failed.get(second) or self._obstacle(first, second)
+
+    def _obstacle(self, first: Group, second: Group) -> str:
+        try:
+            self._union(first, second)
+        except Illegal as reason:
+            return str(reason)
+        return "not tried"
+
+
+def _is_small_reduction(group: Group, source: Node) -> bool:
+    """Whether a group reduces `source` to something much smaller, so that reading it is most of the work."""
+    total = sum(node.type.nbytes for node in group.written)
+    return any(map(is_reduction, group.members)) and 4 * total <= (0 if source.is_tuple else source.type.nbytes)
+
+
+def _stored(program: Program) -> set[Node]:
+    """Nodes read by what is not in any group: outputs, effects, and operations that have a kernel of their own."""
+    readers = [node for node in program.nodes if not is_compute(node) and not travels(node)]
+    stored: set[Node] = set()
+    for node in (*program.outputs, *(operand for reader in readers for operand in reader.operands)):
+        while is_alias(node):
+            node = node.operands[0]
+        stored.add(node)
+    return {node for node in stored if not is_uniform(node)}
+
+
+def _inputs(node: Node, members: Container[Node]) -> list[Node]:
+    """What `node` reads from memory or from other members: its operands through views, but not through views that are stored."""
+    found: dict[Node, None] = {}
+    stack = list(reversed(node.operands))
+    while stack:
+        operand = stack.pop()
+        if is_view(operand) and operand not in members:
+            stack.extend(reversed(operand.operands))
+        else:
+            found[operand] = None
+    return list(found)
