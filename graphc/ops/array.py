@@ -14,11 +14,12 @@ from graphc.core.leaves import IDENTITY
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.core.shapes import TensorShape
+from graphc.core.shapes import TensorShape, as_dims
 from graphc.core.static import UnknownRank, partial_value, static_dims
-from graphc.core.types import Dim, dims_product
+from graphc.core.types import Dim, Dims, dims_product, merge_dims, same_dims, show_dims
 from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope, normal_axis, shape_dims
 from graphc.ops.elementwise import cast, subtract
+from graphc.ops.parts import undetermined
 from graphc.primitives.sugar import broadcast_to as node_broadcast_to
 from graphc.primitives.sugar import size_of
 
@@ -27,8 +28,6 @@ from graphc.primitives.sugar import size_of
 @composite("Shape")
 def SHAPE(input: Node, *, out_type: DType = dtypes.int32) -> Node:
     """The dims of `input` as a vector."""
-    if not input.shape:
-        return p.constant(np.zeros(0), out_type)
     if input.type.is_static:
         return p.constant(np.array(input.dims), out_type)
     return p.concatenate([p.reshape(size_of(input, (axis,), out_type), (1,)) for axis in range(len(input.shape))], 0)
@@ -106,7 +105,7 @@ def TRANSPOSE(x: Node, perm: Node) -> Node:
     """`x` with axis perm[i] at place i."""
     axes = known_axes(perm, len(x.shape))
     if axes is None:
-        return p.parameter("?transposed", x.type.with_shape([None] * len(x.shape)))
+        return undetermined(x, [None] * len(x.shape))
     return p.transpose(x, axes)
 
 
@@ -143,7 +142,7 @@ def EXPAND_DIMS(input: Node, dim: Node) -> Node:
     """`input` with a dim of 1 put in at `dim`."""
     axes = known_axes(dim, len(input.shape) + 1)
     if axes is None:
-        return p.parameter("?expanded", input.type.with_shape([None] * (len(input.shape) + 1)))
+        return undetermined(input, [None] * (len(input.shape) + 1))
     (axis,) = axes
     return p.reshape(input, (*input.shape[:axis], 1, *input.shape[axis:]))
 
@@ -216,12 +215,18 @@ def stop_gradient(input: Any, name: str | None = None) -> Tensor:
     return declare_one(STOP_GRADIENT, {"input": input}, None, name)
 
 
+@composite("EnsureShape")
+def ENSURE_SHAPE(input: Node, *, shape: Dims) -> Node:
+    """`input`, whose shape must be `shape`."""
+    if not same_dims(input.shape, shape):
+        raise ValueError(f"Shape of tensor {show_dims(input.shape)} is not compatible with expected shape {show_dims(shape)}")
+    return p.reshape(input, merge_dims(input.shape, shape))
+
+
 def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Tensor:
-    """`x`, whose shape is known to be `shape`."""
-    with name_scope(name, "EnsureShape", [x]) as scope:
-        result = identity(as_tensor(x), scope)
-        result.set_shape(shape)
-        return result
+    """`x`, whose shape must turn out to be `shape` (dims may be None): checked when declared and again for every feed."""
+    dims = as_dims(shape)
+    return identity(x, name) if dims is None else declare_one(ENSURE_SHAPE, {"input": x}, {"shape": dims}, name)
 
 
 # Ranges -----------------------------------------------------------------------------------------------------------------------------------

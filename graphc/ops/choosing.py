@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import graphc.primitives as p
-from graphc.core.opdef import composite
+from graphc.core.opdef import OpDef, composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.declare import declare_one
@@ -14,7 +14,7 @@ from graphc.primitives.sugar import broadcast_dims, broadcast_to
 @composite("Select")
 def SELECT(condition: Node, t: Node, e: Node) -> Node:
     """t where the condition holds, else e; a scalar condition chooses all, a vector chooses rows."""
-    if t.shape != e.shape and len(t.shape) != len(e.shape):
+    if len(t.shape) != len(e.shape):
         raise ValueError(f"t and e must have the same shape, got ranks {len(t.shape)} and {len(e.shape)}")
     rank = len(t.shape)
     if len(condition.shape) == rank:
@@ -34,16 +34,15 @@ def SELECT_V2(condition: Node, t: Node, e: Node) -> Node:
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
     """`x` where `condition` holds, else `y`: arrays of one shape; a vector condition chooses rows."""
-    return _select(SELECT, condition, x, y, name, "t", "e")
+    return _select(SELECT, condition, x, y, name)
 
 
 def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
     """`x` where `condition` holds, else `y`, with numpy's broadcasting."""
-    return _select(SELECT_V2, condition, x, y, name, "t", "e")
+    return _select(SELECT_V2, condition, x, y, name)
 
 
-def _select(definition: Any, condition: Any, x: Any, y: Any, name: str | None, t: str, e: str) -> Tensor:
+def _select(definition: OpDef, condition: Any, x: Any, y: Any, name: str | None) -> Tensor:
     if x is None or y is None:
         raise ValueError("x and y must both be non-None: how many places a condition holds at is not known when a graph is compiled")
-    inputs = {"condition": condition, t: x, e: y}
-    return declare_one(definition, inputs, None, name, other={"condition": None})
+    return declare_one(definition, {"condition": condition, "t": x, "e": y}, None, name, other={"condition": None})

@@ -1,6 +1,7 @@
 """Joining and parting: concat, stack and unstack, split, tile, pad, reverse; and lists that hold tensors become tensors."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from graphc.core.static import static_dims
 from graphc.core.types import Dim
 from graphc.ops.array import identity
 from graphc.ops.declare import INDEX, as_tensor, declare, declare_one, known_axes, name_scope, normal_axis
-from graphc.ops.parts import box, picked, replaced
+from graphc.ops.parts import box, picked, replaced, undetermined
 
 # concat, stack, split --------------------------------------------------------------------------------------------------------------------
 
@@ -28,7 +29,7 @@ def CONCAT(*values_and_axis: Node) -> Node:
     *values, axis = values_and_axis
     axes = known_axes(axis, len(values[0].shape))
     if axes is None:
-        return p.parameter("?joined", values[0].type.with_shape([None] * len(values[0].shape)))
+        return functools.reduce(p.maximum, [undetermined(each, [None] * len(values[0].shape)) for each in values])
     return p.concatenate(values, axes[0])
 
 
@@ -140,7 +141,7 @@ def SPLIT(split_dim: Node, value: Node, *, num_split: int) -> Sequence[Node]:
     """`num_split` equal parts along the axis `split_dim`."""
     axes = known_axes(split_dim, len(value.shape))
     if axes is None:
-        return [p.parameter("?split", value.type.with_shape([None] * len(value.shape)))] * num_split
+        return [undetermined(value, [None] * len(value.shape))] * num_split
     size = value.shape[axes[0]]
     if size is not None and size % num_split:
         raise ValueError(f"Number of ways to split should evenly divide the split dimension, but got split_dim {axes[0]} (size = {size}) "
@@ -154,7 +155,7 @@ def SPLIT_V(value: Node, size_splits: Node, split_dim: Node, *, num_split: int) 
     """Parts of the given sizes (one may be -1: what is left) along the axis `split_dim`."""
     axes, sizes = known_axes(split_dim, len(value.shape)), static_dims(size_splits)
     if axes is None or sizes is None:
-        return [p.parameter("?split", value.type.with_shape([None] * len(value.shape)))] * num_split
+        return [undetermined(value, [None] * len(value.shape))] * num_split
     whole = value.shape[axes[0]]
     known = sum(size for size in sizes if size is not None and size != -1)
     rest = None if whole is None or None in sizes else whole - known
@@ -240,7 +241,7 @@ def MIRROR_PAD(input: Node, paddings: Node, *, mode: str) -> Node:
     for axis, (before, after) in enumerate(zip(low, high, strict=True)):
         size = result.shape[axis]
         if before is None or after is None or size is None:
-            result = p.parameter("?padded", result.type.with_shape(replaced(result.shape, axis, None)))
+            result = undetermined(result, replaced(result.shape, axis, None))
             continue
         if max(before, after) > size - border:
             raise ValueError(f"paddings must be no greater than the dimension size: {before}, {after} greater than {size - border}")

@@ -1,11 +1,21 @@
-"""Parts of nodes along one axis: what the expansions of slices, splits and gathers share."""
+"""Parts of nodes along one axis, and results that are not determined yet: what the expansions of several families share."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import graphc.primitives as p
+from graphc.core import dtypes
 from graphc.core.program import Node
-from graphc.core.types import Dim
+from graphc.core.types import Dim, TensorType
+
+
+def undetermined(x: Node, shape: Sequence[Dim]) -> Node:
+    """Stands for a result of `shape` made from `x` while the graph is declared and a value that it rests on is unknown.
+
+    It has the type, depends on `x`, so that gradients find their way, and on a parameter, so that nothing takes its value for known.
+    """
+    some = p.reduce_max(x, range(len(x.shape)))
+    return p.broadcast_in_dim(p.select(p.parameter("?which", TensorType(dtypes.bool, ())), some, some), shape, ())
 
 
 def replaced(dims: Sequence[Dim], axis: int, dim: Dim) -> tuple[Dim, ...]:
@@ -27,6 +37,6 @@ def picked(x: Node, axis: int, index: Dim) -> Node:
         raise ValueError(f"slice index {index} of dimension {axis} out of bounds")
     shape = (*x.shape[:axis], *x.shape[axis + 1:])
     if index is None or (size is None and index < 0):
-        return p.parameter("?picked", x.type.with_shape(shape))
+        return undetermined(x, shape)
     start = index if size is None else index % size
     return p.reshape(box(x, axis, start, start + 1), shape)

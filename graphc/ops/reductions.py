@@ -34,6 +34,7 @@ from graphc.ops.elementwise import (
     square,
     subtract,
 )
+from graphc.ops.parts import undetermined
 from graphc.primitives.reduction import running
 from graphc.primitives.sugar import broadcast_to, fill_like, size_of
 
@@ -47,7 +48,7 @@ def _reduced(reduce: Reduce, x: Node, axes_node: Node, keep_dims: bool) -> Node:
     if axes is None:
         if not keep_dims:
             raise UnknownRank(x.dtype)
-        return p.parameter("?reduced", x.type.with_shape([None] * rank))
+        return undetermined(x, [None] * rank)
     unique = tuple(sorted(set(axes)))
     result = reduce(x, unique)
     return p.reshape(result, kept_shape(x.shape, unique)) if keep_dims else result
@@ -263,7 +264,7 @@ def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
 def _running(x: Node, axis_node: Node, combine: Callable[[Node, Node], Node], neutral: float, exclusive: bool, backwards: bool) -> Node:
     axes = known_axes(axis_node, len(x.shape))
     if axes is None or not x.type.is_static:
-        return fill_like(x, neutral)  # only the type counts while a dim is unknown
+        return undetermined(x, x.shape)
     flipped = p.reverse(x, axes) if backwards else x
     result = running(flipped, axes[0], combine, neutral)
     result = result if exclusive else combine(result, flipped)

@@ -17,7 +17,7 @@ from graphc.core.static import UnknownRank, static_dims
 from graphc.core.types import Dim
 from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope
 from graphc.ops.joining import stack
-from graphc.ops.parts import box, picked, replaced
+from graphc.ops.parts import box, picked, replaced, undetermined
 
 # slice, strided_slice --------------------------------------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def SLICE(input: Node, begin: Node, size: Node) -> Node:
         limits.append(limit)
     if any(start is None and count is not None for start, count in zip(starts, sizes, strict=True)):
         dims = [None if count == -1 else count for count in sizes]
-        return p.parameter("?sliced", input.type.with_shape(dims))
+        return undetermined(input, dims)
     return p.slice_(input, starts, limits)
 
 
@@ -72,7 +72,7 @@ def _sliced(x: Node, axis: int, spec: tuple[Dim, Dim, Dim], no_begin: bool, no_e
     start, stop, stride = _bounds(spec, size, no_begin, no_end)
     if size is None or start is None or stop is None:
         whole = no_begin and no_end and stride in (1, -1)
-        return x if whole and stride == 1 else p.parameter("?sliced", x.type.with_shape(replaced(x.shape, axis, None)))
+        return x if whole and stride == 1 else undetermined(x, replaced(x.shape, axis, None))
     count = len(range(start, stop, stride))
     if stride > 0:
         return box(x, axis, start, start + (count - 1) * stride + 1 if count else start, stride)
@@ -189,7 +189,7 @@ def GATHER(params: Node, indices: Node, axis: Node, *, batch_dims: int = 0) -> N
     """Slices of `params` along `axis` at the indices; an index out of range gives zeros."""
     axes = known_axes(axis, len(params.shape))
     if axes is None:
-        return p.parameter("?gathered", params.type.with_shape([None] * (len(params.shape) + len(indices.shape) - 1)))
+        return undetermined(params, [None] * (len(params.shape) + len(indices.shape) - 1))
     return p.gather(params, indices, axes[0])
 
 
@@ -216,7 +216,7 @@ def GATHER_ND(params: Node, indices: Node) -> Node:
     valid = p.broadcast_in_dim(p.constant(True), where, ())
     for index, size in zip(inside, leading, strict=True):
         if size is None:
-            return p.parameter("?gathered", params.type.with_shape((*where, *params.shape[depth:])))
+            return undetermined(params, (*where, *params.shape[depth:]))
         bound = p.broadcast_in_dim(p.constant(size, indices.dtype), where, ())
         zero = p.broadcast_in_dim(p.constant(0, indices.dtype), where, ())
         valid = p.and_(valid, p.and_(p.compare(index, zero, "GE"), p.compare(index, bound, "LT")))
