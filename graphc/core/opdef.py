@@ -171,9 +171,9 @@ def composite(type_name: str, *, stateful: bool = False, infer_types: InferTypes
 
 
 def definition_of(type_name: str) -> OpDef:
-    """The OpDef of `type_name`, making that of "<Type>Grad" on demand; KeyError where there is none."""
-    if type_name not in OPDEFS and type_name.endswith("Grad") and type_name[:-4] in OPDEFS:
-        return gradient_of(OPDEFS[type_name[:-4]])
+    """The OpDef of `type_name`, making that of "<Type>Grad" on demand, to any order; KeyError where there is none."""
+    if type_name not in OPDEFS and type_name.endswith("Grad"):
+        return gradient_of(definition_of(type_name.removesuffix("Grad")))
     return OPDEFS[type_name]
 
 

@@ -26,8 +26,13 @@ class ParseError(ValueError):
 
     def __init__(self, message: str, line: int, column: int) -> None:
         super().__init__(f"line {line}, column {column}: {message}")
+        self.message = message
         self.line = line
         self.column = column
+
+    def at(self, line: int, column: int) -> ParseError:
+        """The same error in a text that begins at this place of a longer one."""
+        return ParseError(self.message, self.line + line - 1, self.column + (column - 1 if self.line == 1 else 0))
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,20 @@ def parse_program(text: str) -> Program:
     program = parser.program()
     parser.expect("end")
     return program
+
+
+def parse_attributes(text: str, line: int = 1, column: int = 1) -> dict[str, Any]:
+    """The values by name that `{a = 1, b = [2, 3]}` describes, as `text.print_value` spells them; a comment may follow.
+
+    line and column: where `text` stands in what the user wrote, for the ParseError.
+    """
+    try:
+        parser = _Parser(_tokens(text))
+        values = parser.attributes()
+        parser.expect("end")
+    except ParseError as error:
+        raise error.at(line, column) from None
+    return values
 
 
 class _Parser:

@@ -47,13 +47,14 @@ def print_program(program: Program, *, origins: bool = True, indent: str = "") -
 
 def _line(node: Node, names: dict[Node, str], indent: str, origins: tuple[Origin, ...]) -> str:
     operands = ", ".join(names[operand] for operand in node.operands)
-    attrs = ", ".join(f"{f.name} = {_attribute(getattr(node.attrs, f.name), indent)}" for f in fields(node.attrs))
+    attrs = ", ".join(f"{f.name} = {print_value(getattr(node.attrs, f.name), indent)}" for f in fields(node.attrs))
     types = ", ".join(map(str, node.types))
     text = f"{names[node]} = {node.name}({operands})" + (f" {{{attrs}}}" if attrs else "") + f" : {types}"
     return text + (f"  // {'; '.join(map(str, origins))}" if origins else "")
 
 
-def _attribute(value: Any, indent: str) -> str:
+def print_value(value: Any, indent: str = "") -> str:
+    """The text of an attribute's value; TypeError for one that has none."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -62,7 +63,7 @@ def _attribute(value: Any, indent: str) -> str:
         case str():
             return quote(value)
         case tuple():
-            return f"[{', '.join(_attribute(each, indent) for each in value)}]"
+            return f"[{', '.join(print_value(each, indent) for each in value)}]"
         case DType():
             return value.code
         case TensorType():
