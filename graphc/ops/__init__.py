@@ -2,7 +2,7 @@
 
 Each file holds one family: the composites and beside them the functions. Importing this room installs Python's operators on tensors.
 """
-from graphc.ops import operators
+from graphc.ops import operators as operators
 from graphc.ops.array import (
     broadcast_static_shape,
     broadcast_to,
@@ -129,7 +129,7 @@ __all__ = [
     "erf", "erfc", "exp", "expand_dims", "expm1", "fill", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd", "get_seed",
     "global_norm", "greater", "greater_equal", "identity", "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal",
     "linspace", "log", "log1p", "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose",
-    "maximum", "minimum", "mod", "multiply", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "operators", "pad", "pow",
+    "maximum", "minimum", "mod", "multiply", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow",
     "random_normal", "random_uniform", "range", "rank", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
     "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "rint", "round",
     "rsqrt", "saturate_cast", "set_random_seed", "shape", "sigmoid", "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square",

@@ -4,6 +4,7 @@ Every function of this room ends in `declare`; the composites that they declare 
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -99,7 +100,7 @@ def binary_function(definition: OpDef, doc: str = "") -> Callable[..., Tensor]:
 
 
 def _named(function: Callable[..., Tensor], definition: OpDef, doc: str) -> Callable[..., Tensor]:
-    function.__name__ = function.__qualname__ = definition.type
+    function.__name__ = function.__qualname__ = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", definition.type).lower()
     function.__doc__ = doc or f'Declares a "{definition.type}".'
     return function
 
@@ -131,3 +132,10 @@ def shape_dims(shape: Node, *dtypes_of_outputs: DType) -> tuple[Dim, ...]:
     if any(d is not None and d < 0 for d in dims):
         raise ValueError(f"a shape cannot have negative dims: {dims}")
     return dims
+
+
+def checked_bool(type_name: str, argument: str, x: Node) -> Node:
+    """`x`, which must be bool: the primitives below take integers too."""
+    if not x.dtype.is_bool:
+        raise TypeError(f"Input '{argument}' of '{type_name}' Op has type {x.dtype.name} that does not match expected type of bool.")
+    return x

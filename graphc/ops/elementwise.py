@@ -12,7 +12,7 @@ from graphc.core.dtypes import DType, as_dtype
 from graphc.core.opdef import OpDef, composite, register
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.ops.declare import as_tensor, binary_function, declare_one, name_scope, unary_function
+from graphc.ops.declare import as_tensor, binary_function, checked_bool, declare_one, name_scope, unary_function
 from graphc.primitives.sugar import broadcast_binary, fill_like
 
 Unary = Callable[..., Tensor]
@@ -130,7 +130,7 @@ round_ = _unary("Round", lambda x: p.round_nearest_even(x) if x.dtype.is_floatin
 is_nan = _unary("IsNan", lambda x: p.compare(x, x, "NE"), "Whether x is NaN.")
 is_inf = _unary("IsInf", lambda x: p.compare(p.abs_(x), fill_like(x, math.inf), "EQ"), "Whether x is infinite.")
 is_finite = _unary("IsFinite", p.is_finite, "Whether x is neither infinite nor NaN.")
-logical_not = _unary("LogicalNot", p.not_, "not x, for bool.")
+logical_not = _unary("LogicalNot", lambda x: p.not_(checked_bool("LogicalNot", "x", x)), "not x.")
 
 
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
@@ -236,8 +236,8 @@ greater = _binary("Greater", _comparison("GT"), "x > y.")
 greater_equal = _binary("GreaterEqual", _comparison("GE"), "x >= y.")
 equal = _binary("Equal", _comparison("EQ"), "x == y.")
 not_equal = _binary("NotEqual", _comparison("NE"), "x != y.")
-logical_and = _binary("LogicalAnd", p.and_, "x and y, for bool.")
-logical_or = _binary("LogicalOr", p.or_, "x or y, for bool.")
+logical_and = _binary("LogicalAnd", lambda x, y: p.and_(checked_bool("LogicalAnd", "x", x), y), "x and y.")
+logical_or = _binary("LogicalOr", lambda x, y: p.or_(checked_bool("LogicalOr", "x", x), y), "x or y.")
 _pow = _binary("Pow", p.power)
 
 

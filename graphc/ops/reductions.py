@@ -17,7 +17,7 @@ from graphc.core.types import Dim, TensorType
 from graphc.ops.array import identity, range_, rank, reshape, shape, squeeze, stop_gradient
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros, zeros_like
-from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope
+from graphc.ops.declare import INDEX, as_tensor, checked_bool, declare_one, known_axes, name_scope
 from graphc.ops.elementwise import (
     abs_,
     add,
@@ -92,18 +92,12 @@ def MIN(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Nod
 
 @composite("Any")
 def ANY(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
-    return _reduced(p.reduce_max, _checked_bool("Any", input), reduction_indices, keep_dims)
+    return _reduced(p.reduce_max, checked_bool("Any", "input", input), reduction_indices, keep_dims)
 
 
 @composite("All")
 def ALL(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
-    return _reduced(p.reduce_min, _checked_bool("All", input), reduction_indices, keep_dims)
-
-
-def _checked_bool(type_name: str, x: Node) -> Node:
-    if not x.dtype.is_bool:
-        raise TypeError(f"Input 'input' of '{type_name}' Op has type {x.dtype.name} that does not match expected type of bool.")
-    return x
+    return _reduced(p.reduce_min, checked_bool("All", "input", input), reduction_indices, keep_dims)
 
 
 def reduction_axes(x: Tensor, axis: Any) -> Any:
