@@ -1,7 +1,8 @@
 """How long things take, measured so that the comparison is fair on a busy machine. Imports nothing of graphc.
 
 Calls that are to be compared are *interleaved*: every round runs each of them once, so that a neighbour's load, a clock that drops or a
-cache that is cold hits all alike. Medians and quartiles stand for the rounds; a mean would be ruled by the few that were interrupted.
+cache that is cold hits all alike. Each sample follows a call that is not timed, so that the caches hold what the call itself leaves there,
+not its neighbour's data. Medians and quartiles stand for the rounds; a mean would be ruled by the few that were interrupted.
 """
 from __future__ import annotations
 
@@ -39,6 +40,7 @@ def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float = 1.0,
     rounds = 0
     while rounds < _LEAST_ROUNDS or time.perf_counter() < end:
         for name, call in calls.items():
+            call()
             samples[name].append(_sample(call, repeats[name]))
         rounds += 1
         progress()
