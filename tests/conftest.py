@@ -13,7 +13,8 @@ from graphc.core.graph import reset_default_graph
 
 # The first example compiles for milliseconds, the next takes microseconds: a time limit on one would only be flaky.
 settings.register_profile("graphc", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-settings.load_profile("graphc")
+settings.register_profile("explore", settings.get_profile("graphc"), derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "graphc"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
