@@ -18,7 +18,7 @@ from graphc.ops.choosing import where
 from graphc.ops.creation import zeros_like
 from graphc.ops.declare import as_tensor, declare, name_scope, normal_axis
 from graphc.ops.elementwise import add, cast, exp, greater_equal, log1p, multiply, negative, subtract
-from graphc.primitives.sugar import fill_like
+from graphc.primitives.sugar import fill_like, size_of
 from graphc.primitives.sugar import zeros_like as node_zeros_like
 
 Gradient = Sequence[Node | None]
@@ -81,7 +81,9 @@ def SPARSE_SOFTMAX_CROSS_ENTROPY(features: Node, labels: Node) -> Sequence[Node]
     sums = p.reduce_sum(e, axis)
     hit = p.compare(p.broadcast_in_dim(labels, x.shape, range(len(labels.shape))), p.iota(x.shape, axis[0], labels.dtype), "EQ")
     at_label = p.reduce_sum(p.select(hit, shifted, node_zeros_like(shifted)), axis)
-    valid = p.reduce_max(hit, axis)
+    row = p.convert(labels, dtypes.int64)
+    classes = p.broadcast_in_dim(size_of(x, axis, dtypes.int64), row.shape, ())
+    valid = p.and_(p.compare(row, node_zeros_like(row), "GE"), p.compare(row, classes, "LT"))
     nan = fill_like(sums, math.nan)
     loss = p.select(valid, p.subtract(p.log(sums), at_label), nan)
     backprop = p.subtract(p.divide(e, _spread(p.select(valid, sums, nan), x)), p.convert(hit, x.dtype))
