@@ -266,6 +266,11 @@ def choosing_cases() -> Iterator[Case]:
                    smooth=dtype is dtypes.float64)
 
 
+    for dtype in (dtypes.float64, dtypes.float32, dtypes.bfloat16):
+        yield Case(f"clamp-{dtype.code}-special", "clamp", p.clamp, (t(dtype, 5, 61),) * 3,
+                   lambda low, x, high: np.minimum(np.maximum(x, low), high), by(specials), tags=frozenset({"special"}))
+
+
 def _rounds(values: Array, source: DType, target: DType) -> Array:
     """The defined conversion, one element at a time with Python's numbers."""
     def one(v: Any) -> Any:

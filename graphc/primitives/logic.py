@@ -13,7 +13,6 @@ from graphc.core.program import Node, make
 from graphc.core.types import TensorType, merge_dims, same_dims
 from graphc.primitives import numerics
 from graphc.primitives.broadcast import full
-from graphc.primitives.numerics import Array
 from graphc.primitives.rules import (
     NO_ATTRS,
     Cotangents,
@@ -105,8 +104,7 @@ def select(which: Node, x: Node, y: Node) -> Node:
     return make(SELECT, (which, x, y), NO_ATTRS)
 
 
-def _clamp(attrs: NoAttrs, low: Array, x: Array, high: Array) -> Array:
-    return np.minimum(np.maximum(x, low), high)
+_clamp = numerics.elementwise(lambda low, x, high: np.minimum(np.maximum(x, low), high))
 
 
 def _clamp_vjp(node: Node, g: Node) -> Cotangents:
