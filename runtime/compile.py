@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from graphc.runtime.executable import BufferUse, CompiledKernel, Executable, Mem
 WORTH_SPLITTING_US = 50.0  # kernels estimated below this run on one thread
 PIECE_US = 25.0  # about what one piece of a split kernel takes
 RELEASE_GIL_US = 10.0
+KEPT_KERNELS = 512  # distinct kernels whose text is remembered by the process
 
 
 def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Executable:
@@ -73,13 +75,27 @@ def _since(before: cache.Stats, now: cache.Stats) -> dict[str, int]:
             "from memory": now.memory_hits - before.memory_hits}
 
 
+@dataclass(frozen=True)
+class _Printed:
+    """What a step becomes, whatever it is called and wherever it stands: the kernel, its LLVM text, its cost, its launch range."""
+
+    kernel: ir.Kernel
+    llvm: str
+    cost: Cost
+    extent: int
+
+
+# Steps printed before, for every session of the process (a new shape repeats most steps that it does not concern). Oldest first.
+_printed: dict[Any, _Printed] = {}
+_printed_lock = Lock()
+
+
 class _Kernels:
     """Lowers, schedules and prints the steps; equal steps once."""
 
     def __init__(self, target: Target, threads: int) -> None:
         self.target = target
         self.threads = threads
-        self.known: dict[Any, tuple[ir.Kernel, str, Cost, int]] = {}
 
     def compile(self, steps: Sequence[Node], program: Program) -> list[CompiledKernel]:
         return [self._one(number, step, program.origins.get(step, ())) for number, step in enumerate(steps)]
@@ -87,20 +103,25 @@ class _Kernels:
     def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> CompiledKernel:
         # Which operands are the same node is part of what a step is: each distinct one is one parameter.
         pattern = tuple(step.operands.index(operand) for operand in step.operands)
-        key = (step.primitive, step.attrs, tuple(operand.type for operand in step.operands), pattern)
-        if key not in self.known:
-            self.known[key] = self._print(step)
-        kernel, llvm, price, extent = self.known[key]
+        key = (self.target, step.primitive, step.attrs, tuple(operand.type for operand in step.operands), pattern)
+        made = _printed.get(key)
+        if made is None:
+            made = self._print(step)
+            with _printed_lock:
+                _printed[key] = made
+                if len(_printed) > KEPT_KERNELS:
+                    del _printed[next(iter(_printed))]
+        price, extent = made.cost, made.extent
         parallel = self.threads > 1 and extent > 1 and price.microseconds >= WORTH_SPLITTING_US
-        named = replace(kernel, origins=tuple(map(str, origins)))
-        return CompiledKernel(_name(number, step, origins), kernel.name, named, llvm, origins, price.flops, price.bytes, price.microseconds,
-                              extent, parallel)
+        named = replace(made.kernel, origins=tuple(map(str, origins)))
+        return CompiledKernel(_name(number, step, origins), named.name, named, made.llvm, origins, price.flops, price.bytes,
+                              price.microseconds, extent, parallel)
 
-    def _print(self, step: Node) -> tuple[ir.Kernel, str, Cost, int]:
+    def _print(self, step: Node) -> _Printed:
         kernel = schedule_cpu(lower(step), self.target)
         symbol = "k" + hashlib.sha256(kernel_text(kernel).encode()).hexdigest()[:16]
         kernel = replace(kernel, name=symbol)
-        return kernel, print_kernel(kernel, self.target), cost(kernel), launch_extent(kernel, self.target)
+        return _Printed(kernel, print_kernel(kernel, self.target), cost(kernel), launch_extent(kernel, self.target))
 
 
 def _name(number: int, step: Node, origins: Sequence[Origin]) -> str:

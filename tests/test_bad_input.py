@@ -242,7 +242,7 @@ def test_a_shape_that_breaks_a_rule_when_it_runs(world: World) -> None:
     total = gc.add(world.x, unknown, name="total")
     assert world.run(total, {world.x: world.rows, unknown: 1.0}).shape == (2, 3)
     refused(gc.errors.InvalidArgumentError, r".*\n  in operation 'total' \(Add\)\n  inputs: x:0 \(2, 3\), .* \(5,\)" + LINE,
-            lambda: world.run(total, {world.x: world.rows, unknown: np.ones(5)}))
+            lambda: world.run(total, {world.x: world.rows, unknown: np.ones(5, np.float32)}))
 
 
 def test_a_shape_that_depends_on_a_variable(world: World) -> None:
