@@ -1,27 +1,26 @@
-"""The memory plan: where every value lives while a program runs. The last pass; its result is read by the runtime and by `graphc dump`.
+"""The memory plan: where every value lives while a program runs. The last pass; its result is read by the runtime and `graphc dump`.
 
-A fetched value is computed into the caller's output array, a variable's new value into the variable's own memory where all readers of the old
-value come first (proved here, step by step; else it is copied at the end). All other values share one arena: live ranges, in-place reuse
-of an operand that dies, then offsets, largest buffer first (Pisarchyk and Lee 2020, arXiv 2001.03288), several orders tried until the
-lower bound is met.
+A fetched value is computed into the caller's output array, a variable's new value into the variable's own memory where all readers of
+the old value come first (proved here, step by step; else it is copied at the end). All other values share one arena: live ranges,
+in-place reuse of an operand that dies, then offsets (see `offsets`).
 """
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from graphc.core.program import Node, Program
+from graphc.passes.offsets import Lifetime, lower_bound, place
 from graphc.passes.order import last_reads
-from graphc.passes.storage import SOURCES, Value, is_step, may_overwrite, reads, step_values, value_bytes, value_of
+from graphc.passes.storage import Value, is_step, may_overwrite, reads, step_values, value_bytes, value_of
 
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
-TRIES = 300  # random orders tried when the ordered ones miss the lower bound
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a value lives: kind "feed", "output" (number), "variable" (name), "constant" (node's number among the constants) or "arena" (offset)."""
+    """Where a value lives: `kind` is "feed" or "output" (`key` its number), "variable" (its name), "constant" (its number among the
+    constants) or "arena" (its offset)."""
 
     kind: str
     key: int | str = 0
@@ -74,13 +73,14 @@ def plan_memory(program: Program) -> MemoryPlan:
     locations.update({value_of(node): Location("output", number) for number, node in enumerate(program.outputs)})
     copies, in_place = _variables(program, steps, locations)
     buffers = _buffers(program, steps, locations)
-    bound = lower_bound(buffers, len(steps))
-    size = assign_offsets(buffers, bound)
-    for buffer in buffers:
+    lifetimes = [Lifetime(buffer.size, buffer.first, buffer.last) for buffer in buffers]
+    size, offsets = place(lifetimes)
+    for buffer, offset in zip(buffers, offsets, strict=True):
+        buffer.offset = offset
         locations.update({value: Location("arena", buffer.offset) for value in buffer.values})
     finished = tuple((locations[value], Location("variable", name), value_bytes(value)) for value, name in copies)
     unplanned = sum(_rounded(value_bytes(value)) for buffer in buffers for value in buffer.values)
-    return MemoryPlan(tuple(steps), locations, constants, tuple(buffers), finished, size, bound, unplanned, tuple(in_place))
+    return MemoryPlan(tuple(steps), locations, constants, tuple(buffers), finished, size, lower_bound(lifetimes), unplanned, tuple(in_place))
 
 
 def _sources(program: Program, constants: Sequence[Node]) -> dict[Value, Location]:
@@ -139,78 +139,3 @@ def _buffers(program: Program, steps: list[Node], locations: dict[Value, Locatio
 
 def _rounded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def lower_bound(buffers: Sequence[Buffer], steps: int) -> int:
-    """The largest sum of buffers alive at one step: no plan can be smaller."""
-    change = [0] * (steps + 1)
-    for buffer in buffers:
-        change[buffer.first] += buffer.size
-        change[buffer.last + 1] -= buffer.size
-    live = highest = 0
-    for each in change:
-        live += each
-        highest = max(highest, live)
-    return highest
-
-
-def assign_offsets(buffers: Sequence[Buffer], bound: int) -> int:
-    """Sets every buffer's offset so that buffers alive together do not overlap; gives the arena's size. Deterministic."""
-    keys: list[Callable[[Buffer], tuple[int, ...]]] = [
-        lambda b: (-b.size, b.first - b.last, b.first), lambda b: (-b.size * (b.last - b.first + 1), -b.size, b.first),
-        lambda b: (b.first - b.last, -b.size, b.first), lambda b: (b.first, -b.size, b.last)]
-    best: tuple[int, list[int]] | None = None
-    for key in keys:
-        best = _better(best, sorted(buffers, key=key), buffers)
-        if best[0] <= bound:
-            break
-    generator = random.Random(0)
-    order = sorted(buffers, key=keys[0])
-    tries = TRIES if best is not None and best[0] > bound and len(buffers) <= 500 else 0
-    for _ in range(tries):
-        trial = list(order)
-        for _ in range(2):
-            a, b = generator.randrange(len(trial)), generator.randrange(len(trial))
-            trial[a], trial[b] = trial[b], trial[a]
-        before = best
-        best = _better(best, trial, buffers)
-        order = trial if best is not before else order
-        if best[0] <= bound:
-            break
-    size, offsets = best if best is not None else (0, [])
-    for buffer, offset in zip(buffers, offsets, strict=True):
-        buffer.offset = offset
-    return size
-
-
-def _better(best: tuple[int, list[int]] | None, order: Sequence[Buffer], buffers: Sequence[Buffer]) -> tuple[int, list[int]]:
-    size = _place(order)
-    if best is not None and best[0] <= size:
-        return best
-    return size, [buffer.offset for buffer in buffers]
-
-
-def _place(order: Sequence[Buffer]) -> int:
-    """Puts buffers one by one into the smallest gap that fits among the placed ones that live at the same time."""
-    placed: list[Buffer] = []
-    size = 0
-    for buffer in order:
-        around = sorted((b for b in placed if b.first <= buffer.last and buffer.first <= b.last), key=lambda b: b.offset)
-        buffer.offset = _gap(around, buffer.size)
-        placed.append(buffer)
-        size = max(size, buffer.offset + buffer.size)
-    return size
-
-
-def _gap(around: Sequence[Buffer], size: int) -> int:
-    best_offset, best_room = -1, -1
-    end = 0
-    for each in around:
-        room = each.offset - end
-        if room >= size and (best_room < 0 or room < best_room):
-            best_offset, best_room = end, room
-        end = max(end, each.offset + each.size)
-    return best_offset if best_offset >= 0 else end
-
-
-__all__ = ["SOURCES", "Buffer", "Location", "MemoryPlan", "assign_offsets", "lower_bound", "plan_memory"]

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterator
 from itertools import pairwise
 
 from graphc.core.program import Node, Program
-from graphc.passes.groups import Classifier, Illegal, Shape, is_alias, is_compute, is_product, is_reduction, is_uniform, is_view, travels
+from graphc.passes.groups import Classifier, Illegal, Shape, is_alias, is_compute, is_product, is_reduction, is_uniform, is_view, keeps_place, travels
 
 SEARCH = 256  # groups looked at for a cycle before one is assumed
 CYCLE = "another kernel stands between them"
@@ -113,15 +113,26 @@ class Partition:
 
     def _union(self, first: Group, second: Group) -> Group:
         """The group of the members of both; Illegal where there can be none."""
-        if any(is_view(group.members[0]) for group in (first, second)):
+        if any(map(is_view, first.members)):
             raise Illegal("a view that is stored")
         members = sorted((*first.members, *second.members), key=self.position.__getitem__)
         inside = set(members)
         written = [n for n in (*first.written, *second.written) if n in self.kept or any(r not in inside for r in self.readers[n])]
         shape = self.classifier.classify(members, written)
+        if self._would_hold_more(first, second):
+            raise Illegal("would keep more alive and read nothing less")
         if self._leads_through_others(first, second, inside) or self._leads_through_others(second, first, inside):
             raise Illegal(CYCLE)
         return Group(members, shape, sorted(written, key=self.position.__getitem__))
+
+    def _would_hold_more(self, first: Group, second: Group) -> bool:
+        """Whether `first` only passes something small to `second`, and both read something large that the other does not: apart, the
+        input of one can die before that of the other is made."""
+        if not any(map(is_reduction, first.members)):
+            return False
+        passed = sum(node.type.nbytes for node in first.written)
+        large = [{s for s in self.external(group) if not s.is_tuple and s.type.nbytes > 4 * passed} for group in (first, second)]
+        return all(large) and not large[0] & large[1]
 
     def _leads_through_others(self, first: Group, second: Group, inside: set[Node]) -> bool:
         """Whether a path leads from group `first` to group `second` through a node outside both (or the search for one takes too long)."""
@@ -174,12 +185,25 @@ def _is_small_reduction(group: Group, source: Node) -> bool:
 def _stored(program: Program) -> set[Node]:
     """Nodes read by what is not in any group: outputs, effects, and operations that have a kernel of their own."""
     readers = [node for node in program.nodes if not is_compute(node) and not travels(node)]
-    stored: set[Node] = set()
+    stored = {view for node in program.nodes if is_product(node) for view in map(_awkward, node.operands) if view is not None}
     for node in (*program.outputs, *(operand for reader in readers for operand in reader.operands)):
         while is_alias(node):
             node = node.operands[0]
         stored.add(node)
     return {node for node in stored if not is_uniform(node)}
+
+
+def _awkward(operand: Node) -> Node | None:
+    """The transpose below `operand` of a product where a reshape between them leaves no strides to read it by: packing it would cost more
+    than the product's own arithmetic, storing it costs nothing where the product that makes it stores it so."""
+    reshaped = False
+    while is_view(operand) and len(operand.operands) == 1:
+        if operand.name == "transpose" and reshaped and not keeps_place(operand):
+            return operand
+        before, after = ([dim for dim in dims if dim != 1] for dims in (operand.operands[0].dims, operand.dims))
+        reshaped = reshaped or (operand.name == "reshape" and before != after)
+        operand = operand.operands[0]
+    return None
 
 
 def _inputs(node: Node, members: Container[Node]) -> list[Node]:

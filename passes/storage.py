@@ -1,11 +1,11 @@
 """What the schedule and the memory plan both need to know: which nodes are steps, where a value really lives, what may be written in place.
 
-A *step* is a node that will be a kernel. A *value* is one output of a step or of a source (parameter, variable, constant): a pair (node, output
-number). Every other node (reshape, get_tuple_element, variable_assign) only renames a value: `value_of` sees through it.
+A *step* is a node that will be a kernel. A *value* is one output of a step or of a source (parameter, variable, constant): a pair (node,
+output number). Every other node (reshape, get_tuple_element, variable_assign) only renames a value: `value_of` sees through it.
 """
 from __future__ import annotations
 
-from graphc.core.loops import Map
+from graphc.core.loops import ArgReduce, Map
 from graphc.core.primitive import lookup
 from graphc.core.program import Node, Program, make
 from graphc.passes import groups
@@ -50,55 +50,71 @@ def materialise(program: Program) -> Program:
     copy = lookup("copy")
     taken: set[Value] = set()
 
-    def own(node: Node, again: dict[Value, Node]) -> Node:
+    def own(node: Node) -> Node:
         value = value_of(node)
-        if value in taken or not is_step(value[0]):
-            source = again.get(value, node)
-            copied = make(copy, (source,), copy.attrs(place=len(taken)))
-            taken.add((copied, 0))
-            return copied
-        taken.add(value)
-        again[value] = node
-        return node
+        if value not in taken and is_step(value[0]):
+            taken.add(value)
+            return node
+        source = node.operands[0] if node.name == "variable_assign" else node
+        copied = make(copy, (source,), copy.attrs(place=len(taken)))
+        taken.add((copied, 0))
+        return copied
 
-    again: dict[Value, Node] = {}
-    mapping: dict[Node, Node] = {}
-    for effect in program.effects:
-        value = own(effect.operands[0], again)
-        mapping[effect] = effect if value is effect.operands[0] else make(effect.primitive, (value,), effect.attrs)
-    outputs = tuple(own(node, again) for node in program.outputs)
+    assigned = [own(effect.operands[0]) for effect in program.effects]
+    effects = tuple(make(effect.primitive, (value,), effect.attrs) for effect, value in zip(program.effects, assigned, strict=True))
+    outputs = tuple(own(node) for node in program.outputs)
     origins = dict(program.origins)
-    for old, new in zip((*program.outputs, *(e.operands[0] for e in program.effects)),
-                        (*outputs, *(mapping[e].operands[0] for e in program.effects)), strict=True):
+    for old, new in zip((*program.outputs, *(effect.operands[0] for effect in program.effects)), (*outputs, *assigned), strict=True):
         origins.setdefault(new, program.origins.get(old, ()))
-    return Program(program.parameters, outputs, tuple(mapping[e] for e in program.effects), origins=origins)
+    return Program(program.parameters, outputs, effects, origins=origins)
 
 
 def may_overwrite(step: Node, operand: Value, output: Value) -> bool:
-    """Whether `step` may write `output` over `operand`'s memory: every element of `operand` is read only for the element written at the
-    same row-major position."""
+    """Whether `step` may write `output` over `operand`'s memory: when it writes an element, it has read the same element of `operand`
+    for the last time. A kernel reads everything that it needs at a place before it writes there."""
     if value_bytes(operand) != value_bytes(output):
         return False
     if step.name == "fusion":
-        return step.attrs.kind in ("loop", "column", "dot") and all(
-            _read_in_place(parameter, step.attrs.body)
-            for parameter, given in zip(step.attrs.body.parameters, step.operands, strict=True) if value_of(given) == operand)
-    if step.name == "copy":
-        return True
-    return isinstance(step.primitive.loop, Map)
+        body: Program = step.attrs.body
+        given = zip(body.parameters, step.operands, strict=True)
+        return all(_is_read_before(parameter, body, body.outputs[output[1]]) for parameter, node in given if value_of(node) == operand)
+    return step.name == "copy" or isinstance(step.primitive.loop, Map)
 
 
-def _read_in_place(parameter: Node, body: Program) -> bool:
-    """Whether a body reads `parameter` only at the position that it computes: through maps and views that keep the order. (What goes
-    into a product does not, what its epilogue reads does: an epilogue runs once per element, when the sums are complete.)"""
+def _is_read_before(parameter: Node, body: Program, output: Node) -> bool:
+    """Whether a body reads `parameter` only at the position that it computes, through maps and views that keep the order, and in the row
+    of trailing reductions that are over before `output` is written. (What goes into a product is read out of order; what its epilogue
+    reads is not: it runs once per element, when the sums are complete.)"""
     size = parameter.type.size
-    positions: set[Node] = {parameter}
+    stages = _stages(body)
+    in_place: set[Node] = {parameter}
     for node in body.nodes:
-        touched = [operand for operand in node.operands if operand in positions]
-        if not touched:
+        if not any(operand in in_place for operand in node.operands):
+            continue
+        if stages[node] > stages[output]:
+            return False
+        if groups.is_reduction(node) and groups.is_trailing(node):
             continue
         keeps = isinstance(node.primitive.loop, Map) or (groups.is_view(node) and groups.keeps_place(node))
         if not keeps or node.type.size != size:
             return False
-        positions.add(node)
-    return True
+        in_place.add(node)
+    return output.type.size == size and not _moves(output)
+
+
+def _moves(output: Node) -> bool:
+    """Whether a result ends in views that put it elsewhere than where it is computed (a product stores it there)."""
+    while groups.is_view(output):
+        if not groups.keeps_place(output):
+            return True
+        output = output.operands[0]
+    return False
+
+
+def _stages(body: Program) -> dict[Node, int]:
+    """How many passes over its row a row kernel makes before a node's value is there (the position of an extreme takes two)."""
+    stages: dict[Node, int] = {}
+    for node in body.nodes:
+        passes = 2 if isinstance(node.primitive.loop, ArgReduce) else int(groups.is_reduction(node))
+        stages[node] = max((stages[operand] for operand in node.operands), default=0) + passes
+    return stages

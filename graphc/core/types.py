@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from graphc.core.dtypes import DType
 
@@ -31,10 +32,9 @@ class TensorType:
     @property
     def dims(self) -> tuple[int, ...]:
         """The shape of a static type; ValueError where a dim is unknown."""
-        known = tuple(dim for dim in self.shape if dim is not None)
-        if len(known) != len(self.shape):
+        if None in self.shape:
             raise ValueError(f"the shape of {self} is not known")
-        return known
+        return cast(tuple[int, ...], self.shape)
 
     @property
     def size(self) -> int:
