@@ -170,11 +170,12 @@ def _signs_differ(x: Node, y: Node) -> Node:
 
 
 def _floor_div(x: Node, y: Node) -> Node:
-    """The quotient rounded down; of integers, the truncated one less 1 where the signs differ and a remainder is left."""
+    """The quotient rounded down; of integers, the truncated one less 1 where the signs differ and a remainder is left. x // 0 is -1."""
     if x.dtype.is_floating:
         return p.floor(p.divide(x, y))
-    left = p.compare(p.remainder(x, y), fill_like(x, 0), "NE")
-    return p.subtract(p.divide(x, y), p.convert(p.and_(left, _signs_differ(x, y)), x.dtype))
+    rest = _floor_mod(x, y)
+    # Where the remainder changed its sign to that of y, the quotient was rounded up.
+    return p.subtract(p.divide(x, y), p.convert(p.compare(rest, p.remainder(x, y), "NE"), x.dtype))
 
 
 def _floor_mod(x: Node, y: Node) -> Node:
