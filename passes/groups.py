@@ -9,6 +9,8 @@ along, because a view is only a change of index. What `codegen.lower` can make o
 - column: reductions of one shape over the same other axes; what depends on one has the reduced number of elements and is read in place.
 - dot: one product; what depends on it has as many elements and is read in place; no reduction.
 
+A view that must stand in memory (it is fetched, say) may be the end of a loop or of a dot: the values are then stored where it puts them.
+
 Nothing costly is evaluated more often than it would be in a kernel of its own.
 """
 from __future__ import annotations
@@ -227,21 +229,24 @@ class Classifier:
         before = self._below(product, set(nodes))
         if any(n.name != "convert" for n in before):
             raise Illegal("arithmetic before a product")
-        dependent = self._dependent(nodes, {product}, keeps_place, (product.type.size,))
+        ends = [n for n in nodes if n.name == "transpose"]
+        dependent = self._dependent(nodes, {product}, keeps_place, (product.type.size,), ends)
         if not all(n in dependent for n in written):
             raise Illegal("an output beside the product's")
         self._require_no_repetition(nodes, written, dependent, keeps_place)
         return Shape("dot", product.type.size)
 
-    def _dependent(self, nodes: Sequence[Node], roots: set[Node], aligned: Callable[[Node], bool], sizes: Sequence[int]) -> set[Node]:
-        """`roots` and what depends on them. Illegal where that is no map of one of `sizes`, or reads another root's value out of place."""
+    def _dependent(self, nodes: Sequence[Node], roots: set[Node], aligned: Callable[[Node], bool], sizes: Sequence[int],
+                   ends: Collection[Node] = ()) -> set[Node]:
+        """`roots` and what depends on them. Illegal where that is no map of one of `sizes` (nor in `ends`), or reads another root's value
+        out of place."""
         dependent: set[Node] = set()
         for node in nodes:
             inner = [read for read in self.reads(node) if read.source in dependent]
             if node in roots:
                 dependent.add(node)
             elif inner:
-                if not isinstance(node.primitive.loop, Map):
+                if not isinstance(node.primitive.loop, Map) and node not in ends:
                     raise Illegal(f"a {node.name} of a result")
                 if node.type.size not in sizes:
                     raise Illegal("a result used in another shape")
@@ -273,7 +278,8 @@ class Classifier:
                 source = read.source
                 if source not in group or source in held:
                     continue
-                moving = tuple(v for v in read.views if not aligned(v))
+                views = (*read.views, node) if is_view(node) else read.views
+                moving = tuple(v for v in views if not aligned(v))
                 if any(v.type.size > source.type.size for v in moving) and self._is_costly(source, group):
                     raise Illegal("would repeat costly work")
                 places.setdefault(source, set()).add(moving)

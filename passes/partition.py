@@ -15,7 +15,19 @@ from collections.abc import Container, Iterator
 from itertools import pairwise
 
 from graphc.core.program import Node, Program
-from graphc.passes.groups import Classifier, Illegal, Shape, is_alias, is_compute, is_product, is_reduction, is_uniform, is_view, keeps_place, travels
+from graphc.passes.groups import (
+    Classifier,
+    Illegal,
+    Shape,
+    is_alias,
+    is_compute,
+    is_product,
+    is_reduction,
+    is_uniform,
+    is_view,
+    keeps_place,
+    travels,
+)
 
 SEARCH = 256  # groups looked at for a cycle before one is assumed
 CYCLE = "another kernel stands between them"

@@ -40,21 +40,6 @@ def _transpose(node: Node) -> Node | None:
     return None
 
 
-def _transpose_of_product(node: Node) -> Node | None:
-    """Exchanges the operands where the transpose exchanges the blocks of free axes."""
-    dot = node.operands[0]
-    if dot.name != "dot_general":
-        return None
-    a = dot.attrs
-    batch = len(a.lhs_batch)
-    left = batch + len(a.free(len(dot.operands[0].dims), "lhs"))
-    exchanged = (*range(batch), *range(left, len(dot.dims)), *range(batch, left))
-    if tuple(node.attrs.permutation) != exchanged:
-        return None
-    x, y = dot.operands
-    return dot_general(y, x, a.rhs_batch, a.lhs_batch, a.rhs_contract, a.lhs_contract)
-
-
 def _product_of_transpose(node: Node) -> Node | None:
     """Takes a transpose of an operand into the dimension numbers, where the free axes keep their order."""
     a = node.attrs
@@ -225,8 +210,6 @@ MOVEMENT: tuple[Rule, ...] = (
     Rule("transpose of uniform", "c^T = c", "transpose", _uniform_view, (transpose(filled(3), (1, 0)),)),
     Rule("transpose", "(x^T)^T = x; a transpose of axes of size one is a reshape", "transpose", _transpose,
          (transpose(transpose(_X234, (2, 0, 1)), (2, 0, 1)), transpose(floats(3, 1, 4), (1, 0, 2)))),
-    Rule("transpose of product", "(x y)^T ~ y^T x^T", "transpose", _transpose_of_product,
-         (transpose(dot_general(_X34, floats(4, 5, name="y"), (), (), (1,), (0,)), (1, 0)),)),
     Rule("product of transpose", "dot(x^T, y) ~ dot(x, y) over other axes", "dot_general", _product_of_transpose,
          (dot_general(transpose(floats(4, 3), (1, 0)), floats(4, 5, name="y"), (), (), (1,), (0,)),
           dot_general(_X34, transpose(floats(5, 4, name="y"), (1, 0)), (), (), (1,), (0,)))),

@@ -72,11 +72,16 @@ def _dot_vjp(node: Node, g: Node) -> Cotangents:
     x_free, y_free = a.free(len(x.shape), "lhs"), a.free(len(y.shape), "rhs")
     g_x = tuple(range(len(batch), len(batch) + len(x_free)))
     g_y = tuple(range(len(batch) + len(x_free), len(g.shape)))
-    # dot_general gives: batch, the free axes of g, the free axes of the other operand (its contracting axes, ascending).
-    by_x = dot_general(g, y, batch, a.rhs_batch, g_y, y_free)
-    by_y = dot_general(g, x, batch, a.lhs_batch, g_x, x_free)
-    x_axes = (*a.lhs_batch, *x_free, *_matching(a.rhs_contract, a.lhs_contract))
-    y_axes = (*a.rhs_batch, *y_free, *_matching(a.lhs_contract, a.rhs_contract))
+    # Which operand comes first is free: the free axes of g come out before the contracting axes of the operand, or after them.
+    x_contract, y_contract = _matching(a.rhs_contract, a.lhs_contract), _matching(a.lhs_contract, a.rhs_contract)
+    if x_contract < list(x_free):
+        by_x, x_axes = dot_general(y, g, a.rhs_batch, batch, y_free, g_y), (*a.lhs_batch, *x_contract, *x_free)
+    else:
+        by_x, x_axes = dot_general(g, y, batch, a.rhs_batch, g_y, y_free), (*a.lhs_batch, *x_free, *x_contract)
+    if y_contract < list(y_free):
+        by_y, y_axes = dot_general(x, g, a.lhs_batch, batch, x_free, g_x), (*a.rhs_batch, *y_contract, *y_free)
+    else:
+        by_y, y_axes = dot_general(g, x, batch, a.lhs_batch, g_x, x_free), (*a.rhs_batch, *y_free, *y_contract)
     return (transpose(by_x, inverse_permutation(x_axes)), transpose(by_y, inverse_permutation(y_axes)))
 
 
