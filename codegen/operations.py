@@ -1,7 +1,7 @@
 """The scalar operations of the kernel IR: how many operands each takes, of which types, and the type of its result.
 
 One table for the parser, the verifier and the interpreter. The names and the defined results are those of the elementwise primitives; the
-comparisons have a name per direction.
+comparisons have a name per direction, and `erf_plus_one` is what `idioms` makes of 1 + erf(x).
 """
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _bits(dtype: DType) -> bool:
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _FUNCTIONS = (
     "exponential", "exponential_minus_one", "log", "log_plus_one", "sqrt", "rsqrt", "cbrt", "tanh", "logistic", "sine", "cosine", "tan",
-    "erf", "erfc", "floor", "ceil", "round_nearest_even",
+    "erf", "erfc", "erf_plus_one", "floor", "ceil", "round_nearest_even",
 )  # fmt: skip
 
 # select and convert are not in the table: their operands have different types.

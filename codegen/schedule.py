@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from graphc.codegen import ir
+from graphc.codegen.idioms import recognise
 from graphc.codegen.rewrite import Body, map_loops, substitute
 from graphc.codegen.schedule_access import consecutive, element_types, is_independent, is_vectorisable, scattered, work
 from graphc.codegen.schedule_prefetch import prefetch_rows
@@ -62,7 +63,7 @@ def steps(machine: Machine) -> tuple[Step, ...]:
     """The schedule, step by step."""
     def vectorised(kernel: ir.Kernel) -> ir.Kernel:
         return vectorise(kernel, machine)
-    return tile_transposes, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
+    return recognise, tile_transposes, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
 
 
 # Vectorise ------------------------------------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ REFERENCE: dict[str, Callable[..., np.ndarray]] = {
     "tanh": np.tanh,
     "erf": erf_reference,
     "erfc": erfc_reference,
+    "erf_plus_one": lambda x: erfc_reference(-x),
     "sine": np.sin,
     "cosine": np.cos,
     "tan": np.tan,
@@ -89,12 +90,14 @@ def arguments(op: str, dtype: DType, seed: int, count: int = 4000) -> tuple[np.n
     return np.concatenate([x, of_any_size(), first]), np.concatenate([y, of_any_size(), second])
 
 
-def error_in_ulp(got: np.ndarray, exact: np.ndarray, flushed: bool) -> np.ndarray:
-    """|got - exact| in units in the last place of the exact result; 0 for equal infinities or two NaN, inf for one NaN or one infinity."""
+def error_in_ulp(got: np.ndarray, exact: np.ndarray, flushed: bool, least: float = 0.0) -> np.ndarray:
+    """|got - exact| in units in the last place of the exact result, or of `least` where that is larger; 0 for equal infinities or two NaN,
+    inf for one NaN or one infinity."""
     info = np.finfo(got.dtype)
     nearest = exact.astype(got.dtype)
     same = (got == nearest) | (np.isnan(got) & np.isnan(exact))
     unit = np.spacing(np.minimum(np.abs(nearest), info.max)).astype(LD)
+    unit = np.maximum(unit, np.spacing(got.dtype.type(least)))
     error = np.abs(got.astype(LD) - exact) / unit
     error = np.where(np.isfinite(error), error, np.where(same, 0, np.inf))
     return np.where((np.abs(exact) < info.tiny) & (got == 0), 0, error) if flushed else error
@@ -108,7 +111,7 @@ def measure(target: Target, op: str, dtype: DType, lanes: int, seed: int = 7, co
     zeros = (got == 0) & (exact == 0)
     wrong = zeros & (np.signbit(got) != np.signbit(exact))
     assert not wrong.any(), f"{op}: sign of zero at {[a[wrong][:3] for a in args]}"
-    return float(error_in_ulp(got, exact, op in FLUSHED).max())
+    return float(error_in_ulp(got, exact, op in FLUSHED, 0.5 if op == "erf_plus_one" else 0.0).max())
 
 
 def test_every_function_has_a_bound_and_a_reference() -> None:
@@ -128,7 +131,8 @@ def test_error_within_the_stated_bound(target: Target, dtype: DType, op: str) ->
 def test_exact_cases(target: Target) -> None:
     cases = [("exponential", 0.0, 1.0), ("exponential", -math.inf, 0.0), ("log", 1.0, 0.0), ("log", 0.0, -math.inf),
              ("log_plus_one", -1.0, -math.inf), ("tanh", 20.0, 1.0), ("tanh", math.inf, 1.0), ("erf", 7.0, 1.0), ("erf", -math.inf, -1.0),
-             ("erfc", -math.inf, 2.0),
+             ("erfc", -math.inf, 2.0), ("erf_plus_one", math.inf, 2.0), ("erf_plus_one", -math.inf, 0.0), ("erf_plus_one", -1e30, 0.0),
+             ("erf_plus_one", 0.0, 1.0), ("erf_plus_one", -0.0, 1.0),
              ("logistic", 0.0, 0.5), ("logistic", math.inf, 1.0), ("logistic", -math.inf, 0.0), ("cbrt", 27.0, 3.0), ("cosine", 0.0, 1.0),
              ("rsqrt", 4.0, 0.5), ("rsqrt", 0.0, math.inf)]  # fmt: skip
     for dtype in FLOATS:
@@ -161,3 +165,17 @@ def test_large_arguments(target: Target, op: str) -> None:
     x = np.array([1e7, 0.1, 3e22, 1e30, -2.5, 3.4e38, 1048576.0, 1048577.0, -1e15, 22.0, 355.0] * 5, np.float32)
     got = run(target, op, dtypes.float32, target.lanes(dtypes.float32), x, arg_dtypes=(dtypes.float32,))
     assert error_in_ulp(got, REFERENCE[op](x.astype(LD)), False).max() <= ULP[op][0]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_one_plus_erf_falls_to_zero_without_steps(target: Target) -> None:
+    """Where 1 + erf(x) in float32 is a multiple of 2**-24 or zero, the function still falls with x, and it ends at zero, not below it."""
+    x = np.linspace(-20, -1, 20001).astype(np.float32)
+    got = run(target, "erf_plus_one", dtypes.float32, target.lanes(dtypes.float32), x, arg_dtypes=(dtypes.float32,))
+    assert (got >= 0).all()
+    assert got[0] == 0
+    assert (np.diff(got.astype(np.float64)) >= -1e-6 * got[1:]).all()
+    near = x > -3
+    np.testing.assert_allclose(got[near], erfc_reference(-x[near].astype(LD)).astype(np.float64), rtol=2e-3)
+    distinct = np.unique(got[(x < -4) & (x > -5)])
+    assert len(distinct) > 100

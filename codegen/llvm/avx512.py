@@ -28,6 +28,12 @@ def mantissa(v: Vec, x: str) -> str:
     return _masked(v, "getmant", [f"{v.float_type} {x}", f"i32 {interval_and_sign}", f"{v.float_type} {v.number(0.0)}"])
 
 
+def fraction(v: Vec, x: str) -> str:
+    """x - floor(x), zero for infinities. Needs AVX512DQ."""
+    from_floor = 1
+    return _masked(v, "reduce", [f"{v.float_type} {x}", f"i32 {from_floor}", f"{v.float_type} {v.number(0.0)}"])
+
+
 def _masked(v: Vec, name: str, operands: list[str], where: str | None = None) -> str:
     """A call of `llvm.x86.avx512.mask.<name>`; the last operand gives the lanes whose mask is false."""
     mask_type = f"i{v.lanes}"

@@ -160,8 +160,22 @@ class Body:
     def _op(self, op: str, dtype: DType, args: Sequence[Value]) -> Value:
         if all(arg.uniform for arg in args):
             return Value((self._op_once(op, dtype, 1, [arg.name for arg in args], args),), dtype)
-        rows = zip(*(self._spread(arg) for arg in args), strict=True)
-        return Value(tuple(self._op_once(op, dtype, self.width.lanes, row, args) for row in rows), dtype, False)
+        rows = list(zip(*(self._spread(arg) for arg in args), strict=True))
+        names: list[str] = []
+        for first in range(0, len(rows), self.target.chains):
+            names += self._op_of_parts(op, dtype, rows[first : first + self.target.chains], args)
+        return Value(tuple(names), dtype, False)
+
+    def _op_of_parts(self, op: str, dtype: DType, rows: Sequence[Sequence[str]], args: Sequence[Value]) -> list[str]:
+        """The same operation on several registers, their instructions in turns where they are straight-line code."""
+        region, block = self.e.region, self.e.block
+        names, starts = [], []
+        for row in rows:
+            starts.append(len(region.lines))
+            names.append(self._op_once(op, dtype, self.width.lanes, row, args))
+        if region.block == block:
+            region.interleave(starts)
+        return names
 
     def _op_once(self, op: str, dtype: DType, lanes: int, names: Sequence[str], args: Sequence[Value]) -> str:
         arg_dtypes = [arg.dtype for arg in args]

@@ -5,6 +5,7 @@ in either case. A `Module` gathers the functions, constants and declarations tha
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -42,6 +43,16 @@ class Region:
 
     lines: list[str] = field(default_factory=list)
     block: str = "entry"
+
+    def interleave(self, starts: Sequence[int]) -> None:
+        """Lines from `starts[0]` on are pieces that do not need each other, piece i from `starts[i]`: puts a line of each in turn.
+
+        Processors look for independent instructions a few dozen ahead, which is less than one piece that is a long chain. Pieces of
+        different lengths stay as they are.
+        """
+        pieces = [self.lines[start:end] for start, end in zip(starts, [*starts[1:], len(self.lines)], strict=True)]
+        if len({len(piece) for piece in pieces}) == 1:
+            self.lines[starts[0]:] = [line for lines in zip(*pieces, strict=True) for line in lines]
 
 
 class Emitter:

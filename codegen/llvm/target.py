@@ -1,8 +1,8 @@
 """What machine the code is for: the one place that knows its vector width and instruction sets.
 
 A `Target` is one of three widths on the host: 512 bits (AVX-512), 256 (AVX2 with FMA and F16C) and 128 (the baseline of any machine: SSE2
-on x86). `host()` is the widest the host really has; `with_vector_bits` gives the narrower paths of the same machine, which are what an older
-machine would get, so that one machine can test all three.
+on x86). `host()` is the widest the host really has; `with_vector_bits` gives the narrower paths of the same machine, which are what an
+older machine would get, so that one machine can test all three.
 """
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ class Target:
     def has(self, feature: str) -> bool:
         """Whether LLVM's feature `feature` ("avx512f") is on."""
         return feature in _enabled(self.features)
+
+    @property
+    def chains(self) -> int:
+        """How many long computations run side by side with their values in registers: 32 registers hold four, 16 two."""
+        return 4 if self.vector_bits == 512 or not self.is_x86 else 2
 
     def lanes(self, dtype: DType) -> int:
         """Elements of `dtype` in one vector register. The half types count as float32, as which they are computed; bool as a byte."""

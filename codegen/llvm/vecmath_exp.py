@@ -71,6 +71,13 @@ _F64 = Constants(
                -3.848324470905512e-11, 2.1279187148639014e-12, -1.55690815618505e-14, -5.497690943032763e-15, 2.4330474042945303e-16),
 )  # fmt: skip
 
+# Minimax in absolute error of erfc: log2(erfc(x)) / x on [0, 4], to 2**-25.9 of erfc; it goes on falling beyond. And (2**r - 1) / r on
+# [0, 1], to 2**-23.5 of 2**r.
+_LOG2_ERFC_SHORT = (-1.6279085874557495, -0.9184163808822632, -0.14848162233829498, 0.028253689408302307, -0.000774639833252877,
+                    -0.0014894355554133654, 0.0004455057787708938, -4.5358370698522776e-05)  # fmt: skip
+_EXP2_SHORT = (0.6931512951850891, 0.24016444385051727, 0.05579991266131401, 0.009017030708491802, 0.0018671299330890179)
+_ERFC_IS_ZERO = 9.5  # from here on the polynomial above is below -150
+
 
 def _constants(v: Vec) -> Constants:
     return _F32 if v.bits == 32 else _F64
@@ -164,3 +171,29 @@ def erf(v: Vec, x: str) -> str:
     minus_p = v.mul(v.neg(r), v.polynomial(r, c.exp2_tail, v.mul(r, r)))
     scale = _power_of_two(v, shifted)
     return v.copysign(v.fma(minus_p, scale, v.sub(1.0, scale)), x)
+
+
+def erf_plus_one(v: Vec, x: str) -> str:
+    """1 + erf(x), to the precision of results near 1; it goes to zero with x, where a sum of 1 and erf(x) ends in steps.
+
+    erfc(|x|) = 2**q as in `erf`, but only absolute errors count: shorter polynomials do, and no 1 is kept apart.
+    """
+    if v.bits == 64:
+        return v.add(1.0, erf(v, x))
+    a = v.min(_ERFC_IS_ZERO, v.abs(x))
+    q = v.mul(a, v.polynomial(a, _LOG2_ERFC_SHORT, v.mul(a, a)))
+    tail = _small_power(v, q)
+    return v.select(v.lt(x, 0.0), tail, v.sub(2.0, tail))
+
+
+def _small_power(v: Vec, q: str) -> str:
+    """2**q in float32 for q <= 0; zero where that is denormal."""
+    if avx512.fits(v) and v.target.has("avx512dq"):
+        normal = v.e.let(f"fcmp uge {v.float_type} {q}, {v.number(-126.0)}")  # true for NaN
+        r = avx512.fraction(v, q)
+        return avx512.scale(v, v.fma(r, v.polynomial(r, _EXP2_SHORT, v.mul(r, r)), 1.0), q, normal)
+    c = _constants(v)
+    q = v.max(-127.0, q)  # whose power of two is zero, by its bits
+    shifted = v.add(q, c.shifter)
+    r = v.sub(q, v.sub(shifted, c.shifter))
+    return v.mul(_power_of_two(v, shifted), v.fma(r, v.polynomial(r, c.exp2_tail, v.mul(r, r)), 1.0))
