@@ -103,7 +103,8 @@ class _Kernels:
     def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> CompiledKernel:
         # Which operands are the same node is part of what a step is: each distinct one is one parameter.
         pattern = tuple(step.operands.index(operand) for operand in step.operands)
-        key = (self.target, step.primitive, step.attrs, tuple(operand.type for operand in step.operands), pattern)
+        attrs = None if step.name == "copy" else step.attrs  # those of a copy say only which of several it is
+        key = (self.target, step.primitive, attrs, tuple(operand.type for operand in step.operands), pattern)
         made = _printed.get(key)
         if made is None:
             made = self._print(step)
