@@ -272,19 +272,20 @@ class Classifier:
         or a member evaluated at several different places (in place, or to be written, and through a slice). Values in `held` are not
         evaluated again."""
         group = set(nodes)
-        places: dict[Node, set[tuple[Node, ...]]] = {node: {()} for node in written if node not in held}
-        for node in nodes:
+        places: dict[Node, tuple[Node, ...]] = {node: () for node in (*written, *held)}  # the views that move a value to where it is needed
+        for node in reversed(nodes):
             for read in self.reads(node):
                 source = read.source
                 if source not in group or source in held:
                     continue
-                views = (*read.views, node) if is_view(node) else read.views
-                moving = tuple(v for v in views if not aligned(v))
+                moving = tuple(v for v in read.views if not aligned(v))
+                if is_view(node) and not aligned(node):
+                    moving += (node,)
                 if any(v.type.size > source.type.size for v in moving) and self._is_costly(source, group):
                     raise Illegal("would repeat costly work")
-                places.setdefault(source, set()).add(moving)
-        if any(len(found) > 1 for found in places.values()):
-            raise Illegal("a value needed at two places")
+                place = (*moving, *places[node])
+                if places.setdefault(source, place) != place:
+                    raise Illegal("a value needed at two places")
 
     def _is_costly(self, node: Node, group: set[Node]) -> bool:
         """Whether evaluating `node` where it is read evaluates something costly."""
