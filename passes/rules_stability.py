@@ -22,6 +22,7 @@ from graphc.primitives import (
     log_plus_one,
     logistic,
     maximum,
+    multiply,
     negate,
     reduce_sum,
     subtract,
@@ -46,14 +47,22 @@ def _log(node: Node) -> Node | None:
 
 
 def _log_of_softmax(ratio: Node) -> Node | None:
-    """log(exp(s) / sum(exp(s))) = s - log(sum(exp(s)))."""
-    if ratio.name != "divide" or ratio.operands[0].name != "exponential" or ratio.operands[1].name not in ("broadcast_in_dim", "reshape"):
+    """log(exp(s) / sum(exp(s))) = s - log(sum(exp(s))), where the division may be a multiplication by 1 / sum(exp(s))."""
+    if ratio.name not in ("divide", "multiply"):
         return None
-    spread = ratio.operands[1]
+    powers, spread = ratio.operands
+    if ratio.name == "multiply" and powers.name != "exponential":
+        powers, spread = spread, powers
+    if powers.name != "exponential" or spread.name not in ("broadcast_in_dim", "reshape"):
+        return None
     total = spread.operands[0]
-    if total.name != "reduce_sum" or total.operands[0] is not ratio.operands[0]:
+    if ratio.name == "multiply":
+        if total.name != "divide" or not is_uniform(total.operands[0], 1.0):
+            return None
+        total = total.operands[1]
+    if total.name != "reduce_sum" or total.operands[0] is not powers:
         return None
-    return subtract(ratio.operands[0].operands[0], make(spread.primitive, (log(total),), spread.attrs))
+    return subtract(powers.operands[0], make(spread.primitive, (log(total),), spread.attrs))
 
 
 def _softplus(x: Node) -> Node:
@@ -97,12 +106,14 @@ def _rule(name: str, maths: str, root: str, apply: Callable[[Node], Node | None]
 
 
 _ONE, _EXP = filled(1), exponential(X)
+_SUM = reduce_sum(_EXP, (1,))
 
 STABILITY: tuple[Rule, ...] = (
     _rule("log", "log(exp(x)) ~ x; log(1 + x) ~ log1p(x); log(1 - x) ~ log1p(-x); log(logistic(x)) ~ -softplus(-x); "
           "log(softmax(x)) ~ x - log(sum(exp(x)))", "log", _log,
           log(_EXP), log(add(X, _ONE)), log(subtract(_ONE, X)), log(logistic(X)),
-          log(divide(_EXP, broadcast_in_dim(reduce_sum(_EXP, (1,)), (3, 5), (0,))))),
+          log(divide(_EXP, broadcast_in_dim(_SUM, (3, 5), (0,)))),
+          log(multiply(_EXP, broadcast_in_dim(divide(fill(1.0, _SUM.type), _SUM), (3, 5), (0,))))),
     _rule("softplus", "log1p(exp(x)) ~ max(x, 0) + log1p(exp(-|x|))", "log_plus_one", _log_plus_one, log_plus_one(_EXP)),
     _rule("expm1", "exp(x) - 1 ~ expm1(x)", "add", _exponential_minus_one, add(_EXP, filled(-1))),
     _rule("complement", "1 - logistic(x) ~ logistic(-x); 1 - erf(x) ~ erfc(x)", "subtract", _complement,

@@ -100,10 +100,9 @@ def GELU(features: Node, *, approximate: bool = False) -> Node:
     """x Phi(x) with the normal distribution function Phi, exactly by erf or by tanh (D. Hendrycks and K. Gimpel, arXiv:1606.08415)."""
     if approximate:
         cube = p.multiply(features, p.multiply(features, features))
-        inner = _scaled(p.add(features, _scaled(cube, 0.044715)), math.sqrt(2 / math.pi))
-        bell = p.tanh(inner)
-    else:
-        bell = p.erf(_scaled(features, math.sqrt(0.5)))
+        inner = _scaled(p.add(features, _scaled(cube, 0.044715)), math.sqrt(8 / math.pi))
+        return p.multiply(features, p.logistic(inner))  # 1 + tanh(x) = 2 logistic(2 x), which does not cancel where x is negative
+    bell = p.erf(_scaled(features, math.sqrt(0.5)))
     return p.multiply(_scaled(features, 0.5), p.add(bell, fill_like(features, 1)))
 
 
@@ -178,11 +177,17 @@ def exponentials(x: Node) -> tuple[Node, Node]:
     return shifted, p.exponential(shifted)
 
 
+def shares(e: Node, sums: Node) -> Node:
+    """e over the sums of its rows, which are at least 1 (or NaN): one division a row, as TF1 computes it, and not one an element."""
+    inverse = p.divide(fill_like(sums, 1), sums)
+    return p.multiply(e, p.broadcast_in_dim(inverse, e.shape, range(len(sums.shape))))
+
+
 @in_float32
 def softmax_node(x: Node) -> Node:
     """e^x over the sum of e^x along the last axis."""
     _, e = exponentials(x)
-    return p.divide(e, reduce_and_spread(p.reduce_sum, e, last_axis(x)))
+    return shares(e, p.reduce_sum(e, last_axis(x)))
 
 
 @in_float32

@@ -12,7 +12,7 @@ from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.types import merge_dims, same_dims, show_dims
-from graphc.ops.activations import exponentials, last_axis, relu
+from graphc.ops.activations import exponentials, last_axis, relu, shares
 from graphc.ops.array import shape, stop_gradient, transpose
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros_like
@@ -59,7 +59,7 @@ def SOFTMAX_CROSS_ENTROPY(features: Node, labels: Node) -> Sequence[Node]:
     # A class that cannot be (a logit of -inf) costs nothing where its label is 0.
     terms = p.select(p.compare(target, node_zeros_like(target), "EQ"), node_zeros_like(target), p.multiply(target, surprise))
     loss = p.reduce_sum(terms, last_axis(x))
-    backprop = p.subtract(p.divide(e, _spread(sums, x)), target)
+    backprop = p.subtract(shares(e, sums), target)
     return p.convert(loss, features.dtype), p.convert(backprop, features.dtype)
 
 
@@ -86,7 +86,7 @@ def SPARSE_SOFTMAX_CROSS_ENTROPY(features: Node, labels: Node) -> Sequence[Node]
     valid = p.and_(p.compare(row, node_zeros_like(row), "GE"), p.compare(row, classes, "LT"))
     nan = fill_like(sums, math.nan)
     loss = p.select(valid, p.subtract(p.log(sums), at_label), nan)
-    backprop = p.subtract(p.divide(e, _spread(p.select(valid, sums, nan), x)), p.convert(hit, x.dtype))
+    backprop = p.subtract(shares(e, p.select(valid, sums, nan)), p.convert(hit, x.dtype))
     return p.convert(loss, features.dtype), p.convert(backprop, features.dtype)
 
 
