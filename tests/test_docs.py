@@ -80,3 +80,11 @@ def test_the_example_learns_to_draw_digits(capsys: pytest.CaptureFixture[str]) -
         fetches, feeds = example["build"]()
         assert len(fetches) == 2
         assert [tensor.name for tensor in feeds] == ["images:0"]
+
+
+def test_the_declaration_that_contributing_shows_is_the_real_one() -> None:
+    text = re.sub(r"^   ", "", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)  # the block is part of a list
+    shown = [" ".join(body.split()) for language, body in blocks(text) if language == "python"]
+    source = " ".join((ROOT / "graphc" / "primitives" / "arithmetic.py").read_text().split())
+    assert len(shown) == 1
+    assert shown[0] in source
