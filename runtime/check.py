@@ -1,12 +1,13 @@
-"""GRAPHC_VERIFY=1: every stage of a compilation against the reference interpreter, on random values. Finds the pass to blame.
+"""GRAPHC_VERIFY=1: every stage of a compilation against the reference interpreter, on random values. Finds the stage to blame.
 
 `compile.py` calls `check_stages` after its passes. Each Program is verified, run by the interpreter, and compared with the Program before
-the first pass; the first that differs is named. Slow: for finding errors of the compiler, not for daily use.
+the first pass; the first that differs is named. `check_machine_code` does the same for what came out at the end. Slow: for finding errors
+of the compiler, not for daily use.
 """
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from graphc.core.types import TensorType
 from graphc.core.verify import InvalidProgram, verify
 
 Array = np.ndarray[Any, Any]
+Results = tuple[list[Array], dict[str, Array]]  # outputs, and the new values of the written variables
 LARGEST = 1 << 26  # elements of all values together that the interpreter is asked to compute
 # Part of the largest value by which a float may differ: passes reorder sums and replace formulas.
 _TOLERANCE = {float64: 1e-9, float32: 1e-4, float16: 2e-2}
@@ -25,7 +27,7 @@ _COARSEST = 5e-2  # bfloat16
 
 
 class WrongPass(AssertionError):
-    """A pass made an invalid Program, or one that gives other results: an error of the compiler, never of its user."""
+    """A stage made an invalid Program, or gives other results: an error of the compiler, never of its user."""
 
 
 def wanted() -> bool:
@@ -45,29 +47,49 @@ def check_stages(stages: Iterable[tuple[str, Program]], seed: int = 0) -> bool:
         except InvalidProgram as error:
             raise WrongPass(f"the program after pass {name!r} is not valid: {error}") from error
     first = programs[0][1]
-    if sum(type_.size for node in first.nodes for type_ in node.types) > LARGEST:
+    if _is_large(first):
         return False
-    random = np.random.default_rng(seed)
-    feeds = [_random(parameter.type, random) for parameter in first.parameters]
-    # A counter of random operations is an integer scalar like any other: every number is a valid run.
-    variables = {name: _random(type_, random) for name, type_ in first.variables.items()}
-    expected = _results(first, feeds, variables)
+    feeds, variables = _random_state(first, seed)
+    expected = _named(interpret(first, feeds, variables))
     for name, program in programs[1:]:
-        found = _results(program, feeds, variables)
-        for what, value in expected.items():
-            if what not in found:
-                raise WrongPass(f"pass {name!r} lost {what}")
-            difference = _difference(value, found[what])
-            if difference:
-                raise WrongPass(f"pass {name!r} changed {what}: {difference}")
+        _compare(f"pass {name!r}", expected, _named(interpret(program, feeds, variables)))
     return True
 
 
-def _results(program: Program, feeds: list[Array], variables: dict[str, Array]) -> dict[str, Array]:
+def check_machine_code(program: Program, run: Callable[[list[Array], dict[str, Array]], Results], seed: int = 0) -> bool:
+    """WrongPass where `run(feeds, variables)` gives other results than the interpreter gives for `program`. False as `check_stages`."""
+    if _is_large(program):
+        return False
+    feeds, variables = _random_state(program, seed)
+    _compare("machine code", _named(interpret(program, feeds, variables)), _named(run(feeds, variables)))
+    return True
+
+
+def _is_large(program: Program) -> bool:
+    return sum(type_.size for node in program.nodes for type_ in node.types) > LARGEST
+
+
+def _random_state(program: Program, seed: int) -> tuple[list[Array], dict[str, Array]]:
+    """Feeds and variables. A counter of random operations is an integer scalar like any other: every number is a valid run."""
+    random = np.random.default_rng(seed)
+    return ([_random(parameter.type, random) for parameter in program.parameters],
+            {name: _random(type_, random) for name, type_ in program.variables.items()})
+
+
+def _named(results: Results) -> dict[str, Array]:
     """Outputs and new values of variables, by what to call them."""
-    outputs, written = interpret(program, feeds, variables)
-    results = {f"output {number}": value for number, value in enumerate(outputs)}
-    return results | {f"variable {name}": value for name, value in written.items()}
+    outputs, written = results
+    return ({f"output {number}": value for number, value in enumerate(outputs)}
+            | {f"variable {name}": value for name, value in written.items()})
+
+
+def _compare(stage: str, expected: Mapping[str, Array], found: Mapping[str, Array]) -> None:
+    for what, value in expected.items():
+        if what not in found:
+            raise WrongPass(f"{stage} lost {what}")
+        difference = _difference(value, found[what])
+        if difference:
+            raise WrongPass(f"{stage} changed {what}: {difference}")
 
 
 def _random(type_: TensorType, random: np.random.Generator) -> Array:

@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import time
@@ -19,7 +20,7 @@ from graphc.codegen import ir
 from graphc.codegen.cost import Cost, cost
 from graphc.codegen.llvm import cache
 from graphc.codegen.llvm import plan as native_plan
-from graphc.codegen.llvm.entry import Args, Parameter, Run, build
+from graphc.codegen.llvm.entry import Args, Parameter, Run, build, canonical
 from graphc.codegen.llvm.plan import Copy, Pointer, Step
 from graphc.codegen.llvm.printer import launch_extent, print_kernel, scratch_bytes
 from graphc.codegen.llvm.target import Target, host
@@ -32,6 +33,7 @@ from graphc.passes.memory import Location, MemoryPlan, plan_memory
 from graphc.passes.pipelines import Pipeline, run_pipeline
 from graphc.passes.storage import value_of
 from graphc.runtime import check
+from graphc.runtime.arena import aligned_empty, allocate_arena
 from graphc.runtime.executable import BufferUse, CompiledKernel, Executable, Memory, Slots, names_of
 
 WORTH_SPLITTING_US = 50.0  # kernels estimated below this run on one thread
@@ -65,8 +67,11 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Execu
     before = replace(cache.stats())
     objects = tuple(cache.object_code(text, target) for text in (*texts.values(), plan_text))
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
-    return Executable(tuple(stages), tuple(kernels), _figures(final, memory), memory, plan_text, objects, _reads(final), _writes(final),
+    made = Executable(tuple(stages), tuple(kernels), _figures(final, memory), memory, plan_text, objects, _reads(final), _writes(final),
                       slots, scratch * threads, sum(k.microseconds for k in kernels), phases, _since(before, cache.stats()))
+    if check.wanted():
+        check.check_machine_code(program, functools.partial(run_once, made))
+    return made
 
 
 def _since(before: cache.Stats, now: cache.Stats) -> dict[str, int]:
@@ -193,3 +198,22 @@ def link(executable: Executable, lasting: Mapping[int, np.ndarray]) -> Linked:
     outputs = [Parameter(slots.output(n), type_.dtype, type_.dims, writable=True) for n, type_ in enumerate(executable.fetches)]
     release_gil = executable.microseconds > RELEASE_GIL_US
     return Linked(build("graphc_plan", executable.objects, [*feeds, *outputs], args, release_gil, host()), args.set)
+
+
+def run_once(executable: Executable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> check.Results:
+    """Outputs, and the new values of the written variables, as `interpret` gives them: for tests and checks, in memory of its own.
+
+    feeds: of the executable's types, in order. variables: at least those that are read; they stay as they are.
+    """
+    slots = executable.slots
+    state = {name: aligned_empty(type_.dims, type_.dtype.np_dtype) for name, type_ in (*executable.reads, *executable.writes)}
+    for name, _ in executable.reads:
+        state[name][...] = variables[name]
+    lasting = {Slots.ARENA: allocate_arena(executable.memory.arena_bytes), Slots.SCRATCH: allocate_arena(executable.scratch_bytes)}
+    lasting |= {slots.variable(name): array for name, array in state.items()}
+    lasting |= {slots.constant(number): np.ascontiguousarray(array) for number, array in enumerate(executable.constants)}
+    outputs = [np.empty(type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches]
+    refused = link(executable, lasting).run(*map(canonical, feeds, [type_.dtype for type_ in executable.feeds]), *outputs)
+    if refused is not None:
+        raise ValueError(f"array {refused} is not of the type that the executable was made for")
+    return outputs, {name: state[name] for name, _ in executable.writes}

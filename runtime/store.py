@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.core.dtypes import uint64
 from graphc.core.errors import FailedPreconditionError, explain
 from graphc.core.graph import Graph
+from graphc.core.operation import Operation
 from graphc.core.specialise import COUNTER
 from graphc.core.types import TensorType
 from graphc.ops.random import first_run
@@ -30,10 +30,19 @@ class VariableStore:
         """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start."""
         if name not in self._arrays:
             self._arrays[name] = aligned_empty(type_.dims, type_.dtype.np_dtype, f"variable {name}")
-            if name.endswith(COUNTER) and type_ == TensorType(uint64, ()):
-                self._arrays[name][...] = first_run(self._graph.get_operation_by_name(name.removesuffix(COUNTER)))
+            counted = self._counted(name)
+            if counted is not None:
+                self._arrays[name][...] = first_run(counted)
                 self.initialised.add(name)
         return self._arrays[name]
+
+    def _counted(self, name: str) -> Operation | None:
+        """The random operation whose runs `name` counts: a variable that no operation declares."""
+        try:
+            self._graph.get_operation_by_name(name)
+        except KeyError:
+            return self._graph.get_operation_by_name(name.removesuffix(COUNTER))
+        return None
 
     def clear(self) -> None:
         """Forgets every variable."""

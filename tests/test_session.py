@@ -1,6 +1,7 @@
 """What a session keeps between runs: variables in the order of declaration, counters, graphs that grow, defaults, and its end."""
 from __future__ import annotations
 
+import functools
 import gc as collector
 import logging
 import warnings
@@ -15,7 +16,8 @@ from graphc.core.program import Program
 from graphc.core.types import TensorType
 from graphc.passes.pipelines import DEFAULT, Pipeline
 from graphc.primitives import add, parameter
-from graphc.runtime.check import WrongPass, check_stages
+from graphc.runtime.check import Results, WrongPass, check_machine_code, check_stages
+from graphc.runtime.compile import compile_program, run_once
 from graphc.runtime.session import GrowingGraphWarning
 
 
@@ -126,6 +128,14 @@ def test_random_operations_that_a_run_does_not_need_do_not_count() -> None:
     first, second = gc.Session(), gc.Session()
     first.run(b)
     np.testing.assert_array_equal(first.run(a), second.run(a))
+
+
+def test_a_variable_called_like_a_hidden_counter_is_a_variable(session: gc.Session) -> None:
+    v = gc.Variable(np.uint64(5), name="noise/counter")
+    with pytest.raises(gc.errors.FailedPreconditionError, match="uninitialized value noise/counter"):
+        session.run(v)
+    session.run(v.initializer)
+    assert session.run(v) == 5
 
 
 # Graphs that grow -------------------------------------------------------------------------------------------------------------------------
@@ -348,6 +358,18 @@ def test_a_lost_effect_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     lossy = Pipeline("lossy", (("forget", lambda p: Program(p.parameters, p.outputs, (), origins=p.origins)),))
     with pytest.raises(WrongPass, match=r"^pass 'forget' lost variable v$"):
         gc.Session(config=gc.ConfigProto(pipeline=lossy)).run(up)
+
+
+def test_wrong_machine_code_is_named() -> None:
+    x = parameter("x", TensorType(gc.float32, (2, 3)))
+    program = Program((x,), (add(x, x),))
+
+    def run(feeds: list[np.ndarray], variables: dict[str, np.ndarray]) -> Results:
+        return [feeds[0] * 2 + np.array([[0, 0, 1], [0, 0, 0]], np.float32)], {}
+
+    with pytest.raises(WrongPass, match=r"^machine code changed output 0: at \[0, 2\] expected .* \(1 of 6 elements differ\)$"):
+        check_machine_code(program, run)
+    assert check_machine_code(program, functools.partial(run_once, compile_program(program, DEFAULT, 1)))
 
 
 def test_a_whole_training_step_passes_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
