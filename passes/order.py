@@ -81,45 +81,72 @@ def _schedule(program: Program, steps: list[Node], greedy: bool) -> list[Node]:
         freed = sum(value_bytes(v) for v in reads(step) if remaining[v] == 1 and is_step(v[0]) and v not in kept)
         return sum(map(value_bytes, step_values(step))) - freed
 
-    return _drain(steps, position, readers, waiting, held, remaining, cost)
-
-
-def _drain(steps: list[Node], position: dict[Node, int], readers: dict[Value, list[Node]], waiting: dict[Node, int],
-           held: dict[Node, set[Node]], remaining: dict[Value, int], cost: Callable[[Node], int]) -> list[Node]:
-    ready = [(cost(s), position[s], s) for s in steps if waiting[s] == 0]
-    heapq.heapify(ready)
-    done: dict[Node, None] = {}
-    while ready:
-        step = _take(ready, held, done, cost)
-        done[step] = None
+    queue = _Queue(cost, position, held)
+    for step in steps:
+        if waiting[step] == 0:
+            queue.add(step)
+    listed = []
+    while queue:
+        step = queue.take()
+        listed.append(step)
         for value in reads(step):
             remaining[value] -= 1
         for each in dict.fromkeys(r for value in step_values(step) for r in readers.get(value, [])):
             waiting[each] -= 1
             if waiting[each] == 0:
-                heapq.heappush(ready, (cost(each), position[each], each))
-    return list(done)
+                queue.add(each)
+    return listed
 
 
-def _take(ready: list[tuple[int, int, Node]], held: dict[Node, set[Node]], done: dict[Node, None], cost: Callable[[Node], int]) -> Node:
-    """The cheapest ready step that is not held back, or the cheapest of all where every one is. Costs only fall while steps run, so an
-    entry is pushed again when its cost has changed."""
-    aside = []
-    chosen = None
-    while ready and chosen is None:
-        was, place, step = heapq.heappop(ready)
-        now = cost(step)
-        if now != was:
-            heapq.heappush(ready, (now, place, step))
-        elif any(reader not in done for reader in held.get(step, ())):
-            aside.append((was, place, step))
-        else:
-            chosen = step
-    if chosen is None:
-        chosen = aside.pop(0)[2]
-    for entry in aside:
-        heapq.heappush(ready, entry)
-    return chosen
+class _Queue:
+    """The steps whose operands are there, cheapest first; among equals by position. Held back steps come when nothing else is left.
+
+    Costs only fall while steps run, so an entry goes back when its cost has changed since.
+    """
+
+    def __init__(self, cost: Callable[[Node], int], position: dict[Node, int], held: dict[Node, set[Node]]) -> None:
+        self._cost = cost
+        self._position = position
+        self._holding = {writer: set(readers) for writer, readers in held.items()}  # readers of the old value that have not run
+        self._writers: dict[Node, list[Node]] = {}
+        for writer, readers in held.items():
+            for reader in readers:
+                self._writers.setdefault(reader, []).append(writer)
+        self._free: list[tuple[int, int, Node]] = []
+        self._parked: list[tuple[int, int, Node]] = []  # held back; entries that are no longer stay, and are passed over
+        self._held: set[Node] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._free or self._held)
+
+    def add(self, step: Node) -> None:
+        heap = self._free
+        if self._holding.get(step):
+            heap = self._parked
+            self._held.add(step)
+        heapq.heappush(heap, (self._cost(step), self._position[step], step))
+
+    def take(self) -> Node:
+        heap = self._free or self._parked
+        while True:
+            was, place, step = heapq.heappop(heap)
+            if heap is self._parked and step not in self._held:
+                continue
+            now = self._cost(step)
+            if now == was:
+                break
+            heapq.heappush(heap, (now, place, step))
+        self._held.discard(step)
+        self._release(step)
+        return step
+
+    def _release(self, reader: Node) -> None:
+        """Lets go of the steps that waited for `reader` alone."""
+        for writer in self._writers.get(reader, ()):
+            self._holding[writer].discard(reader)
+            if not self._holding[writer] and writer in self._held:
+                self._held.remove(writer)
+                self.add(writer)
 
 
 def _held_back(program: Program, readers: dict[Value, list[Node]]) -> dict[Node, set[Node]]:
