@@ -272,7 +272,8 @@ class Classifier:
         or a member evaluated at several different places (in place, or to be written, and through a slice). Values in `held` are not
         evaluated again."""
         group = set(nodes)
-        places: dict[Node, tuple[Node, ...]] = {node: () for node in (*written, *held)}  # the views that move a value to where it is needed
+        here: tuple[Node, ...] = ()
+        places = dict.fromkeys((*written, *held), here)  # for each value the views that move it to where it is needed
         for node in reversed(nodes):
             for read in self.reads(node):
                 source = read.source

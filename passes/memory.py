@@ -80,7 +80,8 @@ def plan_memory(program: Program) -> MemoryPlan:
         locations.update({value: Location("arena", buffer.offset) for value in buffer.values})
     finished = tuple((locations[value], Location("variable", name), value_bytes(value)) for value, name in copies)
     unplanned = sum(_rounded(value_bytes(value)) for buffer in buffers for value in buffer.values)
-    return MemoryPlan(tuple(steps), locations, constants, tuple(buffers), finished, size, lower_bound(lifetimes), unplanned, tuple(in_place))
+    return MemoryPlan(tuple(steps), locations, constants, tuple(buffers), finished, size, lower_bound(lifetimes), unplanned,
+                      tuple(in_place))
 
 
 def _sources(program: Program, constants: Sequence[Node]) -> dict[Value, Location]:

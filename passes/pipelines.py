@@ -38,7 +38,8 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a pass made: its name, the Program after it, milliseconds, and the problem where it failed (the Program is then the one before)."""
+    """What a pass made: its name, the Program after it, milliseconds, and the problem where it failed (then the Program is the one
+    before)."""
 
     name: str
     program: Program

@@ -73,7 +73,7 @@ def check_placement(lifetimes: Sequence[Lifetime]) -> float:
     for (a, at_a), (b, at_b) in combinations(zip(lifetimes, places, strict=True), 2):
         if a.first <= b.last and b.first <= a.last:
             assert at_a + a.size <= at_b or at_b + b.size <= at_a or not a.size or not b.size
-    assert all(0 <= at and at + each.size <= height for each, at in zip(lifetimes, places, strict=True))
+    assert all(at >= 0 and at + each.size <= height for each, at in zip(lifetimes, places, strict=True))
     bound = offsets.lower_bound(lifetimes)
     assert bound == _bound_by_hand(lifetimes)
     assert bound <= height <= sum(each.size for each in lifetimes)
@@ -109,7 +109,8 @@ def test_buffers_of_a_network_with_skips_meet_the_bound() -> None:
     lifetimes, step = [], 0
     for size in (800, 400, 200, 100):
         for _ in range(6):
-            lifetimes += [Lifetime(64 * size, step, step + 3), Lifetime(64 * size, step + 1, step + 2), Lifetime(16 * size, step + 2, step + 3)]
+            lifetimes += [Lifetime(64 * size, step, step + 3), Lifetime(64 * size, step + 1, step + 2),
+                          Lifetime(16 * size, step + 2, step + 3)]
             step += 3
     assert check_placement(lifetimes) == 1.0
 

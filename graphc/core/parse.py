@@ -18,7 +18,10 @@ from graphc.core.types import TensorType
 _TOKEN = re.compile(r"""(?P<space>[ \t\n]+)|(?P<comment>//[^\n]*)|(?P<name>%\w+)|(?P<string>"(?:[^"\\\n]|\\.)*")
     |(?P<type>(?:bf|[fiu])\d+\[[\d,]*\]|pred\[[\d,]*\])|(?P<number>-?(?:\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?|inf\b|nan\b))
     |(?P<word>[A-Za-z_]\w*)|(?P<sign>[(){}\[\]=,:])""", re.VERBOSE)
-_ORIGIN = re.compile(r"(?P<operation>[^(;]+?)(?: \((?P<source>[^)]*)\))?$")
+_ORIGIN = re.compile(r"(?P<operation>[^(;]+?)(?: \((?P<source>.*)\))?$")
+_KINDS = {"name": "a name like %0", "word": "a word", "string": "a string", "type": "a type like f32[2,3]", "end": "the end of the text"}
+# What a primitive's type rule may raise when its attributes are of the wrong kind: text can say anything.
+_BAD_ATTRIBUTES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class ParseError(ValueError):
@@ -87,24 +90,27 @@ class _Parser:
     def __init__(self, tokens: list[_Token]) -> None:
         self.tokens = tokens
         self.position = 0
-        self.comment: _Token | None = None  # the last comment passed over
+        self.line = 0  # of the last token taken
+        self.comment: _Token | None = None  # the comment after that token, on its line
 
     # --- tokens
     def peek(self) -> _Token:
         while self.tokens[self.position].kind == "comment":
-            self.comment = self.tokens[self.position]
+            if self.tokens[self.position].line == self.line:
+                self.comment = self.tokens[self.position]
             self.position += 1
         return self.tokens[self.position]
 
     def next(self) -> _Token:
         token = self.peek()
         self.position += token.kind != "end"
+        self.line, self.comment = token.line, None
         return token
 
     def expect(self, kind: str, text: str | None = None) -> _Token:
         token = self.next()
         if token.kind != kind or (text is not None and token.text != text):
-            self.fail(f"expected {text or 'a ' + kind}, found {token.text!r}", token)
+            self.fail(f"expected {text or _KINDS[kind]}, found {token.text!r}", token)
         return token
 
     def accept(self, text: str) -> bool:
@@ -167,8 +173,8 @@ class _Parser:
             self.fail(f"{word.text} has attributes {', '.join(declared) or 'none'}, not {', '.join(given) or 'none'}", word)
         try:
             node = make(primitive, operands, primitive.attrs(**given))
-        except (ValueError, TypeError, IndexError) as error:
-            self.fail(str(error), word)
+        except _BAD_ATTRIBUTES as error:
+            self.fail(f"{word.text} cannot be made: {error}", word)
         self.types(node, word)
         names[target.text] = node
         self.origin(node, origins)
@@ -182,7 +188,6 @@ class _Parser:
             self.fail(f"{word.text} gives {', '.join(map(str, node.types))}, not {', '.join(map(str, types))}", word)
 
     def origin(self, node: Node, origins: dict[Node, tuple[Origin, ...]]) -> None:
-        self.comment = None
         self.peek()
         if self.comment is not None:
             found = [_ORIGIN.match(part.strip()) for part in self.comment.text[2:].split(";")]
@@ -211,7 +216,7 @@ class _Parser:
             return self.literal()
         self.next()
         if token.kind == "string":
-            return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], token.text[1:-1])
+            return re.sub(r"\\(.)", lambda m: {"n": "\n", "r": "\r"}.get(m[1], m[1]), token.text[1:-1])
         if token.kind == "number":
             return number(token.text)
         if token.kind == "type":
@@ -247,7 +252,7 @@ class _Parser:
         type_ = self.type()
         try:
             return Literal(self.elements(type_))
-        except (ValueError, OverflowError, binascii.Error) as error:
+        except (ValueError, OverflowError, MemoryError, binascii.Error) as error:
             if isinstance(error, ParseError):
                 raise
             self.fail(f"the elements do not make {type_}: {error}", start)

@@ -78,7 +78,7 @@ def print_value(value: Any, indent: str = "") -> str:
 
 
 def quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
@@ -117,6 +117,8 @@ def _element(value: Any) -> str:
 
 def _parse_element(text: str, dtype: DType) -> Any:
     if dtype.is_bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"{text!r} is neither true nor false")
         return text == "true"
     return float(text) if dtype.is_floating else int(text)
 

@@ -53,7 +53,9 @@ def _types(node: Node) -> None:
 
 def _parameters(program: Program) -> None:
     names = set()
+    standing = set(program.nodes)
     for parameter in program.parameters:
+        _require(parameter in standing, "P3", parameter, "a parameter is not among the nodes")
         _require(parameter.name == "parameter", "P3", parameter, "a parameter must be a `parameter` node")
         _require(parameter.attrs.name not in names, "P3", parameter, "two parameters have one name")
         names.add(parameter.attrs.name)
