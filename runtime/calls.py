@@ -107,7 +107,7 @@ class Computation:
         """The Bound for feeds of these shapes, compiled now where there is none yet."""
         key = self._key(arrays)
         if key not in self._bounds:
-            bound = Bound(self._compile(arrays), self._around)
+            bound = self._compile(arrays)
             self._bounds[self._key(arrays)] = bound  # compiling may have found that values matter
             return bound
         return self._bounds[key]
@@ -133,14 +133,17 @@ class Computation:
     def _key(self, arrays: Sequence[Array]) -> Shapes:
         return tuple([(array.shape, array.tobytes() if n in self._by_value else None) for n, array in enumerate(arrays)])
 
-    def _compile(self, arrays: Sequence[Array]) -> Executable:
+    def _compile(self, arrays: Sequence[Array]) -> Bound:
         settings = self._around.settings
         start = time.perf_counter()
         program = self._specialised(arrays)
-        specialised = (time.perf_counter() - start) * 1e3
+        specialised = time.perf_counter()
         executable = compile_program(program, settings.pipeline, settings.threads)
-        debug.report(executable, [element.name for element in self.elements], self._cause(arrays), specialised)
-        return executable
+        compiled = time.perf_counter()
+        bound = Bound(executable, self._around)
+        phases = {"specialise": (specialised - start) * 1e3, **executable.compile_ms, "link": (time.perf_counter() - compiled) * 1e3}
+        debug.report(executable, [element.name for element in self.elements], self._cause(arrays), phases)
+        return bound
 
     def _specialised(self, arrays: Sequence[Array]) -> Program:
         """The Program for the feeds' shapes, and for the values of those on which a shape turns out to depend."""

@@ -15,7 +15,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,17 +38,17 @@ class Page:
     text: str
 
 
-def report(executable: Executable, fetches: Sequence[str], cause: str, specialise_ms: float) -> None:
+def report(executable: Executable, fetches: Sequence[str], cause: str, phases: Mapping[str, float]) -> None:
     """Tells what the environment asks to be told of a compilation.
 
-    fetches: names of what it computes. cause: why it was needed. specialise_ms: time spent before the passes.
+    fetches: names of what it computes. cause: why it was needed. phases: milliseconds of each step on the way.
     """
     folder = os.environ.get("GRAPHC_DEBUG_DIR", "")
     level = _level(4 if folder else 0)
     if not level and not log.isEnabledFor(logging.INFO):
         return
     what = ", ".join(fetches) or "nothing"
-    summary = _summary(executable, what, cause, specialise_ms)
+    summary = _summary(executable, what, cause, phases)
     if folder:
         _write(Path(folder), what, summary, [page for page in _pages(executable) if page.level <= level])
         return
@@ -80,8 +80,7 @@ def _ensure_handler(level: int) -> None:
         log.setLevel(logging.INFO)
 
 
-def _summary(executable: Executable, what: str, cause: str, specialise_ms: float) -> str:
-    phases = {"specialise": specialise_ms, **executable.compile_ms}
+def _summary(executable: Executable, what: str, cause: str, phases: Mapping[str, float]) -> str:
     kernels, distinct = len(executable.kernels), len({kernel.symbol for kernel in executable.kernels})
     lines = [f"compiled {what}",
              f"  because of {cause}",

@@ -84,9 +84,11 @@ class BaseSession:
             feed_dict = {}
         try:
             call = self._calls[(fetches if type(fetches) is Tensor else key_of(fetches), *feed_dict)]
-        except (KeyError, TypeError):  # new, or something in it has no hash: `_prepare` says what
+            values = feed_dict.values()
+        except (AttributeError, KeyError, TypeError):  # new, or something in it is of the wrong kind: `_prepare` says what
             call = self._prepare(fetches, feed_dict)
-        return self._compute(call, feed_dict.values())
+            values = feed_dict.values()
+        return self._compute(call, values)
 
     def _prepare(self, fetches: Any, feed_dict: Mapping[Any, Any]) -> Call:
         """The Call for what was not asked before in this way."""

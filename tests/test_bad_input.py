@@ -200,7 +200,9 @@ def test_keys_of_another_kind_or_graph(world: World) -> None:
             lambda: world.run(world.y, {world.x.op: world.rows}))
     refused(TypeError, r'Cannot interpret feed_dict key as Tensor: Tensor Tensor\("foreign:0".*\) is not an element of this graph\.',
             lambda: world.run(world.y, {world.foreign: 1.0}))
-    refused(TypeError, r"feed_dict must be a dictionary from tensors to values, but got <class 'list'>", lambda: world.run(world.y, [1]))
+    for wrong in ([1], [world.x], [world.x, world.n]):  # the second are the keys of a run that was
+        refused(TypeError, r"feed_dict must be a dictionary from tensors to values, but got <class 'list'>",
+                lambda wrong=wrong: world.run(world.y, wrong))
     refused(TypeError, r"feed_dict must be a dictionary from tensors to values, but got <class 'int'>", lambda: world.run(world.y, 3))
 
 
@@ -253,8 +255,8 @@ def test_a_shape_that_depends_on_a_variable(world: World) -> None:
 
 def test_integer_division_by_zero_has_a_result(world: World) -> None:
     seven = gc.constant([7, -7])
-    np.testing.assert_array_equal(world.run(gc.truncatediv(seven, world.n), {world.n: 0}), [-1, -1])
-    np.testing.assert_array_equal(world.run(gc.floordiv(seven, world.n), {world.n: 0}), [-1, -2])  # the floor of a quotient with a rest
+    for divide in (gc.div, gc.floordiv, gc.truncatediv):
+        np.testing.assert_array_equal(world.run(divide(seven, world.n), {world.n: 0}), [-1, -1])
     np.testing.assert_array_equal(world.run(gc.mod(seven, world.n), {world.n: 0}), [7, -7])
     lowest = gc.constant(-(2**31))
     assert world.run(gc.truncatediv(lowest, world.n), {world.n: -1}) == -(2**31)
