@@ -9,7 +9,13 @@ from graphc.codegen.llvm.emit import Emitter
 
 @contextmanager
 def counted(e: Emitter, start: str, stop: str, step: int = 1) -> Iterator[str]:
-    """A loop from `start` to `stop` (i64 registers or decimals) that runs at least once; gives the register of its counter."""
+    """A loop from `start` to `stop` (i64 registers or decimals) that runs at least once; gives the register of its counter.
+
+    One that is known to run once is no loop: each costs the compiler more than what is inside it.
+    """
+    if start.isdecimal() and stop.isdecimal() and int(stop) - int(start) <= step:
+        yield start
+        return
     head, latch, done = e.new_label("head"), e.new_label("latch"), e.new_label("done")
     counter, following = e.new_value(), e.new_value()
     before = e.block
