@@ -5,7 +5,8 @@ no sample and no stated reason.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ import pytest
 
 import graphc as gc
 from graphc.core.graph import get_default_graph
+from graphc.core.interpret import interpret
 from graphc.core.opdef import OPDEFS
+from graphc.core.specialise import specialise
 from tests.composite_cases import Array, Case
 from tests.composite_table import FAMILIES
 from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")
 Shape = tuple[int | None, ...] | None
+Update = Callable[[Array, list[Array], Array, int], Any]  # (variable, slots, gradient, number of the step) -> variable
 
 
 def declare(case: Case, shapes: Sequence[Shape]) -> tuple[list[gc.Tensor], dict[gc.Tensor, Array]]:
@@ -68,3 +72,165 @@ def test_unknown_dims(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_unknown_rank(family: str) -> None:
     run([case for case in FAMILIES[family] if not case.known], lambda case: [None] * len(case.arrays))
+
+
+# What is not a function of its inputs alone ---------------------------------------------------------------------------------------------
+
+# Hyperparameters are numbers that float32 holds, as which TF1 takes them for variables of any type.
+
+def _descended(w: Array, slots: list[Array], g: Array, t: int) -> Any:
+    return w - 0.125 * g
+
+
+def _with_momentum(nesterov: bool) -> Update:
+    def update(w: Array, slots: list[Array], g: Array, t: int) -> Any:
+        slots[0] = 0.875 * slots[0] + g
+        return w - 0.125 * (g + 0.875 * slots[0] if nesterov else slots[0])
+    return update
+
+
+def _adam(w: Array, slots: list[Array], g: Array, t: int) -> Any:
+    slots[0] = BETA_1 * slots[0] + (1 - BETA_1) * g
+    slots[1] = BETA_2 * slots[1] + (1 - BETA_2) * g * g
+    rate = 0.125 * np.sqrt(1 - _power(BETA_2, t)) / (1 - _power(BETA_1, t))
+    return w - rate * slots[0] / (np.sqrt(slots[1]) + EPSILON)
+
+
+def _power(beta: float, t: int) -> float:
+    """beta^t as TF1 keeps it: a product in float32."""
+    return float(np.prod(np.full(t, beta, np.float32), dtype=np.float32))
+
+
+BETA_1, BETA_2, EPSILON = 0.875, 0.96875, 2.0 ** -20
+OPTIMIZERS: dict[str, tuple[Callable[[], gc.train.Optimizer], Update]] = {
+    "descent": (lambda: gc.train.GradientDescentOptimizer(0.125), _descended),
+    "momentum": (lambda: gc.train.MomentumOptimizer(0.125, 0.875), _with_momentum(False)),
+    "nesterov": (lambda: gc.train.MomentumOptimizer(0.125, 0.875, use_nesterov=True), _with_momentum(True)),
+    "adam": (lambda: gc.train.AdamOptimizer(0.125, BETA_1, BETA_2, EPSILON), _adam),
+}
+
+
+@pytest.mark.parametrize("dtype", [gc.float32, gc.float64], ids=["float32", "float64"])
+@pytest.mark.usefixtures("vector_bits")
+def test_updates_of_variables(dtype: gc.DType) -> None:
+    """Five steps of each optimizer on variables of odd shapes, and plain assignments, against the formulas in float64."""
+    shapes = [(), (7,), (33, 17), (1030,), (0, 3)]
+    rng = np.random.default_rng(2)
+    starts = [rng.uniform(-1, 1, shape) for shape in shapes]
+    slopes = [gc.placeholder(dtype, shape) for shape in shapes]
+    held: dict[str, list[gc.Variable]] = {}
+    steps: list[Any] = []
+    for name, (make, _) in OPTIMIZERS.items():
+        held[name] = [gc.Variable(start.astype(dtype.np_dtype), name=f"{name}{n}") for n, start in enumerate(starts)]
+        steps.append(make().apply_gradients(list(zip(slopes, held[name], strict=True))))
+    plain = [gc.Variable(gc.zeros(shape, dtype)) for shape in shapes]
+    steps += [gc.assign_add(v, g * 3.0) for v, g in zip(plain, slopes, strict=True)]
+    steps += [gc.assign_sub(v, g) for v, g in zip(plain, slopes, strict=True)]
+    rounded = [start.astype(dtype.np_dtype).astype(np.float64) for start in starts]
+    values = {name: [(start, [np.zeros_like(start)] * 2) for start in rounded] for name in OPTIMIZERS}
+    total = [np.zeros(shape) for shape in shapes]
+    with gc.Session() as session:
+        session.run(gc.global_variables_initializer())
+        for t in range(1, 6):
+            given = [rng.uniform(-1, 1, shape).astype(dtype.np_dtype) for shape in shapes]
+            session.run(steps, dict(zip(slopes, given, strict=True)))
+            wide = [g.astype(np.float64) for g in given]
+            total = [old + 2 * g for old, g in zip(total, wide, strict=True)]
+            for name, (_, update) in OPTIMIZERS.items():
+                values[name] = [(update(w, slots, g, t), slots) for (w, slots), g in zip(values[name], wide, strict=True)]
+        found, sums = session.run([held, plain])
+    for name, rows in values.items():
+        for got, (want, _) in zip(found[name], rows, strict=True):
+            assert_close(got, want, dtype, depth=25)
+    for got, want in zip(sums, total, strict=True):
+        assert_close(got, want, dtype, depth=10)
+
+
+@pytest.mark.usefixtures("vector_bits")
+def test_random_numbers_are_those_of_the_interpreter() -> None:
+    """Whose distributions tests/test_random.py looks at: the same bits on every vector width."""
+    tensors = []
+    for n, shape in enumerate([(), (0, 3), (7,), (33, 17), (1030,)]):
+        for dtype in (gc.float32, gc.float64, gc.float16, gc.bfloat16) if shape == (33, 17) else (gc.float32,):
+            tensors += [make(shape, dtype=dtype, seed=n) for make in (gc.random_uniform, gc.random_normal, gc.truncated_normal)]
+        tensors += [gc.random_uniform(shape, -5, 100, dtype, seed=n) for dtype in (gc.int32, gc.int64)]
+        tensors.append(gc.nn.dropout(gc.ones(shape), rate=0.4, seed=n))
+    counters = {f"{operation.name}/counter": np.uint64(0) for operation in get_default_graph().get_operations()}
+    expected, _ = interpret(specialise(tensors, {}), [], counters)
+    with gc.Session() as session:
+        found = session.run(tensors)
+    for tensor, got, want in zip(tensors, found, expected, strict=True):
+        if "uniform" in tensor.op.name or tensor.dtype.is_integer:
+            np.testing.assert_array_equal(got, want)
+        assert_close(got, want, tensor.dtype, scale=4)
+
+
+def test_total_loss() -> None:
+    labels, guesses = np.array([1, 2, 3], np.float32), gc.placeholder(gc.float32, [3])
+    gc.losses.mean_squared_error(labels, guesses)
+    gc.losses.add_loss(gc.reduce_sum(guesses))
+    gc.get_default_graph().add_to_collection(gc.GraphKeys.REGULARIZATION_LOSSES, guesses[0] * 10.0)
+    assert len(gc.losses.get_losses()) == 2
+    assert len(gc.losses.get_regularization_losses()) == 1
+    totals = [gc.losses.get_total_loss(), gc.losses.get_total_loss(add_regularization_losses=False), gc.losses.get_regularization_loss()]
+    with gc.Session() as session:
+        found = session.run(totals, {guesses: [2.0, 2.0, 5.0]})
+    np.testing.assert_allclose(found, [5 / 3 + 9 + 20, 5 / 3 + 9, 20], rtol=1e-6)
+
+
+# Completeness ---------------------------------------------------------------------------------------------------------------------------
+
+ELSEWHERE_FUNCTIONS = {
+    "operators": "a module", "set_random_seed": "declares nothing", "get_seed": "declares nothing",
+    "broadcast_static_shape": "tests/test_shapes.py",
+    **dict.fromkeys(("random_normal", "random_uniform", "truncated_normal"), "test_random_numbers_are_those_of_the_interpreter"),
+    **dict.fromkeys(("losses.add_loss", "losses.get_losses", "losses.get_regularization_losses", "losses.get_regularization_loss",
+                     "losses.get_total_loss"), "collections: test_total_loss"),
+}
+ELSEWHERE_OPERATIONS = {
+    "NoOp": "has no value",
+    **dict.fromkeys(("RandomStandardNormal", "TruncatedNormal", "RandomUniformInt"), "test_random_numbers_are_those_of_the_interpreter"),
+    **dict.fromkeys(("Assign", "AssignAdd", "AssignSub"), "test_updates_of_variables"),
+    **dict.fromkeys(("ApplyGradientDescent", "ApplyMomentum", "ApplyAdam"), "test_updates_of_variables"),
+}
+
+
+def _public_functions() -> set[str]:
+    losses = {f"losses.{name}" for name, each in vars(gc.losses).items() if _defined_in(each, gc.losses) and not name.startswith("_")}
+    layers = {f"layers.{name}" for name, each in vars(gc.layers).items() if _defined_in(each, gc.layers) and not name.startswith("_")}
+    return {*gc.ops.__all__, *(f"nn.{name}" for name in gc.nn.__all__), *losses, *layers}
+
+
+def _defined_in(thing: Any, module: Any) -> bool:
+    return inspect.isfunction(thing) and thing.__module__ == module.__name__
+
+
+def _types_behind(tensors: Sequence[gc.Tensor]) -> set[str]:
+    found: set[gc.Operation] = set()
+    waiting = [t.op for t in tensors]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in found:
+            found.add(operation)
+            waiting += [t.op for t in operation.inputs]
+    return {operation.type for operation in found}
+
+
+def test_every_function_has_a_sample() -> None:
+    shown = {case.subject for cases in FAMILIES.values() for case in cases}
+    assert sorted(_public_functions() - shown - ELSEWHERE_FUNCTIONS.keys()) == [], "functions without a sample"
+    assert sorted(shown - _public_functions()) == [], "samples of no function"
+    assert sorted(ELSEWHERE_FUNCTIONS.keys() & shown) == [], "stated reasons that no longer hold"
+
+
+def test_every_operation_has_a_sample() -> None:
+    shown: set[str] = set()
+    for case in (case for cases in FAMILIES.values() for case in cases):
+        shown |= _types_behind(declare(case, [a.shape for a in case.arrays])[0])
+        if case.known != "shape":
+            shown |= _types_behind(declare(case, [(None,) * a.ndim for a in case.arrays])[0])
+        if not case.known:
+            shown |= _types_behind(declare(case, [None] * len(case.arrays))[0])
+    wanted = {name for name in OPDEFS if not name.endswith("Grad")}
+    assert sorted(wanted - shown - ELSEWHERE_OPERATIONS.keys()) == [], "operations without a sample"
+    assert sorted(ELSEWHERE_OPERATIONS.keys() & shown) == [], "stated reasons that no longer hold"

@@ -33,11 +33,6 @@ def ZEROS_LIKE(x: Node) -> Node:
     return fill_like(x, 0)
 
 
-@composite("OnesLike", gradient=False)
-def ONES_LIKE(x: Node) -> Node:
-    return fill_like(x, 1)
-
-
 def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
     """An array of shape `dims` with the scalar `value` everywhere."""
     return declare_one(FILL, {"dims": dims, "value": value}, None, name, other={"dims": INDEX, "value": None})
