@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.core.errors import InvalidArgumentError, explain
+from graphc.core.errors import InvalidArgumentError, ResourceExhaustedError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Program
@@ -22,7 +22,7 @@ from graphc.core.specialise import specialise
 from graphc.core.static import ValueNeeded
 from graphc.core.types import TensorType
 from graphc.runtime import debug
-from graphc.runtime.arena import check_memory
+from graphc.runtime.arena import check_memory, readable
 from graphc.runtime.compile import compile_program, link
 from graphc.runtime.config import Settings
 from graphc.runtime.executable import Executable, Slots
@@ -58,7 +58,7 @@ class Bound:
         self.scalars = any(not dims for dims, _ in self.outputs)
         self._reads = tuple(name for name, _ in executable.reads)
         self._writes = tuple(name for name, _ in executable.writes)
-        check_memory(executable.memory.arena_bytes + sum(t.nbytes for t in executable.fetches), _largest(executable))
+        _require_memory(executable, around)
         lasting = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
         lasting.update({slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)})
         linked = link(executable, lasting)
@@ -87,9 +87,19 @@ def _refuse(*arrays: Array) -> int:
     return 0
 
 
-def _largest(executable: Executable) -> str:
-    buffers = sorted(executable.memory.buffers, key=lambda b: -b.size)
-    return "a run" + (f" (its largest buffer: {buffers[0].values[0]})" if buffers else "")
+def _require_memory(executable: Executable, around: Surroundings) -> None:
+    """ResourceExhaustedError, naming the operation that needs most, unless there is memory for all that a run will allocate."""
+    variables = {name: type_.nbytes for name, type_ in (*executable.reads, *executable.writes) if name not in around.store}
+    program = executable.program
+    results = [(node.type.nbytes, origin.operation) for node in program.outputs for origin in program.origins.get(node, ())[:1]]
+    buffers = [(buffer.size, buffer.values[0].split(", ")[0]) for buffer in executable.memory.buffers]
+    try:
+        check_memory(executable.memory.arena_bytes + sum(t.nbytes for t in executable.fetches) + sum(variables.values()), "a run")
+    except ResourceExhaustedError as error:
+        nbytes, name = max([*results, *buffers, *((size, name) for name, size in variables.items())])
+        operation = next((each for each in around.graph.get_operations() if each.name == name.split(":")[0]), None)
+        problem = explain(operation, error.message, f"which alone needs {readable(nbytes)}")
+        raise ResourceExhaustedError(None, operation, problem) from None
 
 
 class Computation:

@@ -36,6 +36,10 @@ class VariableStore:
                 self.initialised.add(name)
         return self._arrays[name]
 
+    def __contains__(self, name: str) -> bool:
+        """Whether the variable has its memory."""
+        return name in self._arrays
+
     def _counted(self, name: str) -> Operation | None:
         """The random operation whose runs `name` counts: a variable that no operation declares."""
         try:

@@ -12,6 +12,7 @@ import pytest
 import graphc as gc
 from graphc import cli
 from graphc.core.parse import ParseError, parse_program
+from graphc.runtime.arena import available_bytes
 
 LINE = r"\n  declared at test_bad_input\.py:\d+: .*"
 
@@ -264,17 +265,30 @@ def test_integer_division_by_zero_has_a_result(world: World) -> None:
 
 @pytest.mark.parametrize("size", [10**7, 2**31, 10**15, 2**62])
 def test_sizes_that_no_machine_has(world: World, size: int) -> None:
-    pattern = r"Out of memory: .* needs .*[KMGTP]iB, and this machine has .* available\..*"
+    def needs(name: str) -> str:
+        return (r"Out of memory: a run needs .* [TP]iB, and this machine has .* [MGT]iB available\.\n"
+                rf"  in operation '{name}' \(.*\)\n  which alone needs .* [TP]iB" + LINE)
+
     column = gc.zeros([size, 1])
     wide = gc.broadcast_to(world.x[:1, :1], [size, 10**7])  # at least 400 TiB
-    refused(gc.errors.ResourceExhaustedError, pattern, lambda: world.run([world.up, wide], {world.x: world.rows}))
+    refused(gc.errors.ResourceExhaustedError, needs("BroadcastTo"), lambda: world.run([world.up, wide], {world.x: world.rows}))
     if size >= 10**15:
-        refused(gc.errors.ResourceExhaustedError, pattern, lambda: world.run([world.up, column]))
-        refused(gc.errors.ResourceExhaustedError, pattern, lambda: world.run(gc.Variable(column, name="large").initializer))
+        refused(gc.errors.ResourceExhaustedError, needs("zeros"), lambda: world.run([world.up, column]))
+        refused(gc.errors.ResourceExhaustedError, needs("large"), lambda: world.run(gc.Variable(column, name="large").initializer))
         refused(ValueError, r"Cannot create a constant whose content is larger than 2GB: \(\d+,\) of float32\. Use fill, .*",
                 lambda: gc.constant(0.0, shape=[size]))
         assert gc.range(size).shape == [size]
-        refused(gc.errors.ResourceExhaustedError, pattern, lambda: world.run(gc.range(size)))
+        refused(gc.errors.ResourceExhaustedError, needs("range_1"), lambda: world.run(gc.range(size)))
+
+
+def test_variables_that_only_together_are_too_large() -> None:
+    """Memory that is promised is not taken before it is written: each alone would be allowed."""
+    each = 3 * available_bytes() // 4 // 4
+    first, second = (gc.Variable(gc.zeros([each]), name=name) for name in ("first", "second"))
+    session = gc.Session()
+    refused(gc.errors.ResourceExhaustedError, r"Out of memory: a run needs .*\n  in operation '(first|second)' \(VariableV2\)\n.*" + LINE,
+            lambda: session.run([first.initializer, second.initializer]))
+    assert session.run(gc.constant(1)) == 1
 
 
 def test_a_closed_session(world: World) -> None:
