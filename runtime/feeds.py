@@ -16,6 +16,7 @@ from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
 from graphc.core.source import user_line
 from graphc.core.types import show_dims
+from graphc.runtime.arena import check_memory
 
 Array = np.ndarray[Any, Any]
 _WIDE, _FITS = (float32.np_dtype, float64.np_dtype), 1e38  # types that hold every Python float below without a word
@@ -71,7 +72,8 @@ def _feed_tensor(key: Any, graph: Graph) -> Tensor:
 def feed_array(tensor: Tensor, value: Any, warned: set[Tensor]) -> Array:
     """`value` as an array that machine code takes: an exact ndarray of the tensor's own dtype object, C-contiguous, aligned.
 
-    TypeError for a value of another kind or one that the dtype cannot hold, ValueError for a shape that does not fit.
+    TypeError for a value of another kind or one that the dtype cannot hold, ValueError for a shape that does not fit,
+    ResourceExhaustedError where a copy would not fit into memory.
     """
     target = tensor.dtype.np_dtype
     if type(value) is np.ndarray and value.dtype is target:
@@ -83,6 +85,7 @@ def feed_array(tensor: Tensor, value: Any, warned: set[Tensor]) -> Array:
     check_shape(tensor, ready.shape)
     flags = ready.flags
     if not (flags.c_contiguous and flags.aligned):
+        check_memory(ready.nbytes, f"a copy of the feed of '{tensor.name}'")
         ready = np.require(ready, requirements=["C", "A"])
     if ready is not value and isinstance(value, np.ndarray) and value.size > 1 and tensor not in warned:
         warned.add(tensor)
@@ -124,6 +127,7 @@ def _converted(tensor: Tensor, value: Any) -> Array:
         return given
     if given.dtype.kind not in "biuf" and given.dtype != bfloat16.np_dtype:
         raise TypeError(_refused(tensor, value, f"its elements must be numbers or bools, not {given.dtype}"))
+    check_memory(given.size * target.itemsize, f"a copy of the feed of '{tensor.name}'")
     with np.errstate(all="ignore"):
         array = given.astype(target)
         exact = tensor.dtype.is_floating or bool(np.array_equal(array.astype(given.dtype), given))

@@ -291,6 +291,14 @@ def test_variables_that_only_together_are_too_large() -> None:
     assert session.run(gc.constant(1)) == 1
 
 
+def test_a_feed_whose_copy_no_machine_could_hold(world: World) -> None:
+    """Arrays that repeat one element in memory may claim any size."""
+    for dtype in (np.float32, np.float64):
+        fed = np.broadcast_to(dtype(1), (10**13, 3))
+        refused(gc.errors.ResourceExhaustedError, r"Out of memory: a copy of the feed of 'x:0' needs .* TiB, and this machine has .*",
+                lambda fed=fed: world.run(world.y, {world.x: fed}))
+
+
 def test_a_closed_session(world: World) -> None:
     closed = gc.Session()
     closed.close()
