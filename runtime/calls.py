@@ -190,17 +190,20 @@ class Computation:
 class Call:
     """One way of asking: how the results are put into the structure of the fetches, and what computes them.
 
-    keys: the keys of the feed_dict where some are structures whose values must be spread; None where each is one tensor.
+    keys: those of the feed_dict where some are structures whose values must be spread; None where each is one tensor. order: the position
+    among the fed values of each of the computation's feeds; None where they come in its order.
     """
 
     assemble: Assemble
     computation: Computation
     keys: tuple[Any, ...] | None
+    order: tuple[int, ...] | None
 
-    def spread(self, given: Iterable[Any]) -> Iterator[Any]:
-        """The value for each fed tensor, of the values `given` for each key."""
-        if self.keys is None:
-            yield from given
-        else:
-            for key, value in zip(self.keys, given, strict=True):
-                yield from spread(key, value)
+    def values(self, given: Iterable[Any]) -> Sequence[Any]:
+        """The value for each of the computation's feeds, of the values `given` for each key."""
+        values = tuple(given if self.keys is None else self._spread(given))
+        return values if self.order is None else [values[position] for position in self.order]
+
+    def _spread(self, given: Iterable[Any]) -> Iterator[Any]:
+        for key, value in zip(self.keys or (), given, strict=True):
+            yield from spread(key, value)

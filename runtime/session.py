@@ -101,18 +101,19 @@ class BaseSession:
         with self._lock:
             self._check_open()
             self._watch_growth()
-            asked = (flattened.elements, tuple(feeds))
+            asked = (flattened.elements, frozenset(feeds))
             computation = self._computations.get(asked)
             if computation is None:
-                computation = self._computations[asked] = Computation(*asked, self._around)
-            call = Call(flattened.assemble, computation, keys if any(isinstance(key, tuple) for key in keys) else None)
+                computation = self._computations[asked] = Computation(flattened.elements, feeds, self._around)
+            order = None if computation.feeds == tuple(feeds) else tuple([feeds.index(tensor) for tensor in computation.feeds])
+            call = Call(flattened.assemble, computation, keys if any(isinstance(key, tuple) for key in keys) else None, order)
             return self._calls.setdefault((fetches if type(fetches) is Tensor else key_of(fetches), *keys), call)
 
     def _compute(self, call: Call, given: Iterable[Any]) -> Any:
         """The results for the values `given`, in the structure of the fetches."""
         computation = call.computation
         bound = computation.last
-        values: Sequence[Any] = tuple(given if call.keys is None else call.spread(given))
+        values = call.values(given)
         if bound is not None:  # try what ran last: its machine code says whether the arrays fit, as they are or once converted
             outputs = [np.empty(shape, dtype) for shape, dtype in bound.outputs]
             with self._lock:
@@ -151,12 +152,13 @@ class BaseSession:
     def compile(self, fetches: Any, feeds: Mapping[Any, Any] | Sequence[Any] = ()) -> Executable:
         """The Executable that `run(fetches, feeds)` would use, without running it: its program, stages, kernels and memory plan.
 
-        feeds: as `feed_dict`, where a value may also be a shape (a tuple of ints); or a list of tensors whose shapes are fully known.
+        feeds: as `feed_dict`, where a value may also be a shape (a tuple of ints); or a list of tensors whose shapes are fully known. Their
+        order in the executable is that in which they were fed first.
         Raises what `run` raises, except for uninitialised variables.
         """
         examples: dict[Any, Any] = dict(feeds) if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
         call = self._prepare(fetches, examples)
-        values = call.spread(examples.values()) if isinstance(feeds, Mapping) else [None] * len(call.computation.feeds)
+        values = call.values(examples.values()) if isinstance(feeds, Mapping) else [None] * len(call.computation.feeds)
         arrays = [_example(tensor, value) for tensor, value in zip(call.computation.feeds, values, strict=True)]
         with self._lock:
             self._check_open()

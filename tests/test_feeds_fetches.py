@@ -112,6 +112,17 @@ def test_ways_of_asking_share_what_was_compiled(session: gc.Session) -> None:
     assert session.compile((y, y), {x: (3,)}) is one
 
 
+def test_the_order_of_the_feeds_does_not_matter(session: gc.Session) -> None:
+    a, b, c = (gc.placeholder(gc.float32, [], name=name) for name in "abc")
+    y = a + 10.0 * b + 100.0 * c
+    for _ in range(2):
+        assert session.run(y, {a: 1.0, b: 2.0, c: 3.0}) == 321.0
+        assert session.run(y, {c: 3.0, "a:0": 1.0, b: 2.0}) == 321.0
+        assert session.run(y, {(b, c): (2.0, 3.0), a: 1.0}) == 321.0
+        assert session.make_callable(y, [c, b, a])(3.0, 2.0, 1.0) == 321.0
+    assert session.compile(y, [c, a, b]) is session.compile(y, {a: 1.0, b: 2.0, c: 3.0})
+
+
 def test_results_are_scalars_and_arrays_of_the_declared_type(session: gc.Session) -> None:
     for dtype in (gc.float16, gc.float32, gc.float64, gc.int8, gc.int64, gc.uint8, gc.bool, gc.bfloat16):
         value = session.run(gc.cast(gc.constant([1, 0]), dtype))
