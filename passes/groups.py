@@ -80,6 +80,10 @@ def is_compute(node: Node) -> bool:
     return isinstance(node.primitive.loop, Map | Reduce | ArgReduce | Contract | Fill | Gather) and node.name != "constant"
 
 
+def is_map(node: Node) -> bool:
+    return isinstance(node.primitive.loop, Map)
+
+
 def is_product(node: Node) -> bool:
     return isinstance(node.primitive.loop, Contract)
 

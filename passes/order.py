@@ -1,8 +1,8 @@
 """The schedule: the order in which the kernels run, chosen for a low peak of live memory. Runs after fusion, before `memory`.
 
-A program's steps are listed greedily: of those whose operands are ready, the one that frees most and allocates least comes first; and once
-more by plain depth-first order. The lower peak wins. A step that computes a variable's new value waits for the readers of the old one, as long
-as anything else can run, so that it may be written in place.
+A program's steps are listed greedily: of those whose operands are ready, the one that frees most and allocates least comes first; and
+once more by plain depth-first order. The lower peak wins. A step that computes a variable's new value waits for the readers of the old
+one, as long as anything else can run, so that it may be written in place.
 """
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _held_back(program: Program, readers: dict[Value, list[Node]]) -> dict[Node,
 
 def _with_renamings(program: Program, steps: list[Node]) -> list[Node]:
     """All nodes of `program` with its steps in the order `steps`, sources first, renamings right after what they rename."""
-    chosen: dict[Node, None] = {p: None for p in program.parameters}
+    chosen: dict[Node, None] = dict.fromkeys(program.parameters)
     for step in (*steps, *program.outputs, *program.effects):
         stack = [step]
         while stack:

@@ -2,7 +2,7 @@
 
 Starts with every node alone and merges groups wherever `groups.Classifier` knows a kernel for the union and no cycle arises:
 
-1. What follows a matrix product joins it, while its result is in registers.
+1. What follows a matrix product joins it, while its result is in registers (but for what is better made again where it is used).
 2. Producers join their readers: readers last to first, for each its nearest producer first, until nothing changes.
 3. Reductions that read the same large value join, to read it once (the gradients of a layer norm's gain and bias).
 
@@ -21,6 +21,7 @@ from graphc.passes.groups import (
     Shape,
     is_alias,
     is_compute,
+    is_map,
     is_product,
     is_reduction,
     is_uniform,
@@ -90,9 +91,10 @@ class Partition:
     # Merging --------------------------------------------------------------------------------------------------------------------------
 
     def merge_all(self) -> None:
+        later = self._better_later()
         for reader in list(self.group_of):
             for producer in self.inputs[reader]:
-                if producer in self.group_of and self.group_of[producer].has_product:
+                if producer in self.group_of and self.group_of[producer].has_product and reader not in later:
                     self._merge(producer, reader)
         changed = True
         while changed:
@@ -101,6 +103,30 @@ class Partition:
                 for producer in sorted(self.inputs[reader], key=self.position.__getitem__, reverse=True):
                     changed |= self._merge(producer, reader)
         self._merge_siblings()
+
+    def _better_later(self) -> set[Node]:
+        """The maps after a product that are better computed where they are used: by another product's maps, from values that are stored
+        anyway. The derivative of tanh, 1 - h * h, comes from the h that the next layer reads: beside h it would be stored as well."""
+        follows: dict[Node, Node | None] = {}  # a product, or a map of its result -> that product; None where there are several
+        for node, sources in self.inputs.items():
+            if is_product(node):
+                follows[node] = node
+            elif is_map(node) and any(source in follows for source in sources):
+                products = {follows[source] for source in sources if source in follows}
+                follows[node] = products.pop() if len(products) == 1 else None
+        later: set[Node] = set()
+        for node in reversed(list(follows)):
+            readers = self.readers[node]
+            if is_map(node) and follows[node] and node not in self.kept and readers and all(
+                    reader in later or follows.get(reader, node) is None for reader in readers):
+                later.add(node)
+        for node in follows:
+            if node in later and not all(source in later or self._is_stored_anyway(source) for source in self.inputs[node] if source in follows):
+                later.remove(node)
+        return later
+
+    def _is_stored_anyway(self, node: Node) -> bool:
+        return node in self.kept or not all(is_map(reader) for reader in self.readers[node])
 
     def _merge_siblings(self) -> None:
         for source in self.program.nodes:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from graphc.core.dtypes import DType, float32, int32
-from graphc.core.loops import Map
 from graphc.core.program import Node
 from graphc.core.types import TensorType
 from graphc.primitives import broadcast_in_dim, constant, parameter
@@ -33,10 +32,6 @@ def is_uniform(node: Node, value: float) -> bool:
 def fill(value: Any, type_: TensorType) -> Node:
     """The canonical uniform constant of `type_`."""
     return broadcast_in_dim(constant(value, type_.dtype), type_.shape, ())
-
-
-def is_map(node: Node) -> bool:
-    return isinstance(node.primitive.loop, Map)
 
 
 def sample(dtype: DType, *shape: int, name: str = "x") -> Node:

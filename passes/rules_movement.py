@@ -10,8 +10,9 @@ import numpy as np
 
 from graphc.core.dtypes import float32
 from graphc.core.program import Node, make
+from graphc.passes.groups import is_map
 from graphc.passes.rewrite import Rule
-from graphc.passes.rules_common import X, Y, fill, filled, floats, is_map, uniform
+from graphc.passes.rules_common import X, Y, fill, filled, floats, uniform
 from graphc.primitives import (
     add,
     broadcast_in_dim,

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from graphc.core.program import Node
+from graphc.passes.groups import is_trailing
 from graphc.passes.rewrite import Rule
 from graphc.passes.rules_common import X, fill, filled, floats, uniform
 from graphc.primitives import (
@@ -25,9 +26,10 @@ BUILD: dict[str, Build] = {"reduce_sum": reduce_sum, "reduce_prod": reduce_prod,
 
 
 def _nested(node: Node) -> Node | None:
-    """reduce(reduce(x, a), b) is one reduction over both sets of axes."""
+    """reduce(reduce(x, a), b) is one reduction over both sets of axes. But rows that are reduced first stay so: what made them (a softmax,
+    say) can then reduce them in the same kernel."""
     inner = node.operands[0]
-    if inner.name != node.name:
+    if inner.name != node.name or (is_trailing(inner) and node.type.size == 1):
         return None
     kept = [axis for axis in range(len(inner.operands[0].dims)) if axis not in inner.attrs.axes]
     return BUILD[node.name](inner.operands[0], sorted((*inner.attrs.axes, *(kept[axis] for axis in node.attrs.axes))))
