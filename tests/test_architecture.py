@@ -187,7 +187,7 @@ def test_nothing_is_left_unfinished() -> None:
 
 # Words that hold ------------------------------------------------------------------------------------------------------------------------
 
-_MACHINE_FOLDER = re.compile(r"(?<![\w.~/-])/(?:home|root|work|workspace|mnt|srv|Users)/\w")
+_MACHINE_FOLDER = re.compile(r"(?<![\w.~/-])/(?:home|root|work|workspace|mnt|srv|Users)/(?!me\b)\w")  # "/home/me" is nobody's
 _PATH_IN_PROSE = re.compile(r"(?<![\w./~<*{$-])((?:[\w-]+/)+[\w-]+\.(?:py|md|toml|txt|svg|png))\b")
 
 
