@@ -4,14 +4,15 @@ Starts with every node alone and merges groups wherever `groups.Classifier` know
 
 1. What follows a matrix product joins it, while its result is in registers (but for what is better made again where it is used).
 2. Producers join their readers: readers last to first, for each its nearest producer first, until nothing changes.
-3. Reductions that read the same large value join, to read it once (the gradients of a layer norm's gain and bias).
+3. Reductions that read the same large value join, to read it once (the gradients of a layer norm's gain and bias); so do kernels of a
+   few numbers (the powers of Adam's betas).
 
 The whole is near linear: a merge that failed is tried again only when one of the two groups has changed, and a search for a cycle that
 does not end soon counts as one.
 """
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import pairwise
 
 from graphc.core.program import Node, Program
@@ -31,6 +32,7 @@ from graphc.passes.groups import (
 )
 
 SEARCH = 256  # groups looked at for a cycle before one is assumed
+TINY = 64  # bytes
 CYCLE = "another kernel stands between them"
 
 
@@ -121,7 +123,8 @@ class Partition:
                     reader in later or follows.get(reader, node) is None for reader in readers):
                 later.add(node)
         for node in follows:
-            if node in later and not all(source in later or self._is_stored_anyway(source) for source in self.inputs[node] if source in follows):
+            sources = [source for source in self.inputs[node] if source in follows]
+            if node in later and not all(source in later or self._is_stored_anyway(source) for source in sources):
                 later.remove(node)
         return later
 
@@ -130,7 +133,8 @@ class Partition:
 
     def _merge_siblings(self) -> None:
         for source in self.program.nodes:
-            found = [g for g in dict.fromkeys(self.group_of[reader] for reader in self.readers[source]) if _is_small_reduction(g, source)]
+            reading = dict.fromkeys(self.group_of[reader] for reader in self.readers[source])
+            found = [group for group in reading if _is_tiny(group) or _is_small_reduction(group, source)]
             for first, second in pairwise(found):
                 if self.group_of[first.members[0]] is first and self.group_of[second.members[0]] is second:
                     self._merge(first.members[0], second.members[0])
@@ -159,7 +163,7 @@ class Partition:
         shape = self.classifier.classify(members, written)
         if self._would_hold_more(first, second):
             raise Illegal("would keep more alive and read nothing less")
-        if self._leads_through_others(first, second, inside) or self._leads_through_others(second, first, inside):
+        if self._leads_through_others(first, second) or self._leads_through_others(second, first):
             raise Illegal(CYCLE)
         return Group(members, shape, sorted(written, key=self.position.__getitem__))
 
@@ -172,26 +176,43 @@ class Partition:
         large = [{s for s in self.external(group) if not s.is_tuple and s.type.nbytes > 4 * passed} for group in (first, second)]
         return all(large) and not large[0] & large[1]
 
-    def _leads_through_others(self, first: Group, second: Group, inside: set[Node]) -> bool:
-        """Whether a path leads from group `first` to group `second` through a node outside both (or the search for one takes too long)."""
-        last = self.position[second.members[-1]]
-        stack = [r for n in first.written for r in self.readers[n] if r not in inside]
-        seen: set[Group] = set()
+    def _leads_through_others(self, first: Group, second: Group) -> bool:
+        """Whether a path leads from group `first` to group `second` through a third (or the search for one takes too long). Searches from
+        both ends in turns: without a path, the end with less around it comes to its own end soon."""
+        start, end = self.position[first.members[0]], self.position[second.members[-1]]
+        forwards = self._walk(first, second, self._readers_of, lambda group: self.position[group.members[0]] < end)
+        backwards = self._walk(second, first, self._read_by, lambda group: self.position[group.members[-1]] > start)
+        for _ in range(SEARCH):
+            for walk in (forwards, backwards):
+                arrived = next(walk, None)
+                if arrived is None:
+                    return False
+                if arrived:
+                    return True
+        return True
+
+    @staticmethod
+    def _walk(start: Group, goal: Group, following: Callable[[Group], Iterator[Group]], between: Callable[[Group], bool]) -> Iterator[bool]:
+        """Visits the groups that follow `start` and stand `between`, but by no direct step to `goal`; yields True on arrival there, False
+        for every group on the way."""
+        seen = {start, goal}
+        stack = [group for group in following(start) if group is not goal]
         while stack:
-            group = self.group_of[stack.pop()]
-            # Whatever leads to `second` starts before it: the first member of a group has all that comes to it behind it.
-            if group in seen or self.position[group.members[0]] > last:
+            group = stack.pop()
+            if group in seen or not between(group):
                 continue
             seen.add(group)
-            if len(seen) > SEARCH:
-                return True
-            for node in group.written:
-                for reader in self.readers[node]:
-                    if self.group_of[reader] is second:
-                        return True
-                    if reader not in inside:
-                        stack.append(reader)
-        return False
+            for after in following(group):
+                if after is goal:
+                    yield True
+                stack.append(after)
+            yield False
+
+    def _readers_of(self, group: Group) -> Iterator[Group]:
+        return (self.group_of[reader] for node in group.written for reader in self.readers[node])
+
+    def _read_by(self, group: Group) -> Iterator[Group]:
+        return (self.group_of[source] for node in group.members for source in self.inputs[node] if source in self.group_of)
 
     # Reasons --------------------------------------------------------------------------------------------------------------------------
 
@@ -212,6 +233,11 @@ class Partition:
         except Illegal as reason:
             return str(reason)
         return "not tried"
+
+
+def _is_tiny(group: Group) -> bool:
+    """Whether a group computes so little that calling it is most of the work."""
+    return group.shape is not None and group.shape.kind == "loop" and sum(node.type.nbytes for node in group.written) <= TINY
 
 
 def _is_small_reduction(group: Group, source: Node) -> bool:

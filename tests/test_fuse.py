@@ -127,6 +127,14 @@ def test_adam_is_one_loop_with_three_outputs() -> None:
     assert kernels(program_of(p.subtract(w, step), mean, square)) == ["loop"]
 
 
+def test_scalars_that_read_one_another_s_inputs_share_a_kernel() -> None:
+    """Adam's step size and the next powers of its betas."""
+    one, two = (p.variable_read(name, TensorType(F32, ())) for name in ("beta1_power", "beta2_power"))
+    rate = p.divide(p.sqrt(p.subtract(p.full(1.0, two.type), two)), p.subtract(p.full(1.0, one.type), one))
+    effects = (p.variable_assign("beta1_power", groups.scaled(one, 0.9)), p.variable_assign("beta2_power", groups.scaled(two, 0.999)))
+    assert kernels(Program((), (rate,), effects)) == ["loop"]
+
+
 def test_a_transpose_goes_into_the_product() -> None:
     q, k = x_(2, 9, 16, name="q"), x_(2, 7, 16, name="k")
     node = p.dot_general(q, p.transpose(k, (0, 2, 1)), (0,), (0,), (2,), (1,))
