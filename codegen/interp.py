@@ -57,9 +57,21 @@ def apply(op: str, args: Sequence[Array], dtype: DType) -> Array:
         return np.asarray(np.minimum(np.maximum(args[1], args[0]), args[2]))
     if op == "select":
         return np.asarray(np.where(*args))
+    if op == "random_word":
+        return _random_word(*np.broadcast_arrays(*args))
     if op == "erf_plus_one":
         return np.asarray(apply("erf", args, dtype) + args[0].dtype.type(1))
     return np.asarray(PRIMITIVES[op].reference(NoAttrs(), *args))
+
+
+def _random_word(counter: Array, key: Array, position: Array) -> Array:
+    """Word `position & 3` of Philox's block `position >> 2`."""
+    wide = [each.reshape(-1).astype(np.uint64) for each in (position >> 2, counter)]
+    halves = [half for each in wide for half in (each & np.uint64(0xFFFFFFFF), each >> np.uint64(32))]
+    counters = np.stack(halves, axis=1).astype(np.uint32)
+    packed = int(key.reshape(-1)[0]) if key.size else 0
+    words = numerics.philox_4x32(counters, (packed & 0xFFFFFFFF, packed >> 32 & 0xFFFFFFFF))
+    return np.asarray(np.take_along_axis(words, (position & 3).reshape(-1, 1), axis=1).reshape(position.shape))
 
 
 def to_register(array: Array) -> Array:

@@ -164,8 +164,8 @@ class Values:
             return uniform_constant(node)
         if kind == "iota":
             return self.convert(self.expr(index[node.attrs.axis]), node.dtype)
-        counter = self.at(node.operands[0], ())
-        return random_word(self.nest.let, counter, node.attrs.key, li.to_expr(li.flatten(index, node.dims)))
+        counter = self.convert(self.at(node.operands[0], ()), dtypes.int64)
+        return self.nest.let(random_word(counter, node.attrs.key, li.to_expr(li.flatten(index, node.dims))), "bits")
 
     def _gather(self, node: Node, index: At, guard: Guard) -> ir.Expr:
         source, indices = node.operands

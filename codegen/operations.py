@@ -48,7 +48,7 @@ _FUNCTIONS = (
     "erf", "erfc", "erf_plus_one", "floor", "ceil", "round_nearest_even",
 )  # fmt: skip
 
-# select and convert are not in the table: their operands have different types.
+# select, convert and random_word are not in the table: their operands or results have types of their own.
 OPERATIONS: dict[str, Operation] = {
     **{name: Operation(1, _floating, "floats") for name in _FUNCTIONS},
     **{name: Operation(1, _numeric, "numbers") for name in ("negate", "abs", "sign")},
@@ -73,6 +73,9 @@ def result_dtype(op: str, operands: Sequence[DType]) -> DType | None:
         _require(len(operands) == 3, f"select takes 3 operands; got {len(operands)}")
         _require(operands[0].is_bool and operands[1] is operands[2], f"select takes a pred and two of one type; got {_names(operands)}")
         return operands[1]
+    if op == "random_word":
+        _require(all(t is dtypes.int64 for t in operands) and len(operands) == 3, f"random_word takes three i64; got {_names(operands)}")
+        return dtypes.uint32
     _require(op in OPERATIONS, f"there is no operation {op!r}")
     rule = OPERATIONS[op]
     _require(len(operands) == rule.arity, f"{op} takes {rule.arity} operand{'s' * (rule.arity > 1)}; got {len(operands)}")

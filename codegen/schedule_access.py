@@ -12,7 +12,7 @@ from graphc.core.dtypes import DType
 WEIGHTS = {
     "divide": 4, "remainder": 20, "power": 40, "exponential": 14, "exponential_minus_one": 18, "log": 18, "log_plus_one": 22, "sqrt": 4,
     "rsqrt": 5, "cbrt": 25, "tanh": 20, "logistic": 18, "sine": 25, "cosine": 25, "tan": 35, "erf": 22, "erfc": 35, "atan2": 35,
-    "erf_plus_one": 20,
+    "erf_plus_one": 20, "random_word": 40,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from graphc.codegen import ir
 from graphc.codegen.llvm import types
@@ -21,6 +22,7 @@ from graphc.codegen.llvm.emit import Emitter, Region
 from graphc.codegen.llvm.fold import fold, identity
 from graphc.codegen.llvm.forms import SCALAR, Affine, Form, Value, Width, renamed
 from graphc.codegen.llvm.memory import Memory
+from graphc.codegen.llvm.philox import Philox
 from graphc.codegen.llvm.scopes import Scopes
 from graphc.codegen.llvm.target import Target
 from graphc.core import dtypes
@@ -65,6 +67,7 @@ class Body:
         self.scopes.place([*pointers.values(), panels, *self.limits], 0)
         self._emit_product = emit_product
         self._partial: frozenset[str] = frozenset()  # accumulators that the open vector loop reduces
+        self._steps: dict[str, int] = {}  # counter of a loop from zero -> its step, of which it is always a multiple
 
     # What product printers use
 
@@ -137,6 +140,8 @@ class Body:
                 return Value((types.literal(expr.value, expr.dtype),), expr.dtype)
             case ir.Load():
                 return _kept(self._load(expr))
+            case ir.Apply("random_word"):
+                return self._random_word(*(self.evaluate(arg) for arg in expr.args))
             case ir.Apply():
                 forms = [self.evaluate(arg) for arg in expr.args]
                 folded = fold(expr, forms)
@@ -181,6 +186,39 @@ class Body:
         arg_dtypes = [arg.dtype for arg in args]
         key = (op, dtype.code, lanes, *names, *(arg_dtype.code for arg_dtype in arg_dtypes))
         return self.scopes.pure(key, names, lambda: emit_op(self.e, self.target, op, dtype, lanes, names, arg_dtypes))
+
+    def _random_word(self, counter: Form, key: Form, position: Form) -> Value:
+        """Random words: where they are whole blocks, one after another in the parts, each block is computed once."""
+        assert isinstance(key, Affine)
+        run, width = self._registers(counter).name, self.width
+        if isinstance(position, Affine) and position.vector == 1 and width.lanes > 1 and self._is_whole_blocks(position):
+            return self._random_blocks(run, key.const, self.memory.scalar(Affine(position.const, position.terms)))
+        places = self._registers(position)
+        lanes = 1 if places.uniform else width.lanes
+        names = [self.scopes.pure(("random_word", run, key.const, place, lanes), [run, place],
+                                  partial(lambda place: Philox(self.e, lanes, run, key.const).word(place), place))
+                 for place in places.names]
+        return Value(tuple(names), dtypes.uint32, places.uniform)
+
+    def _random_blocks(self, run: str, key: int, first: str) -> Value:
+        """The words at consecutive positions from `first` on."""
+        lanes, parts = self.width.lanes, self.width.parts
+        words: list[str] = []
+
+        def part_of(part: int) -> str:
+            if not words:
+                block = self.e.let(f"lshr i64 {first}, 2")
+                words.extend(Philox(self.e, lanes * parts // 4, run, key).consecutive(block, lanes))
+            return words[part]
+
+        names = [self.scopes.pure(("random_word", run, key, first, lanes, parts, part), [run, first], partial(part_of, part))
+                 for part in range(parts)]
+        return Value(tuple(names), dtypes.uint32, False)
+
+    def _is_whole_blocks(self, position: Affine) -> bool:
+        """Whether the lanes of all parts together hold blocks of four words from the first word of one on."""
+        steps = [position.const, *(coefficient * self._steps.get(name, 1) for name, coefficient in position.terms)]
+        return self.width.lanes * self.width.parts % 4 == 0 and all(step % 4 == 0 for step in steps)
 
     def _load(self, load: ir.Load) -> Value:
         where = None if load.where is None else self.value(load.where)
@@ -294,6 +332,7 @@ class Body:
         """A loop that runs at least once: its accumulators are phis of its header."""
         e, header, after = self.e, self.e.new_label("loop"), self.e.new_label("done")
         counter = e.new_value()
+        self._steps[counter] = step if start == "0" else 1
         first = {name: self._accumulator(name) for name in _carried(loop.body)}
         now = {name: Value(tuple(e.new_value() for _ in old.names), old.dtype, old.uniform) for name, old in first.items()}
         written = frozenset(s.buffer.name for s in ir.walk(loop.body) if isinstance(s, ir.Store))
