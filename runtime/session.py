@@ -6,8 +6,10 @@ and checked, and a new shape is compiled, with its cause logged.
 """
 from __future__ import annotations
 
+import os
 import threading
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -35,6 +37,28 @@ class GrowingGraphWarning(UserWarning):
     """A loop declares operations instead of running them: every round compiles anew."""
 
 
+class _Forks:
+    """Lets a fork wait until no session runs: a child forked in the middle of a run would find its session taken for ever."""
+
+    def __init__(self) -> None:
+        self.sessions: weakref.WeakSet[BaseSession] = weakref.WeakSet()
+        self._held: list[BaseSession] = []
+        os.register_at_fork(before=self._hold, after_in_parent=self._let_go, after_in_child=self._let_go)
+
+    def _hold(self) -> None:
+        self._held = list(self.sessions)
+        for session in self._held:
+            session._lock.acquire()
+
+    def _let_go(self) -> None:
+        for session in self._held:
+            session._lock.release()
+        self._held = []
+
+
+_forks = _Forks()
+
+
 class BaseSession:
     """What `Session` and `InteractiveSession` share."""
 
@@ -57,6 +81,7 @@ class BaseSession:
         self._warned: set[Tensor] = set()  # whose feeds are known to be slow
         self._growths: Counter[SourceLine] = Counter()
         self._version = 0  # of the graph when something new was last asked
+        _forks.sessions.add(self)
 
     @property
     def graph(self) -> Graph:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -131,6 +132,36 @@ def test_a_forked_process_runs_on() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert session.run(y, {x: fed}) == expected
     assert session.run(v) == 1.0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_while_other_threads_run() -> None:
+    """The child must not find the session taken, nor a variable half written."""
+    v = gc.Variable(gc.zeros([1 << 16]))
+    up = v.assign_add(gc.ones([1 << 16])).op
+    session = gc.Session()
+    session.run(v.initializer)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            session.run(up)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # ends a child that waits for ever
+                session.run(up)
+                os._exit(0 if len(set(session.run(v).tolist())) == 1 else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def _training(threads: int) -> list[bytes]:
