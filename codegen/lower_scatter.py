@@ -5,7 +5,8 @@
       for u in updates { let row = indices[u]   if 0 <= row < rows { for q in after { y[p, row, q] = y[p, row, q] + updates[p, u, q] } } }
     }
 
-The 16-bit floats are summed in a float32 copy of one slice p, which is rounded to the output at the end.
+The 16-bit floats are summed in a float32 copy of one slice p, which is rounded to the output at the end. Where there is one p only, as in
+the gradient of an embedding, the columns q are cut into slices that are summed side by side; each sum keeps its order.
 """
 from __future__ import annotations
 
@@ -28,12 +29,19 @@ def lower_scatter(group: Group, node: Node) -> Attempt:
     return _Scatter(group, node).build()
 
 
+SLICE, MOST = 32, 8  # columns that a task sums at least: two cache lines of float32; slices, each of which reads all indices
+
+
 class _Scatter:
+    """Writes the kernel: `slices` tasks of `width` columns where `before` is 1, else one task for each of `before`."""
+
     def __init__(self, group: Group, node: Node) -> None:
         self.node = node
         self.source, self.indices, self.updates = node.operands
         axis = node.attrs.axis
         self.before, self.rows, self.after = math.prod(node.dims[:axis]), node.dims[axis], math.prod(node.dims[axis + 1:])
+        self.slices = _slices(self.after) if self.before == 1 else 1
+        self.width = self.after // self.slices
         self.output = group.outputs[0]
         self.buffers = group.buffers
         self.nest = Nest()
@@ -41,41 +49,50 @@ class _Scatter:
         self.is_wide = accumulator_dtype(node.dtype) is node.dtype
 
     def build(self) -> Attempt:
-        with self._loop("p", self.before, "parallel") as p:
-            target = self.output if self.is_wide else self.nest.local(dtypes.float32, (self.rows * self.after,))
-            base = p * (self.rows * self.after) if self.is_wide else Index()
-            self._copy(p, target, base)
-            self._add(p, target, base)
+        with self._loop("p", self.before * self.slices, "parallel") as p:
+            target = self.output if self.is_wide else self.nest.local(dtypes.float32, (self.rows * self.width,))
+            first = p * (self.rows * self.after if self.slices == 1 else self.width)
+            self._copy(first, target)
+            self._add(p, first, target)
             if not self.is_wide:
-                self._round(p, target)
+                self._round(first, target)
         return Attempt(tuple(self.nest.scopes[0].stmts), self.values.positions, self.values.cuts, frozenset())
+
+    def _place(self, target: ir.Buffer, first: Index, row: Index, q: Index) -> Index:
+        """Where column q of a task that begins at element `first` of the output lies, in the output or in the task's own copy."""
+        return first + row * self.after + q if target is self.output else row * self.width + q
 
     def _loop(self, letter: str, extent: int, kind: str = "serial") -> AbstractContextManager[Index]:
         return walk(self.nest, [LoopVar(letter, extent)], kind)
 
-    def _copy(self, p: Index, target: ir.Buffer, base: Index) -> None:
-        with self._loop("n", self.rows) as n, self._loop("q", self.after) as q:
-            place = n * self.after + q
-            value = self.values.load(self.buffers[self.source], p * (self.rows * self.after) + place)
-            self.values.store(target, base + place, self.values.convert(value, target.dtype))
+    def _copy(self, first: Index, target: ir.Buffer) -> None:
+        with self._loop("n", self.rows) as n, self._loop("q", self.width) as q:
+            value = self.values.load(self.buffers[self.source], self._place(self.output, first, n, q))
+            self.values.store(target, self._place(target, first, n, q), self.values.convert(value, target.dtype))
 
-    def _add(self, p: Index, target: ir.Buffer, base: Index) -> None:
+    def _add(self, p: Index, first: Index, target: ir.Buffer) -> None:
         count = self.indices.type.size
         if not count:
             return
+        start = p * (count * self.after if self.slices == 1 else self.width)
         with self._loop("u", count) as u:
             row = self.values.convert(self.values.load(self.buffers[self.indices], u), dtypes.int64)
             inside = ir.Apply("and", (ir.Apply("ge", (row, ir.index(0)), dtypes.bool),
                                       ir.Apply("lt", (row, ir.index(self.rows)), dtypes.bool)), dtypes.bool)
             with self.nest.block() as block:
-                with self._loop("q", self.after) as q:
-                    place = base + li.loaded(row, 0, self.rows - 1) * self.after + q
-                    update = self.values.load(self.buffers[self.updates], (p * count + u) * self.after + q)
+                with self._loop("q", self.width) as q:
+                    place = self._place(target, first, li.loaded(row, 0, self.rows - 1), q)
+                    update = self.values.load(self.buffers[self.updates], start + u * self.after + q)
                     total = (ir.Load(target, (self.values.address(target, place),)), self.values.convert(update, target.dtype))
                     self.values.store(target, place, ir.Apply("add", total, target.dtype))
                 self.nest.emit(ir.If(inside, tuple(block.stmts)), self.nest.depth - 1)
 
-    def _round(self, p: Index, target: ir.Buffer) -> None:
-        with self._loop("n", self.rows * self.after) as n:
-            value = ir.Load(target, (self.values.address(target, n),))
-            self.values.store(self.output, p * (self.rows * self.after) + n, self.values.convert(value, self.output.dtype))
+    def _round(self, first: Index, target: ir.Buffer) -> None:
+        with self._loop("n", self.rows) as n, self._loop("q", self.width) as q:
+            value = ir.Load(target, (self.values.address(target, self._place(target, first, n, q)),))
+            self.values.store(self.output, self._place(self.output, first, n, q), self.values.convert(value, self.output.dtype))
+
+
+def _slices(columns: int) -> int:
+    """Into how many equal slices of at least SLICE columns to cut: a function of the shape, never of the number of threads."""
+    return next((count for count in range(min(MOST, columns // SLICE), 1, -1) if columns % count == 0), 1)

@@ -188,6 +188,7 @@ def test_long_sums_are_taken_in_blocks() -> None:
 def test_updates_of_a_scatter_stay_in_order() -> None:
     table = x(50, 64)
     node = p.scatter_add(table, p.parameter("i", t(9, dtype=dtypes.int32)), p.parameter("u", t(9, 64)), 0)
+    assert shape_of(scheduled(node))[0] == ("parallel", 2), "columns are independent"
     assert ("serial", 9) in shape_of(scheduled(node))
 
 
