@@ -39,17 +39,15 @@ CYCLE = "another kernel stands between them"
 class Group:
     """Nodes that share a kernel, in order; `shape` is what kernel that is (None for a node alone that only has a kernel of its own)."""
 
-    __slots__ = ("failed", "members", "shape", "written")
+    __slots__ = ("failed", "has_product", "has_reduction", "members", "shape", "written")
 
     def __init__(self, members: list[Node], shape: Shape | None, written: list[Node]) -> None:
         self.members = members
         self.shape = shape
         self.written = written  # the members that something outside reads
         self.failed: dict[Group, str] = {}  # groups that cannot join this one as it is: why
-
-    @property
-    def has_product(self) -> bool:
-        return any(map(is_product, self.members))
+        self.has_product = any(map(is_product, members))
+        self.has_reduction = any(map(is_reduction, members))
 
 
 class Partition:
@@ -155,6 +153,8 @@ class Partition:
 
     def _union(self, first: Group, second: Group) -> Group:
         """The group of the members of both; Illegal where there can be none."""
+        if first.has_product and second.has_product:  # what `classify` would find in the end, and by far the most frequent
+            raise Illegal("two products")
         if any(map(is_view, first.members)):
             raise Illegal("a view that is stored")
         members = sorted((*first.members, *second.members), key=self.position.__getitem__)
@@ -170,7 +170,7 @@ class Partition:
     def _would_hold_more(self, first: Group, second: Group) -> bool:
         """Whether `first` only passes something small to `second`, and both read something large that the other does not: apart, the
         input of one can die before that of the other is made."""
-        if not any(map(is_reduction, first.members)):
+        if not first.has_reduction:
             return False
         passed = sum(node.type.nbytes for node in first.written)
         large = [{s for s in self.external(group) if not s.is_tuple and s.type.nbytes > 4 * passed} for group in (first, second)]
@@ -243,7 +243,7 @@ def _is_tiny(group: Group) -> bool:
 def _is_small_reduction(group: Group, source: Node) -> bool:
     """Whether a group reduces `source` to something much smaller, so that reading it is most of the work."""
     total = sum(node.type.nbytes for node in group.written)
-    return any(map(is_reduction, group.members)) and 4 * total <= (0 if source.is_tuple else source.type.nbytes)
+    return group.has_reduction and 4 * total <= (0 if source.is_tuple else source.type.nbytes)
 
 
 def _stored(program: Program) -> set[Node]:
