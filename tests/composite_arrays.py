@@ -65,6 +65,12 @@ def reduction_cases() -> Iterator[Case]:
     for name, function in {"reduce_sum": np.sum, "reduce_max": np.max, "reduce_min": np.min, "reduce_prod": np.prod,
                            "reduce_mean": np.mean}.items():
         yield Case(name, "special", lambda x, n=name: public(n)(x, 1), (rows,), lambda x, f=function: f(x, 1))
+    one_nan = np.where(np.eye(7, 33, 5), np.nan, sample("one nan", uniform(-1, 1), F32, 7, 33)).astype(np.float32)
+    one_nan[5, 32], one_nan[6, 0] = np.nan, np.inf
+    for name, function in {"reduce_max": np.max, "reduce_min": np.min, "reduce_sum": np.sum}.items():
+        for axis in (0, 1):
+            yield Case(name, f"one-nan-{axis}", lambda x, n=name, a=axis: public(n)(x, a), (one_nan,),
+                       lambda x, f=function, a=axis: f(x, a), depth=33)
     yield Case("reduce_logsumexp", "special", lambda x: gc.reduce_logsumexp(x, 1), (rows[:4],), lambda x: special.logsumexp(x, 1))
     yield Case("reduce_logsumexp", "far", lambda x: gc.reduce_logsumexp(x, 1), (np.array([[1e4, 1e4], [-1e4, -1e4]], np.float32),),
                lambda x: special.logsumexp(x, 1))
@@ -127,6 +133,9 @@ def running_cases() -> Iterator[Case]:
     numbers = sample("cs", integers, I32, 5, 9)
     yield Case("cumsum", "int32", lambda x: gc.cumsum(x, 1), (numbers,), lambda x: np.cumsum(x, 1, dtype=np.int32))
     with_zeros = np.array([[2.0, 0.0, 3.0, 0.0], [1.0, 4.0, 0.5, 2.0]])
+    large = sample("running", uniform(-1, 1), F32, 300, 1030)
+    for axis in (0, 1):
+        yield Case("cumsum", f"large-{axis}", lambda x, a=axis: gc.cumsum(x, a), (large,), lambda x, a=axis: np.cumsum(x, a), depth=1030)
     yield Case("cumprod", "zeros", lambda x: gc.cumprod(x, 1), (with_zeros,), lambda x: np.cumprod(x, 1), slopes=1)
 
 
@@ -216,6 +225,13 @@ def _odd_moves() -> Iterator[Case]:
         where = places.astype(dtype.np_dtype)
         yield Case("gather", f"fed-{dtype.name}", gc.gather, (large, where), lambda x, i: x[i])
         yield Case("gather_nd", f"fed-{dtype.name}", gc.gather_nd, (large, np.stack([where, where], 1)), lambda x, i: x[i[:, 0], i[:, 1]])
+    table = sample("table", uniform(-1, 1), F32, 300, 3)
+    for dtype in (dtypes.uint8, dtypes.int8, dtypes.uint64):  # narrower than the axis, and without a sign
+        few = np.array([[2, 1], [100, 2], [127, 0]], dtype.np_dtype)
+        yield Case("gather", dtype.name, gc.gather, (table, few), lambda x, i: x[i])
+        yield Case("gather_nd", dtype.name, gc.gather_nd, (table, few), lambda x, i: x[i[:, 0], i[:, 1]])
+    far = np.array([2, 2 ** 40 + 2, -2 ** 63], np.int64)
+    yield Case("gather", "far-out", gc.gather, (table, far), lambda x, i: np.stack([x[2], 0 * x[2], 0 * x[2]]))
     yield Case("gather", "nothing", gc.gather, (large, np.zeros((0, 2), np.int32)), lambda x, i: x[i])
 
 
@@ -267,6 +283,8 @@ def _one_hots() -> Iterator[Case]:
     values = np.array(2.5), np.array(-0.5)
     yield Case("one_hot", "values", lambda i, a, b: gc.one_hot(i, 5, a, b), (places, *values), hot, dtype=F64, slopes=1)
     yield Case("one_hot", "bool", lambda i: gc.one_hot(i, 5, True, False), (places.astype(np.int64),), lambda i: hot(i) == 1)
+    yield Case("one_hot", "narrow", lambda i: gc.one_hot(i, 300), (np.array([2, 255, 0], np.uint8),), lambda i: np.eye(300)[i], dtype=F32)
+    yield Case("one_hot", "far-out", lambda i: gc.one_hot(i, 5), (np.array([[2, 2 ** 32 + 2]]),), hot, dtype=F32)
     yield Case("one_hot", "nothing", lambda i: gc.one_hot(i, 0), (places,), lambda i: np.zeros((2, 3, 0)), dtype=F32)
 
 

@@ -5,6 +5,7 @@ Data, not tests: `composite_table.py` collects the samples of the files `composi
 from __future__ import annotations
 
 import operator
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Case:
         return f"{self.subject}-{self.label}"
 
     def want(self) -> list[Array]:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             found = self.expected(*(wide(a) for a in self.arrays))
         return [np.asarray(each) for each in found] if isinstance(found, list | tuple) else [np.asarray(found)]
 

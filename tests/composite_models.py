@@ -79,6 +79,9 @@ def softmax_cases() -> Iterator[Case]:
         yield Case(name, "far", public(name), (far,), lambda x, f=function: f(x, -1))
         odd = np.array([[0, np.nan, 1], [-np.inf, -np.inf, -np.inf], [-np.inf, 0, 1], [1, -np.inf, -np.inf]], np.float32)
         yield Case(name, "special", public(name), (odd,), lambda x, f=function: f(x, -1))
+        masked = np.where(np.tri(33, dtype=bool), sample("mask", _sharp, F32, 33, 33), -np.inf).astype(np.float32)
+        masked[20, 19] = np.nan
+        yield Case(name, "masked", public(name), (masked,), lambda x, f=function: f(x, -1), depth=4, scale=9)
         large = sample("large", _sharp, F32, 300, 1030)
         yield Case(name, "large", public(name), (large,), lambda x, f=function: f(x, -1), depth=9, scale=9)
 
@@ -174,6 +177,10 @@ def entropy_cases() -> Iterator[Case]:
     x, y = (sample(f"axis{n}", UNIT, F64, 2, 3, 4) for n in range(2))
     yield Case("nn.softmax_cross_entropy_with_logits_v2", "axis", lambda y, x: gc.nn.softmax_cross_entropy_with_logits_v2(y, x, axis=1),
                (y, x), lambda y, x: _dense_loss(y, x, 1), known="rank")
+    many = sample("many", _sharp, F32, 3, 300)
+    yield Case("nn.sparse_softmax_cross_entropy_with_logits", "narrow",
+               lambda x, i: gc.nn.sparse_softmax_cross_entropy_with_logits(labels=i, logits=x), (many, np.array([2, 255, 0], np.uint8)),
+               lambda x, i: _sparse_loss(i, x), depth=9, scale=9)
     wrong = np.array([0, 4, -1, 3])
     yield Case("nn.sparse_softmax_cross_entropy_with_logits", "out-of-range",
                lambda x, i: gc.nn.sparse_softmax_cross_entropy_with_logits(labels=i, logits=x), (sample("wrong", SIGNED, F32, 4, 4), wrong),

@@ -150,7 +150,7 @@ def test_updates_of_variables(dtype: gc.DType) -> None:
 def test_random_numbers_are_those_of_the_interpreter() -> None:
     """Whose distributions tests/test_random.py looks at: the same bits on every vector width."""
     tensors = []
-    for n, shape in enumerate([(), (0, 3), (7,), (33, 17), (1030,)]):
+    for n, shape in enumerate([(0, 3), (7,), (33, 17)]):
         for dtype in (gc.float32, gc.float64, gc.float16, gc.bfloat16) if shape == (33, 17) else (gc.float32,):
             tensors += [make(shape, dtype=dtype, seed=n) for make in (gc.random_uniform, gc.random_normal, gc.truncated_normal)]
         tensors += [gc.random_uniform(shape, -5, 100, dtype, seed=n) for dtype in (gc.int32, gc.int64)]

@@ -15,6 +15,7 @@ from graphc.core.shapes import TensorShape, as_dims
 from graphc.core.static import static_dims
 from graphc.ops.array import SHAPE, reshape, scalar_value, shape
 from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope, normal_axis, shape_dims
+from graphc.ops.parts import counting
 from graphc.primitives.sugar import broadcast_to, fill_like
 
 SMALL = 1000  # elements: a larger array of one value is a Fill, so that the graph stays small
@@ -125,6 +126,7 @@ def ONE_HOT(indices: Node, depth: Node, on_value: Node, off_value: Node, *, axis
     count = None if size is None else size[0]
     if count is not None and count < 0:
         raise ValueError(f"depth must be non-negative, got: {count}")
+    indices = counting(indices)
     rank = len(indices.shape)
     place = rank if axis == -1 else normal_axis(axis, rank + 1)
     dims = (*indices.shape[:place], count, *indices.shape[place:])

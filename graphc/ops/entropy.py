@@ -18,6 +18,7 @@ from graphc.ops.choosing import where
 from graphc.ops.creation import zeros_like
 from graphc.ops.declare import as_tensor, declare, name_scope, normal_axis
 from graphc.ops.elementwise import add, cast, exp, greater_equal, log1p, multiply, negative, subtract
+from graphc.ops.parts import counting
 from graphc.primitives.sugar import fill_like, size_of
 from graphc.primitives.sugar import zeros_like as node_zeros_like
 
@@ -75,7 +76,7 @@ def SPARSE_SOFTMAX_CROSS_ENTROPY(features: Node, labels: Node) -> Sequence[Node]
         raise ValueError(f"Rank mismatch or shapes that differ: labels {show_dims(labels.shape)} and logits {show_dims(features.shape)}")
     if not labels.dtype.is_integer:
         raise TypeError(f"labels must be integers, not {labels.dtype.name}")
-    labels = p.broadcast_in_dim(labels, merge_dims(features.shape[:-1], labels.shape), range(len(labels.shape)))
+    labels = p.broadcast_in_dim(counting(labels), merge_dims(features.shape[:-1], labels.shape), range(len(labels.shape)))
     x = p.convert(features, dtypes.float32 if features.dtype.size == 2 else features.dtype)
     shifted, e = exponentials(x)
     sums = p.reduce_sum(e, axis)

@@ -30,6 +30,11 @@ def box(x: Node, axis: int, start: Dim, limit: Dim, stride: int = 1) -> Node:
     return p.slice_(x, replaced((0,) * rank, axis, start), replaced(x.shape, axis, limit), strides)
 
 
+def counting(positions: Node) -> Node:
+    """Integer `positions` in a type that can count what they are compared with, which in a narrow one would wrap around."""
+    return positions if positions.dtype in (dtypes.int32, dtypes.int64) else p.convert(positions, dtypes.int64)
+
+
 def picked(x: Node, axis: int, index: Dim) -> Node:
     """x[index] along `axis`, which vanishes; ValueError where the index is out of range."""
     size = x.shape[axis]

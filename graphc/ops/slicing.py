@@ -17,7 +17,7 @@ from graphc.core.static import UnknownRank, static_dims
 from graphc.core.types import Dim
 from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope
 from graphc.ops.joining import stack
-from graphc.ops.parts import box, picked, replaced, undetermined
+from graphc.ops.parts import box, counting, picked, replaced, undetermined
 
 # slice, strided_slice --------------------------------------------------------------------------------------------------------------------
 
@@ -210,6 +210,7 @@ def GATHER_ND(params: Node, indices: Node) -> Node:
         raise UnknownRank(params.dtype)
     if depth > len(params.shape):
         raise ValueError(f"indices.shape[-1] must be <= params.rank, got {depth} and {len(params.shape)}")
+    indices = counting(indices)
     leading, where = params.shape[:depth], indices.shape[:-1]
     inside = [p.reshape(box(indices, len(where), n, n + 1), where) for n in range(depth)]
     flat = p.broadcast_in_dim(p.constant(0, indices.dtype), where, ())
