@@ -5,7 +5,7 @@
     reduce_sum(x: f32[65536,128], 0)  ->  y = reduce_sum(reshape(x) : f32[256,256,128], axis 1);  reduce_sum(y, axis 0)
 
 The pieces depend on the shape alone, never on the number of threads, so results do not either. Where a length has no fitting divisor,
-what is left over is a slice, reduced apart. Runs once, after `simplify`, whose rules would put the pieces together again.
+the last piece is filled up. Runs once, after `simplify`, whose rules would put the pieces together again.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from graphc.core.program import Node, Program
 from graphc.passes.rewrite import Rewrite, Rule
 from graphc.passes.rules_common import floats
 from graphc.passes.rules_reduction import BUILD
-from graphc.primitives import concatenate, reshape, slice_
+from graphc.primitives import constant, pad, reshape
 
 LONG_ROW = 1 << 16  # elements per result: shorter rows stay whole
 FEW_ROWS = 8  # results: with more, threads share the rows
@@ -63,13 +63,9 @@ def _split_rows(node: Node, axes: tuple[int, ...]) -> Node | None:
     if inner:
         return _one_after_another(node, inner[0])
     piece = _near_divisor(length, PIECE)
-    count = length // piece
-    flat = reshape(x, (rows, length))
-    parts = build(reshape(_rows(flat, 0, count * piece), (rows, count, piece)), (2,))
-    if count * piece < length:
-        rest = build(_rows(flat, count * piece, length), (1,))
-        parts = concatenate([parts, reshape(rest, (rows, 1))], 1)
-    return reshape(build(parts, (1,)), node.dims)
+    count = -(-length // piece)
+    whole = _filled_up(node, reshape(x, (rows, length)), count * piece)
+    return reshape(build(build(reshape(whole, (rows, count, piece)), (2,)), (1,)), node.dims)
 
 
 def _split_columns(node: Node, axes: tuple[int, ...]) -> Node | None:
@@ -80,24 +76,24 @@ def _split_columns(node: Node, axes: tuple[int, ...]) -> Node | None:
     length = x.type.size // (outer * columns)
     together = -(-WIDTH // columns)
     steps = _near_divisor(length // together, STEPS)
-    count = length // (steps * together)
+    count = -(-length // (steps * together))
     if count < 2:
         return None
-    whole = reshape(x, (outer, length, columns))
-    used = count * steps * together
-    pieces = reshape(_rows(whole, 0, used), (outer, count, steps, together * columns))
-    parts = reshape(build(build(pieces, (2,)), (1,)), (outer, together, columns))
-    if used < length:
-        rest = build(_rows(whole, used, length), (1,))
-        parts = concatenate([parts, reshape(rest, (outer, 1, columns))], 1)
-    return reshape(build(parts, (1,)) if parts.dims[1] > 1 else parts, node.dims)
+    whole = _filled_up(node, reshape(x, (outer, length, columns)), count * steps * together)
+    pieces = build(reshape(whole, (outer, count, steps, together * columns)), (2,))
+    parts = reshape(build(pieces, (1,)), (outer, together, columns))
+    return reshape(build(parts, (1,)) if together > 1 else parts, node.dims)
 
 
-def _rows(x: Node, start: int, stop: int) -> Node:
-    """x[:, start:stop], or `x` itself where that is all of it."""
-    if (start, stop) == (0, x.dims[1]):
+def _filled_up(node: Node, x: Node, length: int) -> Node:
+    """`x` with its axis 1 made `length` long by elements that do not change what the reduction `node` gives."""
+    missing = length - x.dims[1]
+    if not missing:
         return x
-    return slice_(x, [0, start, *[0] * (len(x.dims) - 2)], [x.dims[0], stop, *x.dims[2:]], [1] * len(x.dims))
+    lowest, highest = (-math.inf, math.inf) if x.dtype.is_floating else (x.dtype.min, x.dtype.max)
+    neutral = {"reduce_sum": 0, "reduce_prod": 1, "reduce_max": lowest, "reduce_min": highest}[node.name]
+    rank = len(x.dims)
+    return pad(x, constant(neutral, x.dtype), [0] * rank, [missing if axis == 1 else 0 for axis in range(rank)])
 
 
 def _near_divisor(length: int, target: int) -> int:
