@@ -1,4 +1,4 @@
-"""Views that must stand in memory: fetched, assigned, or read by a product through no strides. They end the kernel that makes their values."""
+"""Views that must stand in memory: fetched, assigned, or read by a product without strides. They end their values' kernel."""
 from __future__ import annotations
 
 import numpy as np
