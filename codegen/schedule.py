@@ -18,6 +18,7 @@ from graphc.codegen.idioms import recognise
 from graphc.codegen.rewrite import Body, map_loops, substitute
 from graphc.codegen.schedule_access import consecutive, element_types, is_independent, is_vectorisable, scattered, work
 from graphc.codegen.schedule_prefetch import prefetch_rows
+from graphc.codegen.schedule_rows import rows_in_lanes
 from graphc.codegen.schedule_tile import tile_transposes
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
@@ -25,6 +26,7 @@ from graphc.core.dtypes import DType
 CHUNK = 16384  # elements of a flat loop that one task computes
 BLOCK = 256  # terms of a long sum that one accumulator adds up by itself
 LIGHT, HEAVY = 12, 60  # vector instructions an iteration: below LIGHT many parts, above HEAVY one
+GATHERS = 256  # bits of a vector from which on the machine has an instruction that loads scattered elements
 FEW = 32  # a parallel loop of fewer iterations is joined with the loop inside it
 
 Step = Callable[[ir.Kernel], ir.Kernel]
@@ -63,7 +65,10 @@ def steps(machine: Machine) -> tuple[Step, ...]:
     """The schedule, step by step."""
     def vectorised(kernel: ir.Kernel) -> ir.Kernel:
         return vectorise(kernel, machine)
-    return recognise, tile_transposes, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
+
+    def short_rows(kernel: ir.Kernel) -> ir.Kernel:
+        return rows_in_lanes(kernel, _lanes(kernel.body, machine)) if machine.vector_bits >= GATHERS else kernel
+    return recognise, tile_transposes, short_rows, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
 
 
 # Vectorise ------------------------------------------------------------------------------------------------------------------------------
@@ -87,6 +92,8 @@ def _vectorise_stmt(stmt: ir.Stmt, machine: Machine) -> ir.Stmt:
     if not isinstance(stmt, ir.Loop):
         return stmt
     inner = [each for each in ir.walk(stmt.body) if isinstance(each, ir.Loop)]
+    if any(each.kind == "vector" for each in (stmt, *inner)):
+        return stmt
     if is_vectorisable(stmt) and _is_best(stmt, inner):
         return _vector_loop(stmt, machine)
     return replace(stmt, body=_vectorise_block(stmt.body, machine))
@@ -103,8 +110,13 @@ def _is_best(loop: ir.Loop, inner: list[ir.Loop]) -> bool:
 
 
 def _vector_loop(loop: ir.Loop, machine: Machine) -> ir.Loop:
-    lanes = min(machine.lanes(dtype) for dtype in element_types(loop.body) or {dtypes.float32})
+    lanes = _lanes(loop.body, machine)
     return replace(loop, kind="vector", lanes=lanes, parts=min(_parts(loop.body), -(-loop.extent // lanes)))
+
+
+def _lanes(body: Body, machine: Machine) -> int:
+    """What a register holds of the widest type in `body`."""
+    return min(machine.lanes(dtype) for dtype in element_types(body) or {dtypes.float32})
 
 
 def _parts(body: Body) -> int:
