@@ -73,3 +73,22 @@ def test_a_block_is_computed_once_where_its_words_lie_together() -> None:
                               for position in ("i * 64 + j", "i * 64 + j + 1"))
         assert consecutive < 30
         assert apart >= 40
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize(("m", "n"), [(20, 64), (7, 128), (5, 36), (9, 33), (3, 100)])
+def test_words_after_a_product(target: Target, m: int, n: int) -> None:
+    """As a dropout after a dense layer asks for them: whole blocks where the tiles of the product begin with one."""
+    packed = KEY[0] | KEY[1] << 32
+    kernel = parse_kernel(f"""kernel k(x: i64[1] in, a: f32[{m},8] in, b: f32[8,{n}] in, y: u32[{m},{n}] out, z: f32[{m},{n}] out) {{
+  let run: i64 = x[0]
+  product acc: f32 over i in {m}, j in {n}, k in 8 of a[i, k] times b[k, j] {{
+    y[i, j] = random_word(run, {packed - (1 << 64)}, i * {n} + j)
+    z[i, j] = exponential(acc)
+  }}
+}}""")
+    a, b = np.ones((m, 8), np.float32), np.full((8, n), 0.125, np.float32)
+    got, total = np.zeros((m, n), np.uint32), np.zeros((m, n), np.float32)
+    run_compiled(kernel, target, [np.array([COUNTER]), a, b, got, total])
+    np.testing.assert_array_equal(got, expected(np.arange(m * n)).reshape(m, n))
+    np.testing.assert_allclose(total, np.e, rtol=1e-6)

@@ -67,7 +67,7 @@ class Body:
         self.scopes.place([*pointers.values(), panels, *self.limits], 0)
         self._emit_product = emit_product
         self._partial: frozenset[str] = frozenset()  # accumulators that the open vector loop reduces
-        self._steps: dict[str, int] = {}  # counter of a loop from zero -> its step, of which it is always a multiple
+        self._steps: dict[str, int] = {}  # register -> what it is always a multiple of
 
     # What product printers use
 
@@ -85,6 +85,10 @@ class Body:
             yield
         finally:
             self.env, self.width = env, outer
+
+    def is_multiple(self, register: str, step: int) -> None:
+        """Says that an i64 register is always a multiple of `step`."""
+        self._steps[register] = step
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
@@ -332,7 +336,8 @@ class Body:
         """A loop that runs at least once: its accumulators are phis of its header."""
         e, header, after = self.e, self.e.new_label("loop"), self.e.new_label("done")
         counter = e.new_value()
-        self._steps[counter] = step if start == "0" else 1
+        if start == "0":
+            self.is_multiple(counter, step)
         first = {name: self._accumulator(name) for name in _carried(loop.body)}
         now = {name: Value(tuple(e.new_value() for _ in old.names), old.dtype, old.uniform) for name, old in first.items()}
         written = frozenset(s.buffer.name for s in ir.walk(loop.body) if isinstance(s, ir.Store))

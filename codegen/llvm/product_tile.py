@@ -51,6 +51,8 @@ class Tile:
     def emit(self) -> None:
         """Prints the function's body, to its `ret`."""
         cheap = _is_cheap(self.plan.product.epilogue)
+        if not self.plan.columns.slant:
+            self.body.is_multiple("%j", self.plan.columns.pitch)
         copy = "" if cheap else self.e.let(f"alloca [{len(self.places) * self._vector_bytes} x i8], align 64")
         accumulators = self._accumulate() if self.plan.product.depth else self._zeros()
         if self.plan.depth_blocks > 1:
@@ -202,6 +204,7 @@ class Tile:
             i = Affine(0, (("%i", 1), (row, 1)))
             if whole:
                 with counted(self.e, "0", str(whole), step) as column:
+                    self.body.is_multiple(column, step)
                     self._epilogue_of_copy(i, column, base, Width.full(lanes, _PARTS))
             if whole < self.columns:
                 self._epilogue_of_copy(i, str(whole), base, Width.of(self.columns - whole, lanes))
