@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import graphc as gc
 import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.differentiate import vjp
@@ -135,3 +137,15 @@ def test_simplify_leaves_no_constants_to_fold() -> None:
     for node in after.nodes:
         if node.operands and all(operand.name == "constant" for operand in node.operands):
             assert node.name in ("broadcast_in_dim", "variable_assign"), (node, users[node])
+
+
+def test_a_session_takes_a_pipeline_of_ones_own() -> None:
+    x = gc.placeholder(gc.float32, [5, 7])
+    y = gc.nn.softmax(x * 2.0)
+    value = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
+    own = gc.pipelines["default"].without("fuse")
+    assert isinstance(own, gc.Pipeline)
+    with gc.Session() as fused, gc.Session(config=gc.ConfigProto(pipeline=own)) as bare:
+        assert len(bare.compile(y, {x: value}).kernels) > len(fused.compile(y, {x: value}).kernels)
+        assert "fuse" not in [stage.name for stage in bare.compile(y, {x: value}).stages]
+        np.testing.assert_allclose(bare.run(y, {x: value}), fused.run(y, {x: value}), rtol=1e-5)
