@@ -55,9 +55,8 @@ from graphc.initializers import (
 )
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
 from graphc.ops import losses, nn
-from graphc.passes.pipelines import PIPELINES as pipelines
-from graphc.passes.pipelines import Pipeline
-from graphc.runtime.config import ConfigProto, GPUOptions
+from graphc.runtime.config import PIPELINES as pipelines
+from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
 from graphc.runtime.executable import Executable
 from graphc.runtime.session import InteractiveSession, Session
 from graphc.variable_scope import (

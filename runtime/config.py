@@ -7,6 +7,8 @@ from typing import Any
 
 from graphc.passes.pipelines import PIPELINES, Pipeline
 
+__all__ = ["PIPELINES", "ConfigProto", "GPUOptions", "Pipeline", "Settings"]
+
 
 @dataclass(slots=True)
 class GPUOptions:
