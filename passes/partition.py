@@ -177,11 +177,20 @@ class Partition:
         return all(large) and not large[0] & large[1]
 
     def _leads_through_others(self, first: Group, second: Group) -> bool:
-        """Whether a path leads from group `first` to group `second` through a third (or the search for one takes too long). Searches from
-        both ends in turns: without a path, the end with less around it comes to its own end soon."""
+        """Whether a path leads from group `first` to group `second` through a third (or the search for one takes too long).
+
+        Almost every path stays between the positions of the two. Where there is none, the others are looked for as well: a group with
+        members before and after takes a path out and back.
+        """
         start, end = self.position[first.members[0]], self.position[second.members[-1]]
-        forwards = self._walk(first, second, self._readers_of, lambda group: self.position[group.members[0]] < end)
-        backwards = self._walk(second, first, self._read_by, lambda group: self.position[group.members[-1]] > start)
+        near = self._search(first, second, lambda group: self.position[group.members[0]] < end,
+                            lambda group: self.position[group.members[-1]] > start)
+        return near or self._search(first, second, lambda group: True, lambda group: True)
+
+    def _search(self, first: Group, second: Group, before: Callable[[Group], bool], after: Callable[[Group], bool]) -> bool:
+        """Searches from both ends in turns: without a path, the end with less around it comes to its own end soon."""
+        forwards = self._walk(first, second, self._readers_of, before)
+        backwards = self._walk(second, first, self._read_by, after)
         for _ in range(SEARCH):
             for walk in (forwards, backwards):
                 arrived = next(walk, None)
