@@ -15,6 +15,10 @@ from scipy import special
 import graphc as gc
 from graphc.core.graph import get_default_graph
 from graphc.core.opdef import OPDEFS
+from graphc.core.specialise import specialise
+from graphc.core.types import TensorType
+from graphc.passes.partition import Partition
+from graphc.passes.pipelines import PIPELINES, run_pipeline
 from tests.composite_cases import Array, Case, public
 from tests.composite_models import LOSSES
 from tests.composite_table import FAMILIES
@@ -203,3 +207,24 @@ def test_every_differentiable_operation_has_a_gradient_case() -> None:
     wanted = {name for name, op in OPDEFS.items() if not (name.endswith("Grad") or op.stateful or op.gradient is False)}
     assert sorted(wanted - shown - NOT_DIFFERENTIABLE.keys()) == [], "operations without a gradient case"
     assert sorted(NOT_DIFFERENTIABLE.keys() - (wanted - shown)) == [], "stated reasons that no longer hold"
+
+
+# What these gradients once broke --------------------------------------------------------------------------------------------------------
+
+def test_fusion_makes_no_cycles() -> None:
+    """Second derivatives of a batch normalisation by its own moments: kernels with members far apart take a path out and back."""
+    x = gc.placeholder(gc.float64, [3, 3, 2])
+    y = gc.nn.batch_normalization(x, *gc.nn.moments(x, [0], keep_dims=True), None, None, 1e-2)
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, (2, 3, 3, 2))
+    (slope,) = gc.gradients(gc.reduce_sum(y * gc.constant(weights[0])), x)
+    (second,) = gc.gradients(gc.reduce_sum(slope * gc.constant(weights[1])), x)
+    assert second is not None
+    program = specialise([second], {x: TensorType(gc.float64, (3, 3, 2))})
+    partition = Partition(run_pipeline(program, PIPELINES["default"].without("fuse", "order"))[-1].program)
+    partition.merge_all()
+    waiting = {group: {partition.group_of[s] for s in partition.external(group) if s in partition.group_of} for group in partition.groups()}
+    while waiting:
+        ready = [group for group, needs in waiting.items() if not needs & waiting.keys()]
+        assert ready, f"{len(waiting)} kernels wait for each other"
+        for group in ready:
+            del waiting[group]
