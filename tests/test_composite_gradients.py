@@ -111,10 +111,10 @@ def test_gradients_of_unknown_dims(family: str) -> None:
         check(sums, [each.gradients() for each in sums])
 
 
-@pytest.mark.parametrize("family", TWICE)
-def test_second_order(family: str) -> None:
+@pytest.mark.parametrize(("family", "known"), [*((family, True) for family in TWICE), ("running", False), ("normalising", False)])
+def test_second_order(family: str, known: bool) -> None:
     inner = []
-    for each in map(summed, TWICE[family]):
+    for each in (summed(case, known) for case in TWICE[family]):
         slopes = weighted(each.gradients(), [each.feeds[tensor].shape for tensor in each.by], 2)
         inner.append(Sum(each.case, slopes, each.by, each.feeds))
     check(inner, [gc.gradients(each.total, each.by) for each in inner])

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
 
+import numpy as np
+
 from graphc.core import dtypes
 from graphc.core.differentiate import vjp
 from graphc.core.primitive import lookup
-from graphc.core.program import Node, make, substitute
+from graphc.core.program import Literal, Node, make, substitute
 from graphc.core.static import UnknownRank
 from graphc.core.types import Dims, TensorType
 
@@ -193,11 +195,8 @@ def gradient_of(forward: OpDef) -> OpDef:
         count = len(nodes) - len(given)
         inputs, cotangents = nodes[:count], dict(zip(given, nodes[count:], strict=True))
         found = gradient_nodes(forward, inputs, cotangents, attrs)
-        results = [found[position] for position in wanted]
-        missing = [position for position, result in zip(wanted, results, strict=True) if result is None]
-        if missing:
-            raise ValueError(f"{forward.type} has no gradient for its input {missing[0]}")
-        return [result for result in results if result is not None]
+        # What has a path for some shapes may have none for these: the product of no elements is 1.
+        return [_zeros(inputs[position]) if (node := found[position]) is None else node for position in wanted]
 
     def infer_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
         return [inputs[position] for position in attrs[of_wanted]]
@@ -205,6 +204,13 @@ def gradient_of(forward: OpDef) -> OpDef:
     empty = inspect.Parameter.empty
     attrs = {**(forward.attrs or {}), of_given: empty, of_wanted: empty}
     return register(OpDef(name, expand, infer_types=infer_types, attrs=attrs))
+
+
+def _zeros(x: Node) -> Node:
+    """Zeros like `x`."""
+    constant, spread = lookup("constant"), lookup("broadcast_in_dim")
+    zero = make(constant, (), constant.attrs(Literal(np.zeros((), x.dtype.np_dtype))))
+    return make(spread, (zero,), spread.attrs(x.shape, ()))
 
 
 def gradient_attributes(forward: OpDef) -> tuple[str, str]:

@@ -258,7 +258,8 @@ def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
 def _running(x: Node, axis_node: Node, combine: Callable[[Node, Node], Node], neutral: float, exclusive: bool, backwards: bool) -> Node:
     axes = known_axes(axis_node, len(x.shape))
     if axes is None or not x.type.is_static:
-        return undetermined(x, x.shape)
+        some = undetermined(x, x.shape)  # a sum is linear; a product has derivatives of every order, as e^x has
+        return p.exponential(some) if combine is p.multiply and x.dtype.is_floating else some
     flipped = p.reverse(x, axes) if backwards else x
     result = running(flipped, axes[0], combine, neutral)
     result = result if exclusive else combine(result, flipped)
