@@ -59,6 +59,7 @@ class _Emitter:
     def _make(self, wanted: Node) -> None:
         """Builds the new form of `wanted` and of what it needs; a group is built when its last input is there."""
         stack = [wanted]
+        waiting: set[Node] = set()
         while stack:
             node = stack[-1]
             if node in self.new:
@@ -67,7 +68,10 @@ class _Emitter:
             group = self.partition.group_of.get(node)
             needs = self.partition.external(group) if group is not None else list(node.operands)
             missing = [n for n in needs if n not in self.new]
+            if missing and node in waiting:
+                raise RuntimeError(f"kernels wait for each other: {node!r} for {missing[0]!r}")
             if missing:
+                waiting.add(node)
                 stack.extend(missing)
             elif group is not None:
                 self._fuse(group)

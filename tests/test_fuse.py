@@ -20,6 +20,7 @@ from graphc.core.verify import verify
 from graphc.models import MODELS
 from graphc.passes.fuse import Fuse
 from graphc.passes.groups import is_compute, travels
+from graphc.passes.partition import Group, Partition
 from graphc.passes.pipelines import DEFAULT, SIMPLIFY, UNFUSED, run_pipeline
 from graphc.passes.split import LONG_ROW, Split
 from graphc.passes.storage import is_step
@@ -291,3 +292,17 @@ def test_split_reductions_run_alike_on_any_number_of_threads() -> None:
 def test_reductions_with_work_for_all_threads_stay_whole(build: Callable[[Node], Node]) -> None:
     program = program_of(build(x_(2048, 1024)))
     assert Split()(program) is program
+
+
+def test_a_cycle_of_kernels_is_an_error_and_no_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the search for cycles ever fail, the pass must fail too, so that the pipeline reports it and goes on without."""
+    def merge_ends(partition: Partition) -> None:
+        first, last = next(n for n in partition.group_of if n.name == "exponential"), next(n for n in partition.group_of if n.name == "add")
+        partition.group_of[first] = partition.group_of[last] = Group([first, last], None, [first, last])
+
+    monkeypatch.setattr(Partition, "merge_all", merge_ends)
+    x = p.parameter("x", TensorType(dtypes.float32, (4,)))
+    ends = p.exponential(x)
+    program = Program((x,), (p.add(ends, p.tanh(ends)),))
+    with pytest.raises(RuntimeError, match="kernels wait for each other"):
+        Fuse()(program)
