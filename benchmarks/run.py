@@ -26,6 +26,8 @@ OPTIONS = _parser.parse_args()
 ALL_CORES = sorted(os.sched_getaffinity(0))
 # Before numpy, torch and jax are imported: they count the cores when they start.
 os.sched_setaffinity(0, ALL_CORES[-OPTIONS.cores :])
+# Idle threads of one peer must not spin on the cores while another is timed.
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 
 import numpy as np
 
