@@ -194,6 +194,7 @@ Written by `python -m benchmarks.run --write` on {datetime.date.today()}.
 
 In this run the machine's limits were {peak:.0f} GFLOP/s of fused multiply-adds on one core, and {copy:.1f} GB/s (read and
 written) for a copy of {bytes_text(size)}. Everything in a row ran in turns; medians, and half the distance of graphc's quartiles.
+PyTorch runs eagerly, JAX jitted.
 
 ## One core
 
