@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,27 @@ def test_the_declaration_that_contributing_shows_is_the_real_one() -> None:
     source = " ".join((ROOT / "graphc" / "primitives" / "arithmetic.py").read_text().split())
     assert len(shown) == 1
     assert shown[0] in source
+
+
+def test_the_debugging_page_shows_code_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its indented Python runs over a small training step; its own pipeline is one that a session takes."""
+    page = (ROOT / "docs" / "debugging.md").read_text()
+    block = re.search(r"gives the\nsame things as values:\n\n((?:    .*\n)+)", page)
+    assert block is not None
+    x = gc.placeholder(gc.float32, [4, 3])
+    train = gc.train.AdamOptimizer().minimize(gc.reduce_sum(gc.layers.dense(x, 2)))
+    own = re.search(r"`(gc\.ConfigProto\(pipeline=[^`]*\))`", page)
+    assert own is not None
+    config = eval(own[1], {"gc": gc})
+    with gc.Session(config=config) as session:
+        exec(textwrap.dedent(block[1]), {"session": session, "train": train, "feeds": {x: (4, 3)}})
+        assert "fuse" not in [stage.name for stage in session.compile(train, {x: (4, 3)}).stages]
+    assert "ApplyAdam" in capsys.readouterr().out
+
+
+def test_the_debugging_page_names_variables_that_are_read() -> None:
+    named = set(re.findall(r"GRAPHC_[A-Z_]+", (ROOT / "docs" / "debugging.md").read_text()))
+    read = {name for room in ("graphc", "codegen", "runtime") for path in (ROOT / room).rglob("*.py")
+            for name in re.findall(r"\"(GRAPHC_[A-Z_]+)\"", path.read_text())}
+    assert named
+    assert named <= read
