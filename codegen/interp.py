@@ -1,6 +1,6 @@
 """Runs a kernel on numpy arrays: the meaning of the kernel IR, written to be read. Tests hold the printers against it.
 
-A vector loop runs all its iterations at once, on arrays: its variable is `arange(extent)`, and every value inside is an array of that shape
+A vector loop (on a GPU: one over a team of threads) runs all its iterations at once, on arrays: its variable is `arange(extent)`, and every value inside is an array of that shape
 or broadcasts to it. A product binds i, j and k to arrays in the same way. float16 and bfloat16 live in registers as float32, as in every
 printer. Every access is checked against the buffer's shape, and local buffers start as garbage, so that a kernel that relies on zeros
 fails.
@@ -32,7 +32,7 @@ _REDUCE: dict[str, Callable[..., Any]] = {
 def run(kernel: ir.Kernel, arrays: Sequence[Array], order: str = "forward") -> None:
     """Runs `kernel` on its parameters, one array each of the parameter's dtype and shape; "out" and "inout" arrays are written in place.
 
-    `order`, "forward" or "reversed", is the order of the parallel loop's iterations: a valid kernel gives the same either way.
+    `order`, "forward" or "reversed", is the order of the iterations of parallel and grid loops: a valid kernel gives the same either way.
     ValueError for arrays that do not fit, IndexError for an access outside a buffer.
     """
     if order not in ("forward", "reversed"):
@@ -132,10 +132,10 @@ class _Run:
     def loop(self, loop: ir.Loop) -> None:
         if loop.extent == 0:
             return
-        if loop.kind == "vector":
+        if loop.kind in ("vector", *ir.TEAM_KINDS):
             self.vector_loop(loop)
             return
-        backwards = self.reverse and loop.kind == "parallel"
+        backwards = self.reverse and loop.kind in ("parallel", "grid")
         for step in reversed(range(loop.extent)) if backwards else range(loop.extent):
             self.env[loop.var.name] = np.asarray(step, np.int64)
             self.execute(loop.body)

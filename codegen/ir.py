@@ -1,13 +1,14 @@
 """The kernel IR: one small typed language of loops, between fusion and the printers of machine code.
 
-`lower` makes kernels from Program nodes; `schedule` rewrites them for a target (tile, vectorise, parallelise); `llvm` and later `cuda`
-print them. Everything is frozen, prints (`text.py`), parses back, verifies (`verify.py`) and runs in an interpreter (`interp.py`).
+`lower` makes kernels from Program nodes; `schedule` and `schedule_gpu` rewrite them for a target (tile, vectorise, parallelise, map to
+threads); `llvm` and `cuda` print them. Everything is frozen, prints (`text.py`), parses back, verifies (`verify.py`) and runs in an interpreter (`interp.py`).
 
 Grammar (`text.py` prints and parses it):
 
     kernel ::= kernel NAME(buffer*) { stmt* }
-    buffer ::= NAME: dtype[shape] in | out | inout | local          row-major and contiguous
+    buffer ::= NAME: dtype[shape] in | out | inout | local | shared  row-major and contiguous
     stmt   ::= for VAR in EXTENT KIND { stmt* }                     KIND: serial | parallel | vector(lanes, parts) | unrolled
+                                                                    | grid(lanes, parts) | team(lanes, parts) | cross(lanes, parts)
              | let VAR: dtype = expr                                a scalar, assigned once
              | acc VAR: dtype = expr                                an accumulator, alive to the end of the enclosing block
              | VAR op= expr                                         op: add | multiply | maximum | minimum | and | or
@@ -24,6 +25,21 @@ combined over lanes when the loop ends, in an order that depends only on `lanes`
 once and masks the tail. An accumulator declared inside a vector loop is one per iteration. `unrolled`: serial, the body copied. A `where`
 predicate that is false makes a load give zero without touching memory, and makes a store do nothing (the store's value is computed all the
 same: its own loads need a `where` of theirs, or an `if` around them).
+
+On a GPU three more kinds take the places of `parallel` and `vector`; with all of lanes and parts struck out the kernel still means the same.
+- `grid(lanes, parts)` stands at the top level, beside `let`s and other grid loops only, which are independent of one another and run side by
+  side in one launch. Its iterations are independent. A block of threads runs `lanes` of them at once, each by a *team* of threads (or
+  `lanes * parts`: then each team takes `parts` consecutive iterations, which lets their loads and stores be 16 bytes wide).
+- `team(lanes, parts)` stands inside a grid loop; all team and cross loops of one grid loop have the same lanes, the size of the team, which
+  is one thread where there is none. Its iterations are shared out over the team: iteration n belongs to thread (n / parts) % lanes. Threads
+  of a team are neighbours. Accumulators declared outside are combined over the team when the loop ends, in an order that depends only on
+  lanes and parts, and every thread of the team has the result. Everything outside team loops is computed by every thread of the team
+  alike, but for stores, which one thread makes.
+- `cross(lanes, parts)` is the same but for where the threads stand: neighbouring threads belong to neighbouring iterations of the grid loop,
+  and the threads of one team are as far apart as the grid loop has lanes. For reductions along columns.
+A `local` buffer of a grid loop is private to a thread: it is indexed by the variables of team loops of one extent, lanes and parts, and of
+unrolled loops, alone, so that a thread reads what it wrote itself. A `shared` buffer belongs to one team and is read by all of it; printers place
+the barriers between its writers and its readers.
 """
 from __future__ import annotations
 
@@ -34,13 +50,16 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
 COMBINERS = ("add", "multiply", "maximum", "minimum", "and", "or")
-LOOP_KINDS = ("serial", "parallel", "vector", "unrolled")
-SPACES = ("in", "out", "inout", "local")
+LOOP_KINDS = ("serial", "parallel", "vector", "unrolled", "grid", "team", "cross")
+SPREAD_KINDS = ("vector", "grid", "team", "cross")  # those with lanes and parts
+TEAM_KINDS = ("team", "cross")
+SPACES = ("in", "out", "inout", "local", "shared")
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A named row-major array: a parameter ("in", "out", "inout") or scratch of one task ("local")."""
+    """A named row-major array: a parameter ("in", "out", "inout") or scratch of one task ("local"; on a GPU of one thread, and "shared" of
+    one team)."""
 
     name: str
     dtype: DType

@@ -152,7 +152,7 @@ class _Parser:
 
     def stmt(self) -> ir.Stmt:
         keywords: dict[str, Callable[[], ir.Stmt]] = {
-            "let": self.let, "acc": self.acc, "local": self.local, "prefetch": self.prefetch,
+            "let": self.let, "acc": self.acc, "local": self.local, "shared": self.shared, "prefetch": self.prefetch,
             "if": self.if_, "for": self.loop, "product": self.product,
         }  # fmt: skip
         following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
@@ -180,6 +180,9 @@ class _Parser:
     def local(self) -> ir.Stmt:
         return ir.Local(self.buffer("local"))
 
+    def shared(self) -> ir.Stmt:
+        return ir.Local(self.buffer("shared"))
+
     def store(self) -> ir.Stmt:
         buffer = self.known(self.buffers, "buffer")
         index, where = self.subscript()
@@ -199,7 +202,7 @@ class _Parser:
         var, extent = self.counted()
         kind = self.sign(*ir.LOOP_KINDS)
         lanes, parts = 1, 1
-        if kind == "vector":
+        if kind in ir.SPREAD_KINDS:
             self.sign("(")
             lanes = self.integer()
             self.sign(",")

@@ -72,7 +72,7 @@ def _stmt(stmt: ir.Stmt) -> list[str]:
         case ir.Update(var, combine, value):
             return [f"{var.name} {combine}= {print_expr(value)}"]
         case ir.Local(buffer):
-            return [f"local {_buffer(buffer)}"]
+            return [f"{buffer.space} {_buffer(buffer)}"]
         case ir.Store():
             return [f"{_access(stmt.buffer, stmt.index, stmt.where)} = {print_expr(stmt.value)}"]
         case ir.Prefetch():
@@ -80,7 +80,7 @@ def _stmt(stmt: ir.Stmt) -> list[str]:
         case ir.If(cond, body):
             return [f"if {print_expr(cond)} {{", *_block(body, INDENT), "}"]
         case ir.Loop():
-            kind = f"vector({stmt.lanes}, {stmt.parts})" if stmt.kind == "vector" else stmt.kind
+            kind = f"{stmt.kind}({stmt.lanes}, {stmt.parts})" if stmt.kind in ir.SPREAD_KINDS else stmt.kind
             return [f"for {stmt.var.name} in {stmt.extent} {kind} {{", *_block(stmt.body, INDENT), "}"]
         case ir.Product():
             over = f"{stmt.i.name} in {stmt.m}, {stmt.j.name} in {stmt.n}, {stmt.k.name} in {stmt.depth}"

@@ -32,13 +32,14 @@ class _Scope:
     accs: frozenset[str] = frozenset()  # accumulators that may be updated here
     closed: frozenset[str] = frozenset()  # accumulators that the open vector loop combines only when it ends
     spread: tuple[str, ...] = ()  # variables of the open parallel and vector loops of more than one iteration
-    vector: str | None = None  # the variable of the open vector loop
+    vector: str | None = None  # the variable of the open vector, team or cross loop
+    grid: ir.Loop | None = None  # the open grid loop
     guarded: bool = False
 
     def inner(self) -> _Scope:
         return _Scope(
             dict(self.vars), dict(self.buffers), dict(self.extents), dict(self.linear), dict(self.depends),
-            self.accs, self.closed, self.spread, self.vector, self.guarded,
+            self.accs, self.closed, self.spread, self.vector, self.grid, self.guarded,
         )  # fmt: skip
 
 
@@ -67,11 +68,14 @@ class _Verifier:
             self.require(buffer.space in ("in", "out", "inout"), f"parameter {buffer.name} must be in, out or inout; it is {buffer.space}")
             self.new_buffer(buffer, scope)
         split = [s for s in self.of.body if isinstance(s, ir.Loop) and s.kind == "parallel"]
+        grids = [s for s in self.of.body if isinstance(s, ir.Loop) and s.kind == "grid"]
         for stmt in self.of.body:
             self.at = stmt
             self.require(all(stmt is not other for other in split[1:]), "a kernel has at most one parallel loop")
             allowed = not split or stmt is split[0] or isinstance(stmt, ir.Let)
             self.require(allowed, "beside a parallel loop only `let` may stand at the top level")
+            allowed = not grids or any(stmt is grid for grid in grids) or isinstance(stmt, ir.Let)
+            self.require(allowed, "beside a grid loop only `let` and other grid loops may stand at the top level")
         self.block(self.of.body, scope, top=True)
 
     def block(self, body: Iterable[ir.Stmt], scope: _Scope, top: bool = False) -> None:
@@ -85,7 +89,8 @@ class _Verifier:
                 case ir.Update():
                     self.update(stmt, scope)
                 case ir.Local():
-                    self.require(stmt.buffer.space == "local", f"{stmt.buffer.name} must be local; it is {stmt.buffer.space}")
+                    spaces = ("local",) if scope.grid is None else ("local", "shared")
+                    self.require(stmt.buffer.space in spaces, f"{stmt.buffer.name} must be {' or '.join(spaces)}; it is {stmt.buffer.space}")
                     self.new_buffer(stmt.buffer, scope)
                 case ir.Store():
                     self.store(stmt, scope)
@@ -140,25 +145,35 @@ class _Verifier:
             return
         met = frozenset[str]().union(*(self.depends(index, scope) for index in stmt.index))
         for var in scope.spread:
-            private = stmt.buffer.space == "local" and var != scope.vector
+            private = stmt.buffer.space in ("local", "shared") and var != scope.vector
             self.require(private or var in met, f"iterations of {var} run in any order, so the index of a store must depend on it")
 
     def loop(self, loop: ir.Loop, scope: _Scope, top: bool) -> None:
         self.require(loop.kind in ir.LOOP_KINDS, f"a loop is {', '.join(ir.LOOP_KINDS)}; not {loop.kind}")
         self.require(loop.extent >= 0, f"the extent of a loop is at least 0; it is {loop.extent}")
         self.require(loop.kind != "parallel" or top, "a parallel loop stands at the top level")
-        is_vector = loop.kind == "vector"
+        self.require(loop.kind != "grid" or top, "a grid loop stands at the top level")
+        in_team = loop.kind in ir.TEAM_KINDS
+        self.require(not in_team or scope.grid is not None, f"a {loop.kind} loop stands inside a grid loop")
+        on_gpu = scope.grid is not None and loop.kind in ("vector", "parallel")
+        self.require(not on_gpu, f"a {loop.kind} loop may not stand inside a grid loop")
+        is_vector = loop.kind == "vector" or in_team
         self.require(not (is_vector and scope.vector), "a vector loop may not stand inside another")
         widths = loop.lanes >= 1 and loop.lanes & (loop.lanes - 1) == 0 and loop.parts >= 1
         self.require(widths, f"lanes must be a power of two and parts at least 1; they are {loop.lanes}, {loop.parts}")
-        self.require(is_vector or (loop.lanes, loop.parts) == (1, 1), "only a vector loop has lanes and parts")
+        spread = loop.kind in ir.SPREAD_KINDS
+        self.require(spread or (loop.lanes, loop.parts) == (1, 1), f"only a {', '.join(ir.SPREAD_KINDS)} loop has lanes and parts")
         inner = scope.inner()
+        if loop.kind == "grid":
+            inner.grid = loop
+            teams = {s.lanes for s in ir.walk(loop.body) if isinstance(s, ir.Loop) and s.kind in ir.TEAM_KINDS}
+            self.require(len(teams) <= 1, f"all team and cross loops of a grid loop have the same lanes; they have {sorted(teams)}")
         self.loop_var(loop.var, loop.extent, inner)
         if is_vector:
             inner.vector = loop.var.name
             updated = {s.var.name for s in ir.walk(loop.body) if isinstance(s, ir.Update)}
             inner.closed = frozenset(updated & set(scope.vars))
-        if loop.extent > 1 and loop.kind in ("vector", "parallel"):
+        if loop.extent > 1 and loop.kind in (*ir.SPREAD_KINDS, "parallel"):
             inner.spread = (*scope.spread, loop.var.name)
         inner.guarded |= loop.extent == 0
         self.block(loop.body, inner)

@@ -141,7 +141,7 @@ def test_parentheses_keep_the_tree(expr: ir.Expr) -> None:
         ("kernel k() {\n  let y: i64 = z\n}", 2, 16, "there is no variable 'z' here"),
         ("kernel k() {\n  y[0] = 1\n}", 2, 3, "there is no buffer 'y' here"),
         ("kernel k() {\n  for i in 3 sideways {\n  }\n}", 2, 14,
-         "expected 'serial' or 'parallel' or 'vector' or 'unrolled', found 'sideways'"),
+         "expected 'serial' or 'parallel' or 'vector' or 'unrolled' or 'grid' or 'team' or 'cross', found 'sideways'"),
         ("kernel k() {\n  let y: f32 = convert(1)\n}", 3, 1, "expected ':' and the type that convert gives, found '}'"),
         ("kernel k() {\n}\n}", 3, 1, "expected end of text, found '}'"),
         ("kernel k() {\n  let y: f32 = exponential(1)\n}", 2, 16, "exponential takes floats; got i64"),
