@@ -30,7 +30,7 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool)
     if kernels or llvm:
         for kernel in plan.kernels:
             print(f"// {kernel.name}: {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
-            print((kernel.llvm if llvm else kernel.text) + "\n")
+            print((kernel.code if llvm else kernel.text) + "\n")
     elif stage is not None:
         print(print_program(program_after(plan, stage)))
     else:

@@ -25,7 +25,7 @@ from graphc.runtime import debug
 from graphc.runtime.arena import check_memory, readable
 from graphc.runtime.compile import compile_program, link
 from graphc.runtime.config import Settings
-from graphc.runtime.executable import Executable, Slots
+from graphc.runtime.executable import NativeExecutable, Slots
 from graphc.runtime.feeds import spread
 from graphc.runtime.fetches import Assemble
 from graphc.runtime.store import VariableStore, Workspace
@@ -51,7 +51,7 @@ class Bound:
     outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
     """
 
-    def __init__(self, executable: Executable, around: Surroundings) -> None:
+    def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
         store, slots = around.store, executable.slots
         self.executable = executable
         self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
@@ -87,7 +87,7 @@ def _refuse(*arrays: Array) -> int:
     return 0
 
 
-def _require_memory(executable: Executable, around: Surroundings) -> None:
+def _require_memory(executable: NativeExecutable, around: Surroundings) -> None:
     """ResourceExhaustedError, naming the operation that needs most, unless there is memory for all that a run will allocate."""
     variables = {name: type_.nbytes for name, type_ in (*executable.reads, *executable.writes) if name not in around.store}
     program = executable.program

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -21,20 +20,20 @@ from graphc.codegen.cost import Cost, cost
 from graphc.codegen.llvm import cache
 from graphc.codegen.llvm import plan as native_plan
 from graphc.codegen.llvm.entry import Args, Parameter, Run, build, canonical
-from graphc.codegen.llvm.plan import Copy, Pointer, Step
+from graphc.codegen.llvm.plan import Copy, Step
 from graphc.codegen.llvm.printer import launch_extent, print_kernel, scratch_bytes
 from graphc.codegen.llvm.target import Target, host
 from graphc.codegen.lower import lower
+from graphc.codegen.pointer import Pointer
 from graphc.codegen.schedule import schedule_cpu
 from graphc.codegen.text import print_kernel as kernel_text
 from graphc.core.program import Node, Origin, Program
-from graphc.core.types import TensorType
-from graphc.passes.memory import Location, MemoryPlan, plan_memory
+from graphc.passes.memory import MemoryPlan, plan_memory
 from graphc.passes.pipelines import Pipeline, run_pipeline
-from graphc.passes.storage import value_of
 from graphc.runtime import check
 from graphc.runtime.arena import aligned_empty, allocate_arena
-from graphc.runtime.executable import BufferUse, CompiledKernel, Executable, Memory, Slots, names_of
+from graphc.runtime.executable import NativeExecutable, NativeKernel, Slots
+from graphc.runtime.layout import figures, parameters, pointer_to, slots_of, step_name, variables_read, variables_written
 
 WORTH_SPLITTING_US = 50.0  # kernels estimated below this run on one thread
 PIECE_US = 25.0  # about what one piece of a split kernel takes
@@ -42,7 +41,7 @@ RELEASE_GIL_US = 10.0
 KEPT_KERNELS = 512  # distinct kernels whose text is remembered by the process
 
 
-def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Executable:
+def compile_program(program: Program, pipeline: Pipeline, threads: int) -> NativeExecutable:
     """Compiles `program` for this machine, for at most `threads` threads.
 
     A pass that fails is left out with a warning; errors of lowering and of code generation are raised.
@@ -60,15 +59,17 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Execu
     passed = time.perf_counter()
     kernels = _Kernels(target, threads).compile(memory.steps, final)
     lowered = time.perf_counter()
-    slots = _slots(final, memory)
+    slots = slots_of(final, memory)
     scratch = max((scratch_bytes(k.ir, target) for k in kernels), default=0)
     plan_text = native_plan.print_plan(_native_steps(memory, kernels, slots, scratch), threads)
-    texts = {kernel.symbol: kernel.llvm for kernel in kernels}
+    texts = {kernel.symbol: kernel.code for kernel in kernels}
     before = replace(cache.stats())
     objects = tuple(cache.object_code(text, target) for text in (*texts.values(), plan_text))
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
-    made = Executable(tuple(stages), tuple(kernels), _figures(final, memory), memory, plan_text, objects, _reads(final), _writes(final),
-                      slots, scratch * threads, sum(k.microseconds for k in kernels), phases, _since(before, cache.stats()))
+    made = NativeExecutable(
+        target="cpu", stages=tuple(stages), kernels=tuple(kernels), memory=figures(final, memory), plan=memory,
+        reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
+        objects_from=_since(before, cache.stats()), plan_text=plan_text, objects=objects, scratch_bytes=scratch * threads)
     if check.wanted():
         check.check_machine_code(program, functools.partial(run_once, made))
     return made
@@ -102,10 +103,10 @@ class _Kernels:
         self.target = target
         self.threads = threads
 
-    def compile(self, steps: Sequence[Node], program: Program) -> list[CompiledKernel]:
+    def compile(self, steps: Sequence[Node], program: Program) -> list[NativeKernel]:
         return [self._one(number, step, program.origins.get(step, ())) for number, step in enumerate(steps)]
 
-    def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> CompiledKernel:
+    def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> NativeKernel:
         # Which operands are the same node is part of what a step is: each distinct one is one parameter.
         pattern = tuple(step.operands.index(operand) for operand in step.operands)
         attrs = None if step.name == "copy" else step.attrs  # those of a copy say only which of several it is
@@ -120,8 +121,8 @@ class _Kernels:
         price, extent = made.cost, made.extent
         parallel = self.threads > 1 and extent > 1 and price.microseconds >= WORTH_SPLITTING_US
         named = replace(made.kernel, origins=tuple(map(str, origins)))
-        return CompiledKernel(_name(number, step, origins), named.name, named, made.llvm, origins, price.flops, price.bytes,
-                              price.microseconds, extent, parallel)
+        return NativeKernel(name=step_name(number, step, origins), symbol=named.name, ir=named, code=made.llvm, origins=origins,
+                            flops=price.flops, bytes=price.bytes, microseconds=price.microseconds, extent=extent, parallel=parallel)
 
     def _print(self, step: Node) -> _Printed:
         kernel = schedule_cpu(lower(step), self.target)
@@ -130,53 +131,15 @@ class _Kernels:
         return _Printed(kernel, print_kernel(kernel, self.target), cost(kernel), launch_extent(kernel, self.target))
 
 
-def _name(number: int, step: Node, origins: Sequence[Origin]) -> str:
-    """`3_row_Softmax`: the step's position, its kind and the last operation in it."""
-    kind = step.attrs.kind if step.name == "fusion" else step.name
-    last = origins[-1].operation if origins else ""
-    return "_".join(part for part in (str(number), kind, re.sub(r"\W+", "_", last)) if part)
-
-
-def _slots(program: Program, memory: MemoryPlan) -> Slots:
-    return Slots(tuple(program.variables), len(memory.constants), len(program.parameters), len(program.outputs))
-
-
-def _pointer(location: Location, slots: Slots) -> Pointer:
-    places: dict[str, Callable[[Any], Pointer]] = {
-        "arena": lambda offset: Pointer(Slots.ARENA, offset), "variable": lambda name: Pointer(slots.variable(name)),
-        "constant": lambda number: Pointer(slots.constant(number)), "feed": lambda number: Pointer(slots.feed(number)),
-        "output": lambda number: Pointer(slots.output(number))}
-    return places[location.kind](location.key)
-
-
-def _native_steps(memory: MemoryPlan, kernels: Sequence[CompiledKernel], slots: Slots, stride: int) -> list[Step | Copy]:
+def _native_steps(memory: MemoryPlan, kernels: Sequence[NativeKernel], slots: Slots, stride: int) -> list[Step | Copy]:
     steps: list[Step | Copy] = []
     for node, kernel in zip(memory.steps, kernels, strict=True):
-        operands = [memory.locations[value_of(operand)] for operand in dict.fromkeys(node.operands)]
-        results = [memory.locations[(node, number)] for number in range(len(node.types))]
-        params = tuple(_pointer(location, slots) for location in (*operands, *results))
         piece = kernel.microseconds / max(kernel.extent, 1)
         grain = max(1, round(PIECE_US / piece)) if piece > 0 else kernel.extent
+        params = parameters(node, memory, slots)
         steps.append(Step(kernel.symbol, params, kernel.extent, grain, kernel.parallel, Pointer(Slots.SCRATCH), stride))
-    steps += [Copy(_pointer(to, slots), _pointer(source, slots), size) for source, to, size in memory.copies]
+    steps += [Copy(pointer_to(to, slots), pointer_to(source, slots), size) for source, to, size in memory.copies]
     return steps
-
-
-def _figures(program: Program, memory: MemoryPlan) -> Memory:
-    def label(node: Node) -> str:
-        return names_of(program.origins.get(node, ())) or node.name
-
-    buffers = tuple(BufferUse(b.offset, b.size, b.first, b.last, tuple(label(value[0]) for value in b.values)) for b in memory.buffers)
-    copied = tuple(str(to.key) for _, to, _ in memory.copies)
-    return Memory(memory.arena_bytes, memory.lower_bound, memory.unplanned_bytes, buffers, memory.in_place, copied)
-
-
-def _reads(program: Program) -> tuple[tuple[str, TensorType], ...]:
-    return tuple((n.attrs.variable, n.type) for n in program.nodes if n.name == "variable_read")
-
-
-def _writes(program: Program) -> tuple[tuple[str, TensorType], ...]:
-    return tuple((n.attrs.variable, n.type) for n in program.effects)
 
 
 @dataclass(frozen=True)
@@ -188,7 +151,7 @@ class Linked:
     place: Callable[[int, np.ndarray], None]
 
 
-def link(executable: Executable, lasting: Mapping[int, np.ndarray]) -> Linked:
+def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray]) -> Linked:
     """Loads the code of `executable`, over arrays that stay from run to run: arena, scratch, variables and constants by slot."""
     slots = executable.slots
     args = Args(slots.count)
@@ -200,7 +163,7 @@ def link(executable: Executable, lasting: Mapping[int, np.ndarray]) -> Linked:
     return Linked(build("graphc_plan", executable.objects, [*feeds, *outputs], args, release_gil, host()), args.set)
 
 
-def run_once(executable: Executable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> check.Results:
+def run_once(executable: NativeExecutable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> check.Results:
     """Outputs, and the new values of the written variables, as `interpret` gives them: for tests and checks, in memory of its own.
 
     feeds: of the executable's types, in order. variables: at least those that are read; they stay as they are.

@@ -88,7 +88,7 @@ def _summary(executable: Executable, what: str, cause: str, phases: Mapping[str,
              "  passes: " + ", ".join(_pass_summary(executable)),
              f"  {kernels} kernels, {distinct} distinct; machine code: {_cache_summary(executable)}",
              f"  arena {executable.memory.arena_bytes} bytes (the least possible {executable.memory.lower_bound}), "
-             f"{executable.bytes_moved} bytes moved, about {executable.microseconds:.0f} us a run"]
+             f"{executable.bytes_moved} bytes moved, {executable.expectation}"]
     return "\n".join(lines)
 
 
@@ -118,8 +118,8 @@ def _pages(executable: Executable) -> Iterator[Page]:
         seen.add(kernel.symbol)
         origins = "\n".join(f"// {origin}" for origin in kernel.origins)
         yield Page(3, f"{kernel.name}.kernel", f"kernel {kernel.name}", f"{origins}\n{kernel.text}".lstrip())
-        yield Page(4, f"{kernel.name}.ll", f"LLVM text of {kernel.name}", kernel.llvm)
-    yield Page(4, "plan.ll", "LLVM text of the plan", executable.plan_text)
+        yield Page(4, f"{kernel.name}.{executable.suffix}", f"{executable.language} of {kernel.name}", kernel.code)
+    yield Page(4, f"plan.{executable.suffix}", f"{executable.language} of the plan", executable.plan_text)
 
 
 def _write(root: Path, what: str, summary: str, pages: Sequence[Page]) -> None:

@@ -1,41 +1,71 @@
 """`Executable`: what a compilation made, to run and to look into. `compile.py` makes it; `Session` runs it; `graphc dump` prints it."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from graphc.codegen import ir
+from graphc.codegen.gpu import Gpu
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Origin, Program
 from graphc.core.types import TensorType
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Stage
 
+if TYPE_CHECKING:
+    from graphc.codegen.cuda.resources import Resources
+    from graphc.runtime.cuda.launches import Launch
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class CompiledKernel:
     """One launch. Equal kernels share `symbol` and machine code.
 
-    name: for people. ir: the scheduled kernel; text: its printed form; llvm: the module that was compiled. origins: the operations it came
-    from, with the user's lines. flops and bytes: of one launch. microseconds: the estimate that decided `parallel`.
+    name: for people. ir: the scheduled kernel; text: its printed form; code: what was compiled, LLVM's text or CUDA C. origins: the
+    operations it came from, with the user's lines. flops and bytes: of one launch. microseconds: an estimate for one core of a CPU.
     """
 
     name: str
     symbol: str
     ir: ir.Kernel
-    llvm: str = field(repr=False)
+    code: str = field(repr=False)
     origins: tuple[Origin, ...]
     flops: int
     bytes: int
     microseconds: float
-    extent: int
-    parallel: bool
 
     @property
     def text(self) -> str:
         return print_kernel(self.ir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeKernel(CompiledKernel):
+    """A kernel for a CPU. extent: of its launch range. parallel: whether threads share it, which `microseconds` decided."""
+
+    extent: int
+    parallel: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CudaKernel(CompiledKernel):
+    """A launch on a GPU. steps: positions of the plan's steps that it computes. grid and block: its blocks, and the threads of each.
+
+    resources: what the compiler says of it (registers, shared memory, spills), None where there is no compiler. occupancy: the part of a
+    multiprocessor's threads that are resident, from 0 to 1, 0 where the resources are unknown. library: what cublasLt does of it, in words;
+    "" for a generated kernel.
+    """
+
+    steps: tuple[int, ...]
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    resources: Resources | None = None
+    occupancy: float = 0.0
+    library: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,28 +90,33 @@ class BufferUse:
     values: tuple[str, ...]  # what lives in it in turn: operation names
 
 
-@dataclass(frozen=True)
-class Executable:
+@dataclass(frozen=True, kw_only=True)
+class Executable(ABC):
     """The result of `Session.compile`: `.program`, `.stages`, `.kernels`, `.memory`. Frozen; holds no variable and no feed.
 
-    stages: the Program after each pass, in order, the first being "specialise". program: the last of them. feeds and fetches: types in
-    order. compile_ms: by phase ("passes", "lower", "machine code"). objects_from: how many object files were "compiled", "from disk" and
-    "from memory".
+    target: "cpu", or the architecture of a GPU ("sm_90"). stages: the Program after each pass, in order, the first being "specialise".
+    program: the last of them. feeds and fetches: types in order. compile_ms: by phase ("passes", "lower", "machine code"). objects_from:
+    how many pieces of machine code were "compiled", "from disk" and "from memory". plan_text: the launches of a run, as text.
     """
 
+    target: str
     stages: tuple[Stage, ...]
-    kernels: tuple[CompiledKernel, ...]
+    kernels: Sequence[CompiledKernel]
     memory: Memory
     plan: MemoryPlan = field(repr=False)
-    plan_text: str = field(repr=False)
-    objects: tuple[bytes, ...] = field(repr=False)
     reads: tuple[tuple[str, TensorType], ...]
     writes: tuple[tuple[str, TensorType], ...]
     slots: Slots
-    scratch_bytes: int
-    microseconds: float
     compile_ms: dict[str, float]
     objects_from: dict[str, int] = field(default_factory=dict)
+    plan_text: str = field(repr=False)
+    language: ClassVar[str]  # of `kernels[n].code`
+    suffix: ClassVar[str]  # of a file with such code
+
+    @property
+    @abstractmethod
+    def expectation(self) -> str:
+        """What one run should cost, in words."""
 
     @property
     def program(self) -> Program:
@@ -107,6 +142,42 @@ class Executable:
     @property
     def flops(self) -> int:
         return sum(kernel.flops for kernel in self.kernels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeExecutable(Executable):
+    """An executable for a CPU: object files, one for each distinct kernel and one for the plan, and the scratch memory of all threads."""
+
+    kernels: tuple[NativeKernel, ...]
+    objects: tuple[bytes, ...] = field(repr=False)
+    scratch_bytes: int
+    language = "LLVM text"
+    suffix = "ll"
+
+    @property
+    def expectation(self) -> str:
+        return f"about {self.microseconds:.0f} us a run"
+
+    @property
+    def microseconds(self) -> float:
+        """The estimate for one run."""
+        return sum(kernel.microseconds for kernel in self.kernels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CudaExecutable(Executable):
+    """An executable for a GPU: launches in order, with their machine code. compiler: what made it, or why nothing could."""
+
+    kernels: tuple[CudaKernel, ...]
+    launches: tuple[Launch, ...] = field(repr=False)
+    gpu: Gpu
+    compiler: str
+    language = "CUDA C"
+    suffix = "cu"
+
+    @property
+    def expectation(self) -> str:
+        return f"{len(self.launches)} launches a run"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from graphc.core.program import Program
 from graphc.passes.pipelines import DEFAULT, Pipeline
 from graphc.runtime.arena import aligned_empty
 from graphc.runtime.compile import compile_program, link
-from graphc.runtime.executable import Executable, Slots
+from graphc.runtime.executable import NativeExecutable, Slots
 
 Array = np.ndarray[Any, Any]
 FILLER = 0xAB  # memory that a plan must write before it reads
@@ -22,7 +22,7 @@ def execute(program: Program, feeds: Sequence[Any], variables: Mapping[str, Any]
     return run(compile_program(program, pipeline, threads), feeds, variables)
 
 
-def run(executable: Executable, feeds: Sequence[Any], variables: Mapping[str, Any] | None = None) -> tuple[list[Array], dict[str, Array]]:
+def run(executable: NativeExecutable, feeds: Sequence[Any], variables: Mapping[str, Any] | None = None) -> tuple[list[Array], dict[str, Array]]:
     slots = executable.slots
     lasting = {Slots.ARENA: _filled(executable.memory.arena_bytes), Slots.SCRATCH: _filled(executable.scratch_bytes)}
     state = {name: aligned_empty(type_.dims, type_.dtype.np_dtype) for name, type_ in (*executable.reads, *executable.writes)}

@@ -58,9 +58,10 @@ MAY_IMPORT = {
     "face": _DECLARING | {"train", "runtime", "face"},
     "tools": _DECLARING | {"train", "runtime", "face", "tools"},
 }
-# The door between the runtime and the rooms that transform programs: `compile` calls them, two others name
-# their types, and `graphc opt` applies passes one by one.
-DOORS = {"graphc.runtime.compile", "graphc.runtime.config", "graphc.runtime.executable", "graphc.opt"}
+# The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, the CUDA
+# runtime carries out what its code generator planned, and `graphc opt` applies passes one by one.
+DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.config",
+         "graphc.runtime.executable", "graphc.runtime.cuda.launches", "graphc.runtime.cuda.cublaslt", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 

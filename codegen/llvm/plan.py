@@ -14,17 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.codegen.llvm import pool
+from graphc.codegen.pointer import Pointer
 
 SYMBOL = "plan"
 DECLARATION = f"declare i64 @{SYMBOL}(ptr)"
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """`offset` bytes after the address in `args[slot]`."""
-
-    slot: int
-    offset: int = 0
 
 
 @dataclass(frozen=True)
