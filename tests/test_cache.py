@@ -12,6 +12,7 @@ from pathlib import Path
 import llvmlite
 import pytest
 
+from graphc.codegen import cache as files
 from graphc.codegen.llvm import cache, jit, target
 
 HOST = target.host()
@@ -140,7 +141,7 @@ def test_the_least_recently_used_files_go_first(folder: Path) -> None:
 
 
 def test_many_writes_stay_within_the_bound(folder: Path) -> None:
-    size = len(cache._wrap(cache.key_of("", HOST), jit.compile_module(text(1), HOST)))
+    size = len(files._wrap(cache.key_of("", HOST) + ".o", jit.compile_module(text(1), HOST)))
     store = cache.ObjectCache(folder, limit_bytes=5 * size)
     for n in range(30):
         store.object_code(text(n), HOST)
