@@ -29,7 +29,7 @@ class Order:
         if len(steps) <= GREEDY_LIMIT:
             lists.append(_schedule(program, steps, greedy=True))
         best = min(lists, key=lambda order: peak(program, order))
-        return program.rewritten({}, _with_renamings(program, best))
+        return program.rewritten({}, with_renamings(program, best))
 
 
 def peak(program: Program, steps: list[Node]) -> int:
@@ -161,7 +161,7 @@ def _held_back(program: Program, readers: dict[Value, list[Node]]) -> dict[Node,
     return held
 
 
-def _with_renamings(program: Program, steps: list[Node]) -> list[Node]:
+def with_renamings(program: Program, steps: list[Node]) -> list[Node]:
     """All nodes of `program` with its steps in the order `steps`, sources first, renamings right after what they rename."""
     chosen: dict[Node, None] = dict.fromkeys(program.parameters)
     for step in (*steps, *program.outputs, *program.effects):
