@@ -1,8 +1,8 @@
 """Which steps of a plan share a launch on a GPU: small ones that touch no common memory. Beside `compile_cuda.py`.
 
-A launch costs a GPU as much time as a small kernel computes. Steps are taken in the order of the plan; a small one joins the nearest earlier
-launch of small ones if it could run before everything in between: if it writes nothing that they read or write and reads nothing that they
-write. Memory is compared by address, so what the memory plan let two values share counts too.
+A launch costs a GPU as much time as a small kernel computes. Steps are taken in the order of the plan; a small one joins the nearest
+earlier launch of small ones if it could run before everything in between: if it writes nothing that they read or write and reads nothing
+that they write. Memory is compared by address, so what the memory plan let two values share counts too.
 """
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def is_small(kernel: ir.Kernel, gpu: Gpu) -> bool:
 def together(accesses: Sequence[Access], small: Sequence[bool]) -> list[list[int]]:
     """The numbers of the steps, launch by launch, in an order that means the same as one after the other."""
     launches: list[list[int]] = []
-    for number, access in enumerate(accesses):
+    for number in range(len(accesses)):
         joined = _nearest(launches, number, accesses, small) if small[number] else None
         if joined is None:
             launches.append([number])

@@ -12,7 +12,8 @@ from graphc.codegen.pointer import Pointer
 from graphc.runtime.merging import MOST_BODIES, Access, is_small, together
 
 RANGE = st.tuples(st.integers(0, 2), st.integers(0, 12), st.integers(1, 4)).map(lambda r: (r[0], r[1], r[1] + r[2]))
-ACCESS = st.builds(Access, st.just((Pointer(0),)), st.lists(RANGE, max_size=3).map(tuple), st.lists(RANGE, min_size=1, max_size=2).map(tuple))
+RANGES = st.lists(RANGE, min_size=1, max_size=2).map(tuple)
+ACCESS = st.builds(Access, st.just((Pointer(0),)), st.lists(RANGE, max_size=3).map(tuple), RANGES)
 
 
 def touched(access: Access, ranges: str) -> set[tuple[int, int]]:
