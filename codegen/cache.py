@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+ORIGINS = ("compiled", "from disk", "from memory")
 _MAGIC = b"graphc object 2\n"
 _DIGEST_BYTES = 20
 _NAME = re.compile(rf"[0-9a-f]{{{2 * _DIGEST_BYTES}}}\.\w+")  # of a file of ours: its key, and a suffix for what is in it
@@ -43,6 +44,11 @@ class Stats:
     compiled: int = 0
     rejected: int = 0  # files on disk that were cut short or altered
     evicted: int = 0
+
+    def since(self, before: Stats) -> dict[str, int]:
+        """Where code came from after `before` was noted, in words."""
+        return {"compiled": self.compiled - before.compiled, "from disk": self.disk_hits - before.disk_hits,
+                "from memory": self.memory_hits - before.memory_hits}
 
 
 _lock = threading.RLock()  # guards the look-ups of every cache; `fork` waits for it, since a child would find it taken for ever
@@ -72,33 +78,29 @@ class ObjectCache:
         """Where files are kept; None when in memory only."""
         return self._folder
 
-    def get(self, parts: Sequence[str], suffix: str, make: Callable[[], bytes]) -> bytes:
-        """What `make()` gives for these `parts`, which must be all that it depends on.
+    def get(self, parts: Sequence[str], suffix: str, make: Callable[[], bytes]) -> tuple[bytes, str]:
+        """What `make()` gives for these `parts`, which must be all that it depends on; and where it came from, one of ORIGINS.
 
         suffix: says what it is (".o"), for the file's name. Threads that miss the same at once all make it. What `make` raises is raised,
         and nothing is kept.
         """
         key = key_of(parts)
         with self.lock:
-            data = self._find(key, suffix)
-        if data is None:
-            data = make()
-            with self.lock:
-                self.stats.compiled += 1
-                self._write(key + suffix, data)
+            data = self._memory.get(key)
+            if data is not None:
+                self._memory.move_to_end(key)
+                self.stats.memory_hits += 1
+                return data, "from memory"
+            data = self._read(key + suffix)
+            if data is not None:
                 self._remember(key, data)
-        return data
-
-    def _find(self, key: str, suffix: str) -> bytes | None:
-        data = self._memory.get(key)
-        if data is not None:
-            self._memory.move_to_end(key)
-            self.stats.memory_hits += 1
-            return data
-        data = self._read(key + suffix)
-        if data is not None:
+                return data, "from disk"
+        data = make()
+        with self.lock:
+            self.stats.compiled += 1
+            self._write(key + suffix, data)
             self._remember(key, data)
-        return data
+        return data, "compiled"
 
     def clear(self) -> None:
         """Forgets everything, on disk too, and starts counting anew."""

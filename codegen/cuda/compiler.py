@@ -1,0 +1,122 @@
+"""CUDA C to machine code: the printers' text in, a cubin and its resources out, remembered on disk. Between `printer` and the runtime.
+
+The first of `COMPILERS` that this machine has is used: NVRTC in this process, else nvcc. Neither needs a GPU. Where the architecture is
+newer than the compiler the image is PTX, which the driver compiles when it loads it.
+"""
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from graphc.codegen.cache import ObjectCache, default
+from graphc.codegen.cuda.nvcc import Nvcc
+from graphc.codegen.cuda.nvrtc import Nvrtc
+from graphc.codegen.cuda.resources import Resources, resources_of
+from graphc.codegen.cuda.toolchain import OPTIONS, CudaCompileError
+
+CACHE_VERSION = 1  # part of every key: raise it when a compiler makes other code of the same text
+HEADER = Path(__file__).with_name("graphc.cuh")  # what every text includes
+
+
+class NoCudaCompiler(Exception):
+    """This machine has no compiler for CUDA C: the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Cubin:
+    """A translation unit compiled for one architecture: what the driver's module loader takes.
+
+    image: an ELF cubin; PTX, with a final NUL, where the compiler is older than the architecture. resources: by __global__ function; empty
+    for PTX, whose registers nobody knows yet. compiler: its name and version. log: all that it printed. origin: "compiled", or "from disk"
+    or "from memory", whose code is the same.
+    """
+
+    image: bytes = field(repr=False)
+    resources: dict[str, Resources]
+    compiler: str
+    log: str = field(repr=False)
+    origin: str = field(default="compiled", compare=False)
+
+
+class Compiler(Protocol):
+    """One way to compile CUDA C."""
+
+    @property
+    def name(self) -> str:
+        """With the version: part of the key under which its code is remembered."""
+
+    def problem(self) -> str | None:
+        """Why it cannot be used here, and what to do about it; None where it can."""
+
+    def compile(self, text: str, arch: str) -> tuple[bytes, str]:
+        """(image, log) of a translation unit that includes graphc.cuh. CudaCompileError where the text is refused."""
+
+
+# In the order in which they are tried. Tests put one that makes code for the host in front.
+COMPILERS: list[Compiler] = [Nvrtc(HEADER), Nvcc(HEADER)]
+
+
+def usable_compiler() -> Compiler:
+    """The compiler that compiles here; NoCudaCompiler where there is none."""
+    problems = []
+    for compiler in COMPILERS:
+        problem = compiler.problem()
+        if problem is None:
+            return compiler
+        problems.append(problem)
+    raise NoCudaCompiler("no compiler for CUDA C was found: " + "; ".join(problems))
+
+
+def compile_cuda(text: str, arch: str) -> Cubin:
+    """The machine code of one translation unit for an architecture such as "sm_90".
+
+    Raises CudaCompileError, with the line at fault and the comments that name the operations, where the text does not compile (an error of
+    graphc, never of its user), and NoCudaCompiler. Threads may compile at the same time: the compilers work outside Python's lock.
+    """
+    compiler = usable_compiler()
+    parts = (str(CACHE_VERSION), compiler.name, *OPTIONS, arch, _header_text(), text)
+    return _unpack(*default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch)))
+
+
+@cache
+def _header_text() -> str:
+    return HEADER.read_text()
+
+
+def _pack(compiler: Compiler, text: str, arch: str) -> bytes:
+    """What is kept on disk: a line of JSON that says who made the code and what it printed, then the code."""
+    try:
+        image, log = compiler.compile(text, arch)
+    except CudaCompileError as error:
+        raise CudaCompileError(_explain(compiler, arch, error.log, text), error.log) from None
+    return json.dumps({"compiler": compiler.name, "log": log}).encode() + b"\n" + image
+
+
+def _unpack(data: bytes, origin: str) -> Cubin:
+    line, _, image = data.partition(b"\n")
+    about = json.loads(line)
+    return Cubin(image, resources_of(about["log"]), about["compiler"], about["log"], origin)
+
+
+# Explaining an error --------------------------------------------------------------------------------------------------------------------
+
+_FAULT = re.compile(r"kernel\.cu(?:\((\d+)\)|:(\d+):\d+): \w*\s*error\s*:? (.*)")
+_CONTEXT_LINES = 2  # shown before and after the line at fault
+
+
+def _explain(compiler: Compiler, arch: str, log: str, text: str) -> str:
+    """The compiler's first complaint, the operations that the text was made of, and the lines around the fault; else the whole log."""
+    fault = _FAULT.search(log)
+    head = f"{compiler.name} refuses generated code for {arch}"
+    if fault is None:
+        return f"{head}:\n{log.strip()}"
+    lines = text.splitlines()
+    number = int(fault[1] or fault[2])
+    first = max(1, number - _CONTEXT_LINES)
+    origins = [line for line in lines[: first - 1] if line.startswith("//")]
+    shown = [f"{'>' if at == number else ' '}{at:5} | {lines[at - 1]}" for at in range(first, min(number + _CONTEXT_LINES, len(lines)) + 1)]
+    return "\n".join([f"{head}: {fault[3].strip()}", *origins, *shown])
