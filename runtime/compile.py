@@ -69,16 +69,10 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Nativ
     made = NativeExecutable(
         target="cpu", stages=tuple(stages), kernels=tuple(kernels), memory=figures(final, memory), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
-        objects_from=_since(before, cache.stats()), plan_text=plan_text, objects=objects, scratch_bytes=scratch * threads)
+        objects_from=cache.stats().since(before), plan_text=plan_text, objects=objects, scratch_bytes=scratch * threads)
     if check.wanted():
         check.check_machine_code(program, functools.partial(run_once, made))
     return made
-
-
-def _since(before: cache.Stats, now: cache.Stats) -> dict[str, int]:
-    """Where the object files came from."""
-    return {"compiled": now.compiled - before.compiled, "from disk": now.disk_hits - before.disk_hits,
-            "from memory": now.memory_hits - before.memory_hits}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,234 @@
+"""Program in, CudaExecutable out: the GPU's counterpart of `compile.py`. Needs no GPU, and no compiler to make readable text.
+
+    specialise (core) -> GPU pipeline and memory plan (passes) -> lower (codegen) -> cublasLt's product, or schedule_gpu, merge
+    -> print (codegen.cuda) -> NVRTC or nvcc
+
+The lowered kernels are those of a CPU; everything that knows of a GPU comes after them.
+"""
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from graphc.codegen import cache, ir
+from graphc.codegen.cost import Cost, cost
+from graphc.codegen.cuda.compiler import Cubin, NoCudaCompiler, compile_many
+from graphc.codegen.cuda.gemm import Gemm, gemm_of
+from graphc.codegen.cuda.printer import CudaSource, print_cuda
+from graphc.codegen.cuda.resources import occupancy
+from graphc.codegen.gpu import Gpu
+from graphc.codegen.lower import lower
+from graphc.codegen.schedule_gpu import schedule_gpu
+from graphc.codegen.schedule_gpu_merge import merge
+from graphc.codegen.text import print_kernel
+from graphc.core.program import Node, Origin, Program
+from graphc.passes.memory import MemoryPlan, plan_memory
+from graphc.passes.pipelines import Pipeline, for_gpu, run_pipeline
+from graphc.runtime import check
+from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
+from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
+from graphc.runtime.layout import figures, parameters, pointer_to, slots_of, step_name, variables_read, variables_written
+from graphc.runtime.merging import Access, is_small, together
+
+KEPT_KERNELS = 512  # distinct kernels whose text is remembered by the process
+
+
+@dataclass(frozen=True)
+class Products:
+    """Who computes matrix products. library: whether cublasLt may. exactly: only where it gives NaN where NaN is due (its relu gives 0).
+    precision: to which float32 operands are rounded in it ("float32", "tfloat32", "bfloat16", "float16"); sums are float32."""
+
+    library: bool = False
+    exactly: bool = True
+    precision: str = "float32"
+
+    def may_do(self, gemm: Gemm | None) -> bool:
+        """Whether the library is to compute `gemm`."""
+        return self.library and gemm is not None and not (self.exactly and gemm.hides_nan)
+
+
+def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, products: Products) -> CudaExecutable:
+    """Compiles `program` for `gpu`.
+
+    A pass that fails is left out with a warning; errors of lowering and of code generation are raised. Where there is no CUDA compiler the
+    executable has text and no machine code: `compiler` says why.
+    """
+    start = time.perf_counter()
+    stages = run_pipeline(program, for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None))
+    for stage in stages:
+        if stage.problem:
+            warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=2)
+    if check.wanted():
+        check.check_stages((stage.name, stage.program) for stage in stages)
+    final = stages[-1].program
+    memory = plan_memory(final)
+    passed = time.perf_counter()
+    slots = slots_of(final, memory)
+    works = _works(memory, final, gpu, products)
+    lowered = time.perf_counter()
+    cubins = _Cubins(gpu.arch)
+    kernels, launches = _launches(works, memory, slots, gpu, cubins, products)
+    phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
+    return CudaExecutable(
+        target=gpu.arch, stages=tuple(stages), kernels=kernels, memory=figures(final, memory), plan=memory,
+        reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
+        objects_from=cubins.counts, plan_text=_plan_text(kernels, launches), launches=launches, gpu=gpu, compiler=cubins.compiler)
+
+
+def _expressible(products: Products, step: Node) -> bool:
+    """Whether cublasLt is to do all that the step does."""
+    return products.may_do(gemm_of(lower(step)))
+
+
+# Steps -----------------------------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class _Made:
+    """What a step becomes, whatever it is called and wherever it stands: its kernel in grid loops, its cost, cublasLt's view of it."""
+
+    kernel: ir.Kernel
+    cost: Cost
+    gemm: Gemm | None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One step of the plan, ready to be printed: with its number, names, and where its buffers are."""
+
+    number: int
+    name: str
+    kind: str
+    made: _Made
+    origins: tuple[Origin, ...]
+    access: Access
+
+
+# Steps scheduled before, for every session of the process. Oldest first.
+_made: dict[Any, _Made] = {}
+_made_lock = Lock()
+
+
+def _works(memory: MemoryPlan, program: Program, gpu: Gpu, products: Products) -> list[_Work]:
+    works = []
+    slots = slots_of(program, memory)
+    for number, step in enumerate(memory.steps):
+        made = _make(step, gpu)
+        if not products.may_do(made.gemm):
+            made = replace(made, gemm=None)
+        origins = program.origins.get(step, ())
+        kind = step.attrs.kind if step.name == "fusion" else step.name
+        access = Access.of(made.kernel, parameters(step, memory, slots))
+        works.append(_Work(number, step_name(number, step, origins), kind, made, origins, access))
+    return works
+
+
+def _make(step: Node, gpu: Gpu) -> _Made:
+    """The step scheduled, from what was made of an equal one where there is one."""
+    pattern = tuple(step.operands.index(operand) for operand in step.operands)
+    attrs = None if step.name == "copy" else step.attrs  # those of a copy say only which of several it is
+    key = (gpu, step.primitive, attrs, tuple(operand.type for operand in step.operands), pattern)
+    made = _made.get(key)
+    if made is None:
+        lowered = lower(step)
+        made = _Made(schedule_gpu(lowered, gpu), cost(lowered), gemm_of(lowered))
+        with _made_lock:
+            _made[key] = made
+            if len(_made) > KEPT_KERNELS:
+                del _made[next(iter(_made))]
+    return made
+
+
+# Launches --------------------------------------------------------------------------------------------------------------------------------
+
+def _launches(works: Sequence[_Work], memory: MemoryPlan, slots: Slots, gpu: Gpu, cubins: _Cubins, products: Products,
+              ) -> tuple[tuple[CudaKernel, ...], tuple[Launch, ...]]:
+    """The kernels and their launches in order: steps that touch no common memory share one where they are small."""
+    small = [work.made.gemm is None and is_small(work.made.kernel, gpu) for work in works]
+    groups = together([work.access for work in works], small)
+    printed = [_printed([works[number] for number in group], gpu) for group in groups]
+    compiled = cubins.compile([source for source, _ in printed])
+    kernels: list[CudaKernel] = []
+    launches: list[Launch] = []
+    for position, (group, (source, kernel), cubin) in enumerate(zip(groups, printed, compiled, strict=True)):
+        members = [works[number] for number in group]
+        made = _cuda_kernel(members, source, kernel, cubin, gpu)
+        params = tuple(pointer for member in members for pointer in member.access.params)
+        image = b"" if cubin is None else cubin.image
+        launch = KernelLaunch(source.name, image, source.grid, source.block, params, position)
+        gemm = members[0].made.gemm
+        launches.append(launch if gemm is None else GemmLaunch(gemm, products.precision, params, launch, position))
+        kernels.append(made)
+    copies = [CopyLaunch(pointer_to(to, slots), pointer_to(source, slots), size) for source, to, size in memory.copies]
+    return tuple(kernels), (*launches, *copies)
+
+
+def _printed(members: Sequence[_Work], gpu: Gpu) -> tuple[CudaSource, ir.Kernel]:
+    """CUDA C for one launch. The function is named by its kind and a hash of what it does: equal kernels are equal text, compiled once."""
+    kernels = [member.made.kernel for member in members]
+    kernel = kernels[0] if len(kernels) == 1 else merge(kernels, "merged")
+    kernel = replace(kernel, name="kernel", origins=())
+    kind = members[0].kind if len(members) == 1 else "merged"
+    digest = hashlib.sha256(print_kernel(kernel).encode()).hexdigest()[:12]
+    kernel = replace(kernel, name=f"{kind}_{digest}")
+    return print_cuda(kernel, gpu), kernel
+
+
+def _cuda_kernel(members: Sequence[_Work], source: CudaSource, kernel: ir.Kernel, cubin: Cubin | None, gpu: Gpu) -> CudaKernel:
+    origins = tuple(dict.fromkeys(origin for member in members for origin in member.origins))
+    resources = None if cubin is None else cubin.resources.get(source.name)
+    threads = source.block[0] * source.block[1] * source.block[2]
+    gemm = members[0].made.gemm
+    name = members[0].name if len(members) == 1 else f"{members[0].number}_merged_{len(members)}_steps"
+    comment = "".join(f"// {origin}\n" for origin in origins)
+    return CudaKernel(
+        name=name, symbol=source.name, ir=replace(kernel, origins=tuple(map(str, origins))), code=comment + source.text, origins=origins,
+        flops=sum(member.made.cost.flops for member in members), bytes=sum(member.made.cost.bytes for member in members),
+        microseconds=sum(member.made.cost.microseconds for member in members), steps=tuple(member.number for member in members),
+        grid=source.grid, block=source.block, resources=resources,
+        occupancy=0.0 if resources is None else occupancy(resources, threads, gpu), library="" if gemm is None else gemm.describe())
+
+
+def _plan_text(kernels: Sequence[CudaKernel], launches: Sequence[Launch]) -> str:
+    """A line for every launch."""
+    lines = []
+    for launch in launches:
+        match launch:
+            case CopyLaunch():
+                lines.append(f"copy {launch.nbytes} bytes")
+            case GemmLaunch():
+                kernel = kernels[launch.kernel]
+                lines.append(f"{kernel.name}: {kernel.library} (or {kernel.symbol})")
+            case KernelLaunch():
+                blocks, threads = (f"({', '.join(map(str, dims))})" for dims in (launch.grid, launch.block))
+                lines.append(f"{kernels[launch.kernel].name}: {launch.symbol}, grid {blocks}, block {threads}")
+    return "\n".join(f"// {number} {line}" for number, line in enumerate(lines))
+
+
+# Machine code ----------------------------------------------------------------------------------------------------------------------------
+
+@dataclass
+class _Cubins:
+    """Compiles the distinct texts of one executable, and counts where the code came from."""
+
+    arch: str
+    compiler: str = "nothing to compile"
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def compile(self, sources: Sequence[CudaSource]) -> list[Cubin | None]:
+        """Machine code for each; None for all where there is no compiler."""
+        texts = list(dict.fromkeys(source.text for source in sources))
+        before = replace(cache.default(cache.ObjectCache).stats)
+        try:
+            cubins = dict(zip(texts, compile_many(texts, self.arch), strict=True))
+        except NoCudaCompiler as error:
+            self.compiler = str(error)
+            return [None] * len(sources)
+        self.counts = cache.default(cache.ObjectCache).stats.since(before)
+        self.compiler = next((cubin.compiler for cubin in cubins.values()), self.compiler)
+        return [cubins[source.text] for source in sources]
