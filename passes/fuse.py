@@ -26,7 +26,7 @@ class Fuse:
     name: str = "fuse"
 
     def __call__(self, program: Program) -> Program:
-        return _Emitter(program, self._partition(program)).program()
+        return emit(program, self._partition(program))
 
     def explain(self, program: Program) -> list[tuple[Node, Node, str]]:
         """For every two kernels of which one reads the other: a node of the first, the node of the second that reads it, and why they
@@ -38,6 +38,25 @@ class Fuse:
         if self.merge:
             partition.merge_all()
         return partition
+
+
+def emit(program: Program, partition: Partition) -> Program:
+    """`program` with a fusion node in the place of each group of `partition`."""
+    return _Emitter(program, partition).program()
+
+
+def fused(kind: str, members: Sequence[Node], inputs: Sequence[Node], written: Sequence[Node], operands: Sequence[Node]) -> Node:
+    """One node that computes `members` from `inputs`, which are given as `operands`, and gives `written`; a plain one where no fusion is
+    needed."""
+    parameters = [_parameter(number, node.type) for number, node in enumerate(inputs)]
+    inside: dict[Node, Node] = dict(zip(inputs, parameters, strict=True))
+    for node in members:
+        _copy(node, inside)
+    body = Program(tuple(parameters), tuple(inside[n] for n in written))
+    if len(body.nodes) == len(parameters) + 1 and body.outputs[0].operands == tuple(parameters):
+        return make(members[0].primitive, operands, members[0].attrs)
+    fusion = lookup("fusion")
+    return make(fusion, operands, fusion.attrs(kind=kind, body=body))
 
 
 class _Emitter:
@@ -91,27 +110,18 @@ class _Emitter:
 
     def _fuse(self, group: Group) -> None:
         inputs = self.partition.external(group)
-        parameters = [_parameter(number, node.type) for number, node in enumerate(inputs)]
-        inside: dict[Node, Node] = dict(zip(inputs, parameters, strict=True))
-        for node in group.members:
-            _copy(node, inside)
-        body = Program(tuple(parameters), tuple(inside[n] for n in group.written))
-        operands = [self.new[n] for n in inputs]
-        if len(body.nodes) == len(parameters) + 1 and body.outputs[0].operands == tuple(parameters):
-            fused = make(group.members[0].primitive, operands, group.members[0].attrs)
-        else:
-            fusion = lookup("fusion")
-            fused = make(fusion, operands, fusion.attrs(kind="loop" if group.shape is None else group.shape.kind, body=body))
-        self._trace(fused, group.members)
-        self._hand_out(fused, group.written)
+        kind = "loop" if group.shape is None else group.shape.kind
+        made = fused(kind, group.members, inputs, group.written, [self.new[n] for n in inputs])
+        self._trace(made, group.members)
+        self._hand_out(made, group.written)
 
-    def _hand_out(self, fused: Node, written: Sequence[Node]) -> None:
+    def _hand_out(self, made: Node, written: Sequence[Node]) -> None:
         if len(written) == 1:
-            self.new[written[0]] = fused
+            self.new[written[0]] = made
             return
         pick = lookup("get_tuple_element")
         for number, node in enumerate(written):
-            self.new[node] = make(pick, (fused,), pick.attrs(index=number))
+            self.new[node] = make(pick, (made,), pick.attrs(index=number))
             self._trace(self.new[node], [node])
 
 

@@ -12,7 +12,7 @@ does not end soon counts as one.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from itertools import pairwise
 
 from graphc.core.program import Node, Program
@@ -34,6 +34,7 @@ from graphc.passes.groups import (
 SEARCH = 256  # groups looked at for a cycle before one is assumed
 TINY = 64  # bytes
 CYCLE = "another kernel stands between them"
+BARRED = "a library computes the product without it"
 
 
 class Group:
@@ -51,10 +52,11 @@ class Group:
 
 
 class Partition:
-    """The groups of a program's compute nodes: `group_of` gives each node's."""
+    """The groups of a program's compute nodes: `group_of` gives each node's. Those that are `barred` share no kernel with a product."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, barred: Collection[Node] = frozenset()) -> None:
         self.program = program
+        self.barred = barred
         self.position = {node: number for number, node in enumerate(program.nodes)}
         self.classifier = Classifier()
         self.kept = _stored(program)  # nodes whose value must stand in memory whatever is fused
@@ -157,6 +159,8 @@ class Partition:
             raise Illegal("two products")
         if any(map(is_view, first.members)):
             raise Illegal("a view that is stored")
+        if self.barred and (first.has_product or second.has_product) and any(n in self.barred for n in (*first.members, *second.members)):
+            raise Illegal(BARRED)
         members = sorted((*first.members, *second.members), key=self.position.__getitem__)
         inside = set(members)
         written = [n for n in (*first.written, *second.written) if n in self.kept or any(r not in inside for r in self.readers[n])]
