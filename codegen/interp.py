@@ -1,9 +1,9 @@
 """Runs a kernel on numpy arrays: the meaning of the kernel IR, written to be read. Tests hold the printers against it.
 
-A vector loop (on a GPU: one over a team of threads) runs all its iterations at once, on arrays: its variable is `arange(extent)`, and every value inside is an array of that shape
-or broadcasts to it. A product binds i, j and k to arrays in the same way. float16 and bfloat16 live in registers as float32, as in every
-printer. Every access is checked against the buffer's shape, and local buffers start as garbage, so that a kernel that relies on zeros
-fails.
+A vector loop (on a GPU: one over a team of threads) runs all its iterations at once, on arrays: its variable is `arange(extent)`, and every
+value inside is an array of that shape or broadcasts to it. A product binds i, j and k to arrays in the same way, and so does a grid loop
+whose teams are single threads, many iterations at a time. float16 and bfloat16 live in registers as float32, as in every printer. Every
+access is checked against the buffer's shape, and local buffers start as garbage, so that a kernel that relies on zeros fails.
 """
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _REDUCE: dict[str, Callable[..., Any]] = {
     "add": np.add.reduce, "multiply": np.multiply.reduce, "maximum": np.maximum.reduce, "minimum": np.minimum.reduce,
     "and": np.bitwise_and.reduce, "or": np.bitwise_or.reduce,
 }  # fmt: skip
+
+AT_ONCE = 1 << 16  # iterations of a grid loop
 
 
 def run(kernel: ir.Kernel, arrays: Sequence[Array], order: str = "forward") -> None:
@@ -136,9 +138,21 @@ class _Run:
             self.vector_loop(loop)
             return
         backwards = self.reverse and loop.kind in ("parallel", "grid")
+        if loop.kind == "grid" and all(map(_is_of_one_thread, ir.walk(loop.body))):
+            self.threads(loop, backwards)
+            return
         for step in reversed(range(loop.extent)) if backwards else range(loop.extent):
             self.env[loop.var.name] = np.asarray(step, np.int64)
             self.execute(loop.body)
+
+    def threads(self, loop: ir.Loop, backwards: bool) -> None:
+        """The iterations of a grid loop without team loops, AT_ONCE at a time; their order decides which of two stores to a place stays."""
+        steps = np.arange(loop.extent)[:: -1 if backwards else 1]
+        for start in range(0, loop.extent, AT_ONCE):
+            self.env[loop.var.name] = steps[start:start + AT_ONCE]
+            self.space = self.env[loop.var.name].shape
+            self.execute(loop.body)
+        self.space = ()
 
     def vector_loop(self, loop: ir.Loop) -> None:
         inside = {stmt.var.name for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Acc)}
@@ -210,6 +224,11 @@ class _Run:
                     f"{buffer.dtype.code}[{','.join(map(str, buffer.shape))}]"
                 )
         return axes or (np.zeros(self.space, np.int64),), active
+
+
+def _is_of_one_thread(stmt: ir.Stmt) -> bool:
+    """Whether many threads can take this step at once: it is no branch, and no work of a team."""
+    return stmt.kind in ("serial", "unrolled") if isinstance(stmt, ir.Loop) else not isinstance(stmt, ir.If | ir.Local | ir.Product)
 
 
 def _indexable(array: Array) -> Array:

@@ -1,7 +1,8 @@
 """The kernel IR: one small typed language of loops, between fusion and the printers of machine code.
 
 `lower` makes kernels from Program nodes; `schedule` and `schedule_gpu` rewrite them for a target (tile, vectorise, parallelise, map to
-threads); `llvm` and `cuda` print them. Everything is frozen, prints (`text.py`), parses back, verifies (`verify.py`) and runs in an interpreter (`interp.py`).
+threads); `llvm` and `cuda` print them. Everything is frozen, prints (`text.py`), parses back, verifies (`verify.py`) and runs in an
+interpreter (`interp.py`).
 
 Grammar (`text.py` prints and parses it):
 
@@ -26,20 +27,21 @@ once and masks the tail. An accumulator declared inside a vector loop is one per
 predicate that is false makes a load give zero without touching memory, and makes a store do nothing (the store's value is computed all the
 same: its own loads need a `where` of theirs, or an `if` around them).
 
-On a GPU three more kinds take the places of `parallel` and `vector`; with all of lanes and parts struck out the kernel still means the same.
-- `grid(lanes, parts)` stands at the top level, beside `let`s and other grid loops only, which are independent of one another and run side by
-  side in one launch. Its iterations are independent. A block of threads runs `lanes` of them at once, each by a *team* of threads (or
+On a GPU three more kinds take the places of `parallel` and `vector`; with all of lanes and parts struck out the kernel still means the
+same.
+- `grid(lanes, parts)` stands at the top level, beside `let`s and other grid loops only, which are independent of one another and run side
+  by side in one launch. Its iterations are independent. A block of threads runs `lanes` of them at once, each by a *team* of threads (or
   `lanes * parts`: then each team takes `parts` consecutive iterations, which lets their loads and stores be 16 bytes wide).
 - `team(lanes, parts)` stands inside a grid loop; all team and cross loops of one grid loop have the same lanes, the size of the team, which
   is one thread where there is none. Its iterations are shared out over the team: iteration n belongs to thread (n / parts) % lanes. Threads
   of a team are neighbours. Accumulators declared outside are combined over the team when the loop ends, in an order that depends only on
   lanes and parts, and every thread of the team has the result. Everything outside team loops is computed by every thread of the team
   alike, but for stores, which one thread makes.
-- `cross(lanes, parts)` is the same but for where the threads stand: neighbouring threads belong to neighbouring iterations of the grid loop,
-  and the threads of one team are as far apart as the grid loop has lanes. For reductions along columns.
-A `local` buffer of a grid loop is private to a thread: it is indexed by the variables of team loops of one extent, lanes and parts, and of
-unrolled loops, alone, so that a thread reads what it wrote itself. A `shared` buffer belongs to one team and is read by all of it; printers place
-the barriers between its writers and its readers.
+- `cross(lanes, parts)` is the same but for where the threads stand: neighbouring threads belong to neighbouring iterations of the grid
+  loop, and the threads of one team are as far apart as the grid loop has lanes. For reductions along columns.
+A `local` buffer of a grid loop is private to a thread: each of its indices is the variable of a team or an unrolled loop, nothing else, and
+the team loops that index it have one extent, lanes and parts, so that a thread reads what it wrote itself. A `shared` buffer belongs to one
+team and is read by all of it; printers place the barriers between its writers and its readers.
 """
 from __future__ import annotations
 

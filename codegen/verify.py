@@ -27,6 +27,7 @@ class _Scope:
     vars: dict[str, ir.Var] = field(default_factory=dict)
     buffers: dict[str, ir.Buffer] = field(default_factory=dict)
     extents: dict[str, int] = field(default_factory=dict)  # of loop variables
+    loops: dict[str, ir.Loop] = field(default_factory=dict)  # by the name of their variable
     linear: dict[str, Linear] = field(default_factory=dict)  # of `let`s
     depends: dict[str, frozenset[str]] = field(default_factory=dict)  # the loop variables that a name's value depends on
     accs: frozenset[str] = frozenset()  # accumulators that may be updated here
@@ -38,7 +39,7 @@ class _Scope:
 
     def inner(self) -> _Scope:
         return _Scope(
-            dict(self.vars), dict(self.buffers), dict(self.extents), dict(self.linear), dict(self.depends),
+            dict(self.vars), dict(self.buffers), dict(self.extents), dict(self.loops), dict(self.linear), dict(self.depends),
             self.accs, self.closed, self.spread, self.vector, self.grid, self.guarded,
         )  # fmt: skip
 
@@ -52,6 +53,7 @@ class _Verifier:
     def __init__(self, kernel: ir.Kernel) -> None:
         self.of = kernel
         self.names: set[str] = set()  # of buffers, which are unique in a kernel
+        self.shares: dict[str, tuple[int, int, int]] = {}  # of local buffers on a GPU: extent, lanes and parts of the loops that index them
         self.combiners: dict[str, str] = {}
         self.at: ir.Stmt | None = None  # where the next error is
 
@@ -90,7 +92,8 @@ class _Verifier:
                     self.update(stmt, scope)
                 case ir.Local():
                     spaces = ("local",) if scope.grid is None else ("local", "shared")
-                    self.require(stmt.buffer.space in spaces, f"{stmt.buffer.name} must be {' or '.join(spaces)}; it is {stmt.buffer.space}")
+                    what = f"{stmt.buffer.name} must be {' or '.join(spaces)}; it is {stmt.buffer.space}"
+                    self.require(stmt.buffer.space in spaces, what)
                     self.new_buffer(stmt.buffer, scope)
                 case ir.Store():
                     self.store(stmt, scope)
@@ -169,6 +172,7 @@ class _Verifier:
             teams = {s.lanes for s in ir.walk(loop.body) if isinstance(s, ir.Loop) and s.kind in ir.TEAM_KINDS}
             self.require(len(teams) <= 1, f"all team and cross loops of a grid loop have the same lanes; they have {sorted(teams)}")
         self.loop_var(loop.var, loop.extent, inner)
+        inner.loops[loop.var.name] = loop
         if is_vector:
             inner.vector = loop.var.name
             updated = {s.var.name for s in ir.walk(loop.body) if isinstance(s, ir.Update)}
@@ -278,6 +282,19 @@ class _Verifier:
         for expr in index:
             self.expr(expr, scope)
             self.require(expr.dtype is dtypes.int64, f"an index must be i64; {print_expr(expr)} is {expr.dtype.code}")
+            if scope.grid is not None and buffer.space == "local":
+                self.private_index(buffer, expr, scope)
+
+    def private_index(self, buffer: ir.Buffer, expr: ir.Expr, scope: _Scope) -> None:
+        """An index of a buffer that is spread over the threads of a team."""
+        loop = scope.loops.get(expr.name) if isinstance(expr, ir.Var) else None
+        plain = loop is not None and loop.kind in (*ir.TEAM_KINDS, "unrolled")
+        rule = f"{buffer.name} is private to a thread: variables of team and unrolled loops alone index it, not {print_expr(expr)}"
+        self.require(plain, rule)
+        if loop is not None and loop.kind in ir.TEAM_KINDS:
+            share = (loop.extent, loop.lanes, loop.parts)
+            same = self.shares.setdefault(buffer.name, share) == share
+            self.require(same, f"the team loops that index {buffer.name} have one extent, lanes and parts")
 
     def depends(self, expr: ir.Expr, scope: _Scope) -> frozenset[str]:
         """The loop variables that the value of `expr` depends on."""

@@ -49,6 +49,45 @@ kernel dense(x: f32[4,6] in, w: f32[6,8] in, b: f32[8] in, y: f32[4,8] out) {
   }
 }"""
 
+# The same rows by teams of eight threads, sixteen rows to a block; a row of exponentials in registers, and one element shared by a team.
+GPU_SOFTMAX = """\
+kernel softmax(x: f32[6,50] in, y: f32[6,50] out, m: f32[6] out) {
+  for r in 6 grid(16, 1) {
+    local row: f32[50]
+    shared most: f32[1]
+    acc m0: f32 = -inf_f32
+    for c in 50 team(8, 2) {
+      m0 maximum= x[r, c]
+    }
+    most[0] = m0
+    acc s: f32 = 0.0_f32
+    for c in 50 team(8, 2) {
+      row[c] = exponential(x[r, c] - most[0])
+      s add= row[c]
+    }
+    for c in 50 team(8, 2) {
+      y[r, c] = row[c] / s
+    }
+    m[r] = most[0]
+  }
+}"""
+
+# Two grid loops in one launch: column sums by teams that stand across, and a map with four elements a thread.
+GPU_COLUMNS = """\
+kernel columns(x: f32[40,9] in, y: f32[9] out, z: f32[360] out) {
+  let half: f32 = 0.5_f32
+  for c in 9 grid(4, 2) {
+    acc s: f32 = 0.0_f32
+    for r in 40 cross(8, 1) {
+      s add= x[r, c]
+    }
+    y[c] = s * half
+  }
+  for e in 360 grid(256, 4) {
+    z[e] = negate(x[e / 9, e % 9])
+  }
+}"""
+
 # One line a kernel: everything the text form can spell.
 SPELLINGS = """\
 kernel spellings(x: i8[3,4] in, p: pred[] inout, y: u64[12] out) {
@@ -75,7 +114,7 @@ def test_random_kernels_print_and_parse_back(kernel: ir.Kernel) -> None:
     assert parse_kernel(print_kernel(kernel)) == kernel
 
 
-@pytest.mark.parametrize("text", [SOFTMAX, DENSE, SPELLINGS])
+@pytest.mark.parametrize("text", [SOFTMAX, DENSE, SPELLINGS, GPU_SOFTMAX, GPU_COLUMNS])
 def test_text_is_its_own_normal_form(text: str) -> None:
     assert print_kernel(parse_kernel(text)) == text
 
@@ -210,6 +249,28 @@ def _body(*lines: str) -> str:
          ["product a: f32 over i in 4, j in 4, k in 5 of x[i, k] times x[j, k] {", "  y[i, 0] = a", "}"]),
         ("a product may not stand inside a vector loop",
          ["for v in 5 vector(4, 1) {", "  product a: f32 over i in 4, j in 4, k in 5 of x[i, k] times x[j, k] {", "  }", "}"]),
+        ("a grid loop stands at the top level", ["for i in 4 serial {", "  for j in 5 grid(1, 1) {", "  }", "}"]),
+        ("beside a grid loop only `let` and other grid loops may stand at the top level",
+         ["s[] = 0.0_f32", "for i in 4 grid(1, 1) {", "}"]),
+        ("a team loop stands inside a grid loop", ["for i in 4 team(32, 1) {", "}"]),
+        ("a vector loop may not stand inside a grid loop", ["for i in 4 grid(1, 1) {", "  for j in 5 vector(4, 1) {", "  }", "}"]),
+        ("a vector loop may not stand inside another",
+         ["for i in 4 grid(1, 1) {", "  for j in 5 team(4, 1) {", "    for k in 2 team(4, 1) {", "    }", "  }", "}"]),
+        ("all team and cross loops of a grid loop have the same lanes; they have [4, 8]",
+         ["for i in 4 grid(1, 1) {", "  for j in 5 team(4, 1) {", "  }", "  for j in 5 team(8, 1) {", "  }", "}"]),
+        ("b must be local; it is shared", ["shared b: f32[3]"]),
+        ("b is private to a thread: variables of team and unrolled loops alone index it, not 4 - j",
+         ["for i in 4 grid(1, 1) {", "  local b: f32[5]", "  for j in 5 team(4, 1) {", "    b[4 - j] = x[i, j]", "  }", "}"]),
+        ("b is private to a thread: variables of team and unrolled loops alone index it, not k",
+         ["for i in 4 grid(1, 1) {", "  local b: f32[5]", "  for k in 5 serial {", "    b[k] = x[i, k]", "  }", "}"]),
+        ("the team loops that index b have one extent, lanes and parts",
+         ["for i in 4 grid(1, 1) {", "  local b: f32[5]", "  for j in 5 team(4, 1) {", "    b[j] = x[i, j]", "  }",
+          "  for j in 5 team(4, 2) {", "    y[i, j] = b[j]", "  }", "}"]),
+        ("iterations of r run in any order, so the index of a store must depend on it",
+         ["for r in 4 grid(8, 1) {", "  for c in 5 cross(4, 1) {", "    y[0, c] = x[r, c]", "  }", "}"]),
+        ("accumulator a has no value until the vector loop ends",
+         ["for r in 4 grid(8, 1) {", "  acc a: f32 = 0.0_f32", "  for c in 5 team(4, 1) {", "    a add= x[r, c]",
+          "    y[r, c] = a", "  }", "}"]),
     ],
 )  # fmt: skip
 def test_each_rule_is_checked(rule: str, lines: list[str]) -> None:
@@ -229,10 +290,10 @@ def test_what_text_cannot_spell_is_checked_too() -> None:
         ("parameter x must be in, out or inout; it is local", (replace(x, space="local"),), ()),
         ("the name x is taken", (x, x), ()),
         ("the dims of x are at least 0; they are [-1]", (replace(x, shape=(-1,)),), ()),
-        ("a loop is serial, parallel, vector, unrolled; not tiled", (x,), (ir.Loop(ir.Var("i"), 2, "tiled", (store,)),)),
+        ("a loop is serial, parallel, vector, unrolled, grid, team, cross; not tiled", (x,), (ir.Loop(ir.Var("i"), 2, "tiled", (store,)),)),
         ("the extent of a loop is at least 0; it is -2", (x,), (ir.Loop(ir.Var("i"), -2, "serial", ()),)),
         ("the loop variable i must be i64; it is i32", (x,), (ir.Loop(ir.Var("i", dtypes.int32), 2, "serial", ()),)),
-        ("only a vector loop has lanes and parts", (x,), (ir.Loop(ir.Var("i"), 2, "serial", (), 4, 1),)),
+        ("only a vector, grid, team, cross loop has lanes and parts", (x,), (ir.Loop(ir.Var("i"), 2, "serial", (), 4, 1),)),
         ("300 is no u8", (x,), (ir.Let(ir.Var("a", dtypes.uint8), ir.Const(300, dtypes.uint8)),)),
         ("1 is no pred", (x,), (ir.Let(ir.Var("a", dtypes.bool), ir.Const(1, dtypes.bool)),)),
         ("there is no operation 'frobnicate'", (x,), (ir.Let(ir.Var("a"), apply("frobnicate", ir.index(1))),)),
@@ -258,6 +319,12 @@ def test_what_text_cannot_spell_is_checked_too() -> None:
         ["for c in 5 vector(4, 1) {", "  y[0, n[c]] = x[0, c]", "}"],  # not affine: cannot be proved wrong
         ["acc a: f32 = 0.0_f32", "for c in 5 vector(4, 1) {", "  a add= x[0, c]", "}", "s[] = a"],
         ["for i in 2 serial {", "  let a: i64 = i", "}", "for i in 2 serial {", "  let a: i64 = i", "}"],
+        ["for i in 4 grid(8, 1) {", "  shared b: f32[5]", "  for j in 5 team(4, 1) {", "    b[4 - j] = x[i, j]", "  }",
+         "  for j in 5 team(4, 2) {", "    y[i, j] = b[j]", "  }", "}"],
+        ["for i in 4 grid(8, 1) {", "  local b: f32[2,5]", "  for j in 5 team(4, 1) {", "    for k in 2 unrolled {",
+         "      b[k, j] = x[i, j]", "    }", "    y[i, j] = x[i, j]", "  }", "}"],
+        ["for i in 4 grid(8, 1) {", "  for j in 5 team(4, 1) {", "    y[i, j] = x[i, j]", "  }", "}", "for i in 1 grid(1, 1) {",
+         "  s[] = x[3, 4]", "}"],
     ],
 )
 def test_valid_kernels_pass(lines: list[str]) -> None:
@@ -273,6 +340,36 @@ def test_softmax_by_its_meaning() -> None:
     interp.run(parse_kernel(SOFTMAX), [x, y])
     e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
     np.testing.assert_allclose(y, e / e.sum(1, keepdims=True), rtol=1e-6)
+
+
+def _columns(order: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x = np.random.default_rng(0).normal(size=(40, 9)).astype(np.float32)
+    y, z = np.zeros(9, np.float32), np.zeros(360, np.float32)
+    interp.run(parse_kernel(GPU_COLUMNS), [x, y, z], order)
+    return x, y, z
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed"])
+def test_grids_and_teams_by_their_meaning(order: str) -> None:
+    x, y, z = _columns(order)
+    np.testing.assert_allclose(y, x.sum(0) / 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(z, -x.reshape(-1))
+    rows, most = np.zeros((6, 50), np.float32), np.zeros(6, np.float32)
+    x = np.random.default_rng(1).normal(size=(6, 50)).astype(np.float32)
+    interp.run(parse_kernel(GPU_SOFTMAX), [x, rows, most], order)
+    e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+    np.testing.assert_allclose(rows, e / e.sum(1, keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(most, x.max(1))
+
+
+@pytest.mark.parametrize("inner", ["", "for j in 3 team(4, 1) { n[j] = i }"], ids=["threads", "teams"])
+def test_the_order_of_grid_iterations_can_be_seen_where_it_matters(inner: str) -> None:
+    """The place of the store is not affine, so the verifier cannot know that all iterations meet there."""
+    kernel = parse_kernel(f"kernel k(n: i64[5] out) {{ for i in 4 grid(2, 1) {{ n[i / 9] = i {inner} }} }}")
+    for order, last in (("forward", 3), ("reversed", 0)):
+        n = np.zeros(5, np.int64)
+        interp.run(kernel, [n], order)
+        assert n[0] == last
 
 
 def test_product_by_its_meaning() -> None:
