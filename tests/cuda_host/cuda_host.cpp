@@ -36,6 +36,7 @@ int thread_count, current, next_fresh, fibers_used;
 char* stacks;
 const Kernel* kernel;
 Launch* request;
+void** arguments;
 bool failed, running;
 pthread_t runner;
 uint64_t random_state;
@@ -94,7 +95,7 @@ void fiber_main() {
   while (next_fresh < thread_count) {
     step_into(sequence[next_fresh++]);
     threads[current].fiber = own;
-    kernel->run(request->parameters);
+    kernel->run(arguments);
     threads[current].state = State::done;
   }
   leave(own);
@@ -306,11 +307,12 @@ void fail(const char* what, Site site) {
   abandon();
 }
 
-int launch(const Kernel& which, Launch& what) {
+int launch(const Kernel& which, const void* const* parameters, Launch& what) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
   kernel = &which;
   request = &what;
+  arguments = const_cast<void**>(parameters);
   failed = false;
   random_state = 1;
   what.error[0] = 0;

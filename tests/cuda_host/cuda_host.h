@@ -275,16 +275,14 @@ inline int __popcll(unsigned long long x) { return std::popcount(x); }
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return unsigned(((uint64_t(high) << 32 | low) << (n & 31)) >> 32); }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return unsigned((uint64_t(high) << 32 | low) >> (n & 31)); }
 
-// The entry of a kernel: C linkage, the same for all -----------------------------------------------------------------------------------------
+// The entries of a kernel: C linkage, the same for all ---------------------------------------------------------------------------------------
 
 namespace cuda_host {
-// One launch. Parameters come one by one (`parameters`, as cuLaunchKernel's kernelParams) or in one buffer (`packed`).
 struct Launch {
   unsigned grid[3], block[3];
-  int order;  // of blocks and threads: 0 forward, 1 reversed, 2 shuffled
-  void** parameters;
-  const char* packed;
-  char* error;  // of error_size bytes, empty where all went well
+  int order;           // of blocks and threads: 0 forward, 1 reversed, 2 shuffled
+  const char* packed;  // the parameters one after the other, each at a multiple of its alignment
+  char* error;         // of error_size bytes, empty where all went well
   size_t error_size;
   uintptr_t fault_address, fault_code;  // of an access to memory that is not there: the address, and the instruction's offset in the library
 };
@@ -293,7 +291,7 @@ struct Kernel {
   void (*run)(void** parameters);
   char *shared, *shared_end;  // the section of its __shared__ variables
 };
-CUDA_HOST_HIDDEN int launch(const Kernel& kernel, Launch& launch);
+CUDA_HOST_HIDDEN int launch(const Kernel& kernel, const void* const* parameters, Launch& launch);
 
 template <class... P, size_t... I>
 void call(void (*kernel)(P...), void** parameters, std::index_sequence<I...>) {
@@ -301,25 +299,38 @@ void call(void (*kernel)(P...), void** parameters, std::index_sequence<I...>) {
 }
 template <auto kernel, class... P>
 void run(void (*)(P...), void** parameters) { call(kernel, parameters, std::index_sequence_for<P...>{}); }
-// Where each parameter stands in a packed buffer: every one at a multiple of its alignment.
+// Where each parameter stands in a packed buffer, and the buffer's size.
 template <class... P>
-void unpack(void (*)(P...), const char* packed, void** parameters) {
+size_t unpack(void (*)(P...), const char* packed, const void** parameters) {
   size_t offset = 0;
-  ((offset = (offset + alignof(P) - 1) / alignof(P) * alignof(P), *parameters++ = const_cast<char*>(packed) + offset, offset += sizeof(P)), ...);
+  ((offset = (offset + alignof(P) - 1) / alignof(P) * alignof(P), *parameters++ = packed + offset, offset += sizeof(P)), ...);
+  return offset;
+}
+template <class... P, size_t... I>
+void pack(void (*)(P...), const void* const* parameters, void* const* places, std::index_sequence<I...>) {
+  (memcpy(places[I], parameters[I], sizeof(P)), ...);
+}
+template <class... P>
+size_t pack(void (*kernel)(P...), const void* const* parameters, char* packed) {
+  const void* places[sizeof...(P) + 1];
+  const size_t size = unpack(kernel, packed, places);
+  if (parameters) pack(kernel, parameters, const_cast<void**>(places), std::index_sequence_for<P...>{});
+  return size;
 }
 template <class... P>
 constexpr int count(void (*)(P...)) { return sizeof...(P); }
 }  // namespace cuda_host
 
-// Gives the function `kernel` the entry `symbol`; `section` is the name of CUDA_HOST_SECTION in its text, without quotes.
-#define CUDA_HOST_ENTRY(symbol, text_name, kernel, section)                                                          \
+// Gives the function `kernel` two entries: `symbol` launches it, `symbol_pack` copies its parameters, given one by one as to cuLaunchKernel,
+// into one buffer, and gives the buffer's size (all that it does without parameters). `section` is what CUDA_HOST_SECTION was in its text.
+#define CUDA_HOST_ENTRY(symbol, text_name, kernel, section)                                                             \
   extern "C" CUDA_HOST_HIDDEN char __start_##section[] __attribute__((weak)), __stop_##section[] __attribute__((weak)); \
-  extern "C" __attribute__((visibility("default"))) int symbol(cuda_host::Launch* launch) {                         \
-    void* unpacked[cuda_host::count(kernel) + 1];                                                                    \
-    if (!launch->parameters) {                                                                                       \
-      cuda_host::unpack(kernel, launch->packed, unpacked);                                                           \
-      launch->parameters = unpacked;                                                                                 \
-    }                                                                                                                \
+  extern "C" __attribute__((visibility("default"))) int symbol(cuda_host::Launch* launch) {                            \
+    const void* parameters[cuda_host::count(kernel) + 1];                                                               \
+    cuda_host::unpack(kernel, launch->packed, parameters);                                                              \
     const cuda_host::Kernel found{text_name, [](void** p) { cuda_host::run<kernel>(kernel, p); }, __start_##section, __stop_##section}; \
-    return cuda_host::launch(found, *launch);                                                                        \
+    return cuda_host::launch(found, parameters, *launch);                                                               \
+  }                                                                                                                     \
+  extern "C" __attribute__((visibility("default"))) size_t symbol##_pack(const void* const* parameters, char* packed) { \
+    return cuda_host::pack(kernel, parameters, packed);                                                                 \
   }

@@ -4,7 +4,7 @@
 beside a page that nobody may touch), misaligned ones, writes to inputs, threads that wait at different barriers. Shared memory starts as
 NaN, and a missing barrier shows as a difference between `order="forward"`, "reversed" and "shuffled".
 
-The start of g++ takes longer than a kernel does: `build_many` compiles many texts at once, and `run` finds them built. Libraries are kept by
+The start of g++ takes longer than a kernel does: `build_many` compiles many texts at once, and `run` finds them. Libraries are kept by
 their hash in one folder of the test session, whichever process made them.
 """
 from __future__ import annotations
@@ -31,8 +31,8 @@ from graphc.codegen import ir
 
 HERE = Path(__file__).parent
 DEVICE_HEADERS = HERE.parent.parent / "codegen" / "cuda"
-FLAGS = ("-std=c++20", "-O1", "-g1", "-gdwarf-4", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv", "-w",
-         "-U_FORTIFY_SOURCE", "-fsanitize=alignment,bounds", "-fno-exceptions")  # fmt: skip
+FLAGS = ("-std=c++20", "-O1", "-g1", "-gdwarf-4", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv",
+         "-w", "-U_FORTIFY_SOURCE", "-fsanitize=alignment,bounds", "-fno-exceptions")  # fmt: skip
 ORDERS = ("forward", "reversed", "shuffled")
 PER_LIBRARY = 24  # kernels that one run of g++ compiles
 PAGE = mmap.PAGESIZE
@@ -136,8 +136,8 @@ def _runtime_object() -> Path:
 class _Launch(ctypes.Structure):
     """`cuda_host::Launch`."""
 
-    _fields_ = (("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("order", ctypes.c_int), ("parameters", ctypes.c_void_p),
-                ("packed", ctypes.c_void_p), ("error", ctypes.c_char_p), ("error_size", ctypes.c_size_t),
+    _fields_ = (("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("order", ctypes.c_int), ("packed", ctypes.c_void_p),
+                ("error", ctypes.c_char_p), ("error_size", ctypes.c_size_t),
                 ("fault_address", ctypes.c_size_t), ("fault_code", ctypes.c_size_t))  # fmt: skip
 
 
@@ -202,8 +202,12 @@ def _shared_section(name: str) -> str:
 class HostCompiler:
     """A compiler for `graphc.codegen.cuda.compiler.COMPILERS`: its image is a library of the host, which the fake driver loads."""
 
-    name = "g++ for the host"
     _KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
+
+    @property
+    def name(self) -> str:
+        """With a hash of what decides about its code besides the text: the name is part of a cache's key."""
+        return f"g++ for the host {_own_text()}"
 
     def problem(self) -> str | None:
         return None
@@ -265,13 +269,10 @@ def launch(source: Source, arguments: Sequence[tuple[str, bool, Array]], order: 
 
 def _call(source: Source, memory: Sequence[_Guarded], order: str) -> None:
     entry = _built[source.name, source.text]
-    pointers = (ctypes.c_void_p * len(memory))(*(each.address for each in memory))
-    parameters = (ctypes.c_void_p * len(memory))(*(ctypes.addressof(pointers) + 8 * n for n in range(len(memory))))
+    packed = (ctypes.c_void_p * max(1, len(memory)))(*(each.address for each in memory))
     error = ctypes.create_string_buffer(512)
     what = _Launch((ctypes.c_uint * 3)(*source.grid), (ctypes.c_uint * 3)(*source.block), ORDERS.index(order),
-                   ctypes.cast(parameters, ctypes.c_void_p), None, ctypes.cast(error, ctypes.c_char_p), len(error), 0, 0)  # fmt: skip
-    if not memory:
-        what.parameters = ctypes.addressof(pointers)
+                   ctypes.addressof(packed), ctypes.cast(error, ctypes.c_char_p), len(error), 0, 0)  # fmt: skip
     if entry.call(ctypes.byref(what)):
         place = next((text for each in memory if (text := each.describe(what.fault_address))), "")
         raise KernelFault(error.value.decode() + place + _line_of(entry.library, what.fault_code))
