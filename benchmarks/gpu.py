@@ -11,18 +11,16 @@ import datetime
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import graphc as gc
 from benchmarks import gpu_peers as peers
+from benchmarks import gpu_section
 from graphc.terminal import Progress, seconds_text, table
 from graphc.timing import Timing, interleaved
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- gpu: begin -->", "<!-- gpu: end -->"
 GOAL_BANDWIDTH = 0.90  # of a copy's
 GOAL_PRODUCT = 1.05  # times torch's
 GOAL_LAUNCHES_US = 20.0  # for a step of 100 kernels
@@ -250,15 +248,7 @@ def section(device: str, rows: Sequence[Row]) -> str:
     with gc.Session(graph=gc.Graph(), config=gc.ConfigProto(device=device)) as session:
         devices = "; ".join(str(each) for each in session.list_devices())
     head = f"Written by `python -m benchmarks.gpu --write` on {datetime.date.today()}: {devices}; {versions}."
-    return "\n".join([BEGIN, "", head, "", *shown, "", END])
-
-
-def write(text: str, page: Path = PAGE) -> None:
-    """Puts `text` in the place of what stands between the marks; ValueError where the page has none."""
-    whole = page.read_text()
-    if BEGIN not in whole or END not in whole:
-        raise ValueError(f"{page} has no section between {BEGIN} and {END}")
-    page.write_text(whole[: whole.index(BEGIN)] + text + whole[whole.index(END) + len(END):])
+    return "\n".join([head, "", *shown])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -272,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     header, lines = speeds(rows)
     print(table(lines, header, indent=0))
     if options.write:
-        write(section(options.device, rows))
+        gpu_section.write(section(options.device, rows))
     return 0
 
 
