@@ -3,6 +3,9 @@
     default   simplify, split, fuse, order
     unfused   the same, but every compute node keeps a kernel of its own: the peer that fusion is measured against
     none      order alone: one kernel a node, nothing simplified
+
+`for_gpu` gives each of them its form for a GPU: the same stages, with other numbers for `split`, and a `fuse` that leaves large products to
+a library.
 """
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from graphc.core.program import Program
+from graphc.core.program import Node, Program
+from graphc.passes.epilogues import Epilogues
 from graphc.passes.fold import fold_rule
 from graphc.passes.fuse import Fuse
 from graphc.passes.order import Order
@@ -19,7 +23,7 @@ from graphc.passes.rules_algebra import ALGEBRA
 from graphc.passes.rules_movement import MOVEMENT
 from graphc.passes.rules_reduction import REDUCTION
 from graphc.passes.rules_stability import STABILITY
-from graphc.passes.split import Split
+from graphc.passes.split import GPU, Split
 
 Pass = Callable[[Program], Program]
 
@@ -61,6 +65,17 @@ PASSES: dict[str, Pass] = {
     "movement": Rewrite(MOVEMENT, name="movement"), "reduction": Rewrite(REDUCTION, name="reduction"),
     "algebra": Rewrite(ALGEBRA, name="algebra"), "simplify": SIMPLIFY, "split": Split(), "fuse": Fuse(), "separate": Fuse(merge=False),
     "order": Order()}
+
+
+def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = None) -> Pipeline:
+    """`pipeline` as it is for a GPU. expressible: whether a library of products computes all that a node does (see `Epilogues`); None
+    where there is no library. Passes with options of one's own stay."""
+    def fitting(apply: Pass) -> Pass:
+        if apply == Split():
+            return Split(GPU)
+        return Epilogues(expressible) if apply == Fuse() and expressible is not None else apply
+
+    return Pipeline(pipeline.name, tuple((name, fitting(apply)) for name, apply in pipeline.passes))
 
 
 def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:

@@ -4,8 +4,8 @@
     reduce_sum(x: f32[4096,1024])     ->  y = reduce_sum(x, axis 1);                              reduce_sum(y, axis 0)
     reduce_sum(x: f32[65536,128], 0)  ->  y = reduce_sum(reshape(x) : f32[256,256,128], axis 1);  reduce_sum(y, axis 0)
 
-The pieces depend on the shape alone, never on the number of threads, so results do not either. Where a length has no fitting divisor,
-the last piece is filled up. Runs once, after `simplify`, whose rules would put the pieces together again.
+The pieces depend on the shape alone, never on the number of threads or multiprocessors, so results do not either. Where a length has no
+fitting divisor, the last piece is filled up. Runs once, after `simplify`, whose rules would put the pieces together again.
 """
 from __future__ import annotations
 
@@ -19,16 +19,32 @@ from graphc.passes.rules_common import floats
 from graphc.passes.rules_reduction import BUILD
 from graphc.primitives import constant, pad, reshape
 
-LONG_ROW = 1 << 16  # elements per result: shorter rows stay whole
-FEW_ROWS = 8  # results: with more, threads share the rows
-PIECE = 1 << 13  # elements of a row per piece
-LONG_COLUMNS = 1 << 18  # elements: fewer are reduced along columns by one thread before another wakes up
-FEW_COLUMNS = 512  # results: with more, threads share the columns
-WIDTH = 128  # elements: rows shorter than this are taken several at a time, to fill vectors
-STEPS = 256  # such rows per piece
+WIDTH = 128  # elements: columns fewer than this are taken several rows at a time, to fill vectors and warps
+LANES = 32  # columns that one block of a GPU reduces side by side
+ROWS = 8  # rows above so many must be that many times longer to be worth cutting: the others keep the machine busy
 
 
-def _split(node: Node) -> Node | None:
+@dataclass(frozen=True)
+class Sizes:
+    """What is cut, and into what: numbers for one kind of machine. The defaults are a CPU's."""
+
+    long_row: int = 1 << 16  # elements per result: shorter rows stay whole
+    few_rows: int = 8  # results: with more, threads share the rows
+    piece: int = 1 << 13  # elements of a row per piece, at least
+    long_columns: int = 1 << 18  # elements: fewer are reduced along columns by one thread before another wakes up
+    few_columns: int = 512  # results: with more, threads share the columns
+    long_column: int = 0  # elements per result, for ROWS * LANES columns: shorter columns stay whole
+    steps: int = 256  # rows of a column per piece, at least
+    pieces: int = 1 << 62  # of the whole reduction, about: pieces grow where there would be more
+
+
+CPU = Sizes()
+# About 2 blocks for each of 132 multiprocessors are enough work for a GPU, 512 blocks are plenty. A block (of 1024 threads, or of 32
+# columns) must have microseconds to do before one more launch, for the sums of pieces, is cheaper.
+GPU = Sizes(long_row=1 << 15, few_rows=264, piece=1 << 12, few_columns=264 * 32, long_column=1 << 10, steps=64, pieces=512)
+
+
+def _split(node: Node, sizes: Sizes) -> Node | None:
     x = node.operands[0]
     reduced = set(node.attrs.axes)
     axes = [axis for axis, size in enumerate(x.dims) if size != 1]
@@ -37,12 +53,12 @@ def _split(node: Node) -> Node | None:
     if not x.type.size or not reductions:
         return None
     if runs[-1][0] and len(reductions) == 1:
-        return _split_rows(node, reductions[0])
-    if node.type.size >= FEW_COLUMNS or x.type.size < LONG_COLUMNS:
+        return _split_rows(node, reductions[0], sizes)
+    if node.type.size >= sizes.few_columns or x.type.size < sizes.long_columns:
         return None
     if len(reductions) > 1:
         return _one_after_another(node, reductions[-1])
-    return _split_columns(node, reductions[0])
+    return _split_columns(node, reductions[0], sizes)
 
 
 def _one_after_another(node: Node, axes: tuple[int, ...]) -> Node:
@@ -53,36 +69,39 @@ def _one_after_another(node: Node, axes: tuple[int, ...]) -> Node:
     return build(first, others)
 
 
-def _split_rows(node: Node, axes: tuple[int, ...]) -> Node | None:
-    """Cuts rows [rows, length] along the last axes, where those make good pieces, or into pieces of about PIECE elements."""
+def _split_rows(node: Node, axes: tuple[int, ...], sizes: Sizes) -> Node | None:
+    """Cuts rows [rows, length] along the last axes, where those make good pieces, or into pieces of about one length."""
     build, x = BUILD[node.name], node.operands[0]
     rows, length = node.type.size, x.type.size // node.type.size
-    if rows > FEW_ROWS or length < LONG_ROW:
+    if rows > sizes.few_rows or length < sizes.long_row * -(-rows // ROWS):
         return None
-    inner = [axes[i:] for i in range(1, len(axes)) if PIECE // 32 <= math.prod(x.dims[a] for a in axes[i:]) <= 2 * PIECE]
+    wanted = max(sizes.piece, x.type.size // sizes.pieces)
+    inner = [axes[i:] for i in range(1, len(axes)) if wanted // 32 <= math.prod(x.dims[a] for a in axes[i:]) <= 2 * wanted]
     if inner:
         return _one_after_another(node, inner[0])
-    piece = _near_divisor(length, PIECE)
+    piece = _near_divisor(length, wanted)
     count = -(-length // piece)
     whole = _filled_up(node, reshape(x, (rows, length)), count * piece)
     return reshape(build(build(reshape(whole, (rows, count, piece)), (2,)), (1,)), node.dims)
 
 
-def _split_columns(node: Node, axes: tuple[int, ...]) -> Node | None:
-    """Cuts [outer, length, columns], reduced along `length`, into pieces of about STEPS rows of at least WIDTH elements."""
+def _split_columns(node: Node, axes: tuple[int, ...], sizes: Sizes) -> Node | None:
+    """Cuts [outer, length, columns], reduced along `length`, into pieces of about one number of rows, of at least WIDTH elements."""
     build, x = BUILD[node.name], node.operands[0]
     outer = math.prod(x.dims[:axes[0]])
     columns = math.prod(x.dims[axes[-1] + 1:])
     length = x.type.size // (outer * columns)
     together = -(-WIDTH // columns)
-    steps = _near_divisor(length // together, STEPS)
+    works = outer * -(-together * columns // LANES)
+    if length < sizes.long_column * -(-works // ROWS):
+        return None
+    steps = _near_divisor(length // together, max(sizes.steps, length // together * works // sizes.pieces))
     count = -(-length // (steps * together))
     if count < 2:
         return None
     whole = _filled_up(node, reshape(x, (outer, length, columns)), count * steps * together)
     pieces = build(reshape(whole, (outer, count, steps, together * columns)), (2,))
-    parts = reshape(build(pieces, (1,)), (outer, together, columns))
-    return reshape(build(parts, (1,)) if together > 1 else parts, node.dims)
+    return reshape(build(reshape(pieces, (outer, count * together, columns)), (1,)), node.dims)
 
 
 def _filled_up(node: Node, x: Node, length: int) -> Node:
@@ -102,19 +121,23 @@ def _near_divisor(length: int, target: int) -> int:
     return min(found, key=lambda d: abs(d - target), default=target)
 
 
-SPLIT: tuple[Rule, ...] = tuple(
-    Rule(f"split {root}", f"{root}(x) ~ {root}({root}(pieces of x))", root, _split,
-         (build(floats(1 << 17), (0,)), build(floats(512, 300), (0, 1)), build(floats(2, 65537), (1,)), build(floats(1 << 17, 2), (0,)),
-          build(floats(40009, 7), (0,)), build(floats(2, 2050, 64), (1,)), build(floats(64, 3, 2048), (0, 2))))
-    for root, build in BUILD.items())
+def _rules(sizes: Sizes) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(f"split {root}", f"{root}(x) ~ {root}({root}(pieces of x))", root, lambda node: _split(node, sizes),
+             (build(floats(1 << 17), (0,)), build(floats(512, 300), (0, 1)), build(floats(2, 65537), (1,)), build(floats(1 << 17, 2), (0,)),
+              build(floats(40009, 7), (0,)), build(floats(2, 2050, 64), (1,)), build(floats(64, 3, 2048), (0, 2))))
+        for root, build in BUILD.items())
+
+
+SPLIT = _rules(CPU)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Cuts reductions of many elements to few results: rows of LONG_ROW elements or more to at most FEW_ROWS results, columns of
-    LONG_COLUMNS elements or more together to fewer than FEW_COLUMNS."""
+    """Cuts reductions of many elements to few results, by the numbers of `sizes`."""
 
+    sizes: Sizes = CPU
     name: str = "split"
 
     def __call__(self, program: Program) -> Program:
-        return Rewrite(SPLIT)(program)
+        return Rewrite(_rules(self.sizes))(program)

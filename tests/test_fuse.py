@@ -22,7 +22,7 @@ from graphc.passes.fuse import Fuse
 from graphc.passes.groups import is_compute, travels
 from graphc.passes.partition import Group, Partition
 from graphc.passes.pipelines import DEFAULT, SIMPLIFY, UNFUSED, run_pipeline
-from graphc.passes.split import LONG_ROW, Split
+from graphc.passes.split import CPU, Split
 from graphc.passes.storage import is_step
 from tests import groups
 from tests.executing import execute
@@ -260,7 +260,7 @@ BIG = 4_000_037  # a prime
 
 @pytest.mark.parametrize(("shape", "axes"), [
     ((1 << 22,), (0,)), ((BIG,), (0,)), ((ROWS, COLS), (0, 1)), ((1_000_000, 4), (0,)), ((65536, 128), (0,)), ((99_991, 3), (0,)),
-    ((2, 50_000, 8), (1,)), ((64, 3, 4096), (0, 2)), ((3, LONG_ROW), (1,)), ((1, 1 << 20, 1), (1,)), ((1 << 19, 1), (0, 1))])
+    ((2, 50_000, 8), (1,)), ((64, 3, 4096), (0, 2)), ((3, CPU.long_row), (1,)), ((1, 1 << 20, 1), (1,)), ((1 << 19, 1), (0, 1))])
 def test_long_reductions_are_split_into_pieces_that_threads_share(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     x = x_(*shape)
     before = program_of(p.reduce_sum(x, axes), p.reduce_max(x, axes))
