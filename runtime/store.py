@@ -1,8 +1,11 @@
-"""The memory of one session: its variables, which stay where they are, and the workspace that its executables take turns in."""
+"""The memory of one session: its variables, which stay where they are, and the workspace that its executables take turns in.
+
+`graphc.runtime.cuda.memory` has the like for a GPU."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -15,24 +18,29 @@ from graphc.ops.random import first_run
 from graphc.runtime.arena import aligned_empty, allocate_arena
 
 Array = np.ndarray[Any, Any]
+Memory = TypeVar("Memory")
 _SHOWN = 6  # names of uninitialised variables in one error
 
 
-class VariableStore:
-    """Arrays by variable name. Compiled plans write through pointers, so an array stays where it is for the session's life."""
+class Store(ABC, Generic[Memory]):
+    """Memory by variable name, and which variables have a value. Compiled plans write through pointers, so a variable stays where it is for
+    the session's life."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._arrays: dict[str, Array] = {}
+        self._arrays: dict[str, Memory] = {}
         self.initialised: set[str] = set()
 
-    def array(self, name: str, type_: TensorType) -> Array:
+    @abstractmethod
+    def _allocate(self, name: str, type_: TensorType, first: int | None) -> Memory:
+        """Memory for a variable, filled with `first` unless it is None; ResourceExhaustedError where there is too little."""
+
+    def array(self, name: str, type_: TensorType) -> Memory:
         """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start."""
         if name not in self._arrays:
-            self._arrays[name] = aligned_empty(type_.dims, type_.dtype.np_dtype, f"variable {name}")
             counted = self._counted(name)
+            self._arrays[name] = self._allocate(name, type_, None if counted is None else first_run(counted))
             if counted is not None:
-                self._arrays[name][...] = first_run(counted)
                 self.initialised.add(name)
         return self._arrays[name]
 
@@ -64,6 +72,16 @@ class VariableStore:
         problem = (f"Attempting to use uninitialized value {missing[0]}{others}: run its initializer first, "
                    "for instance graphc.global_variables_initializer()")
         raise FailedPreconditionError(None, operation, explain(operation, problem))
+
+
+class VariableStore(Store[Array]):
+    """Variables of a session on the CPU."""
+
+    def _allocate(self, name: str, type_: TensorType, first: int | None) -> Array:
+        array = aligned_empty(type_.dims, type_.dtype.np_dtype, f"variable {name}")
+        if first is not None:
+            array[...] = first
+        return array
 
 
 class Workspace:

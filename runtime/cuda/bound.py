@@ -1,0 +1,262 @@
+"""`CudaBound`: an executable for a GPU with its memory, ready to run over and over. The GPU's `runtime.bound.Bound`.
+
+    run = check feeds -> stage (transfers.py) -> upload, launches, download: one recorded CUDA graph -> wait -> fill the outputs
+
+The first run goes launch by launch and waits for each: a kernel that fails is known by name, and modules and libraries do what they do only
+once. The second records; from then on a run is one start of the graph. It is recorded anew when memory that it knows has moved, and
+separately for each set of feeds that come from the host.
+
+    GRAPHC_CUDA_GRAPHS=0     nothing is recorded: every run goes launch by launch
+    GRAPHC_CUDA_BLOCKING=1   and waits for each launch, so that an error names the kernel
+"""
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.core.errors import FailedPreconditionError, OpError, ResourceExhaustedError
+from graphc.core.graph import Graph
+from graphc.runtime.cuda import errors
+from graphc.runtime.cuda.cublaslt import Library, Plan, Unsupported
+from graphc.runtime.cuda.device import DeviceMemory, Owner
+from graphc.runtime.cuda.graph import CudaGraph
+from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
+from graphc.runtime.cuda.memory import DeviceStore, DeviceWorkspace
+from graphc.runtime.cuda.transfers import Transfers
+from graphc.runtime.executable import CudaExecutable, Slots
+
+Array = np.ndarray[Any, Any]
+Enqueue = Callable[[], None]  # puts one launch on the session's stream
+
+
+class CudaBound:
+    """`run(*feeds, *outputs)` gives None, or the position of the first feed that does not fit; then nothing has run.
+
+    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
+    Making one raises ResourceExhaustedError where the device has not the memory for a run: then nothing has changed.
+    """
+
+    def __init__(self, executable: CudaExecutable, graph: Graph, store: DeviceStore, workspace: DeviceWorkspace) -> None:
+        self.executable = executable
+        self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
+        self.scalars = any(not dims for dims, _ in self.outputs)
+        self.run: Callable[..., int | None] = self._run
+        self._launches: list[Enqueue] = []  # in order, for the addresses of now; empty where memory has moved
+        self._reads = tuple(name for name, _ in executable.reads)
+        self._writes = tuple(name for name, _ in executable.writes)
+        self._graph = graph
+        self._store = store
+        self._workspace = workspace
+        self.device = workspace.device
+        self._error = workspace.device.api.Error
+        self._blocking = os.environ.get(errors.BLOCKING, "") not in ("", "0")
+        self._records = os.environ.get("GRAPHC_CUDA_GRAPHS", "1") != "0" and not self._blocking
+        self._warm = False
+        self._recorded: dict[tuple[int, ...], CudaGraph] = {}  # by the feeds that come from the host
+        self._addresses = [0] * executable.slots.count
+        self._owner = Owner(self.device)
+        with self.device.current:
+            self._take_memory()
+
+    @property
+    def names(self) -> list[str]:
+        """What each launch is called, in order."""
+        kernels = self.executable.kernels
+        return ["copy" if isinstance(launch, CopyLaunch) else kernels[launch.kernel].name for launch in self.executable.launches]
+
+    def require(self) -> None:
+        """FailedPreconditionError where a variable that is read has no value."""
+        self._store.require(self._reads)
+
+    def written(self) -> None:
+        """Notes that a run has given the written variables their values."""
+        self._store.initialised.update(self._writes)
+
+    def empty_outputs(self) -> list[Array]:
+        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
+
+    def retire(self) -> None:
+        """Lets nobody run this any more: every array is refused. Frees what is its own."""
+        self.run = _refuse
+        self._launches.clear()
+        self._recorded.clear()
+        self._owner.close()
+
+    # -- memory -------------------------------------------------------------------------------------------------------------------------
+
+    def _take_memory(self) -> None:
+        executable, workspace, store, slots = self.executable, self._workspace, self._store, self.executable.slots
+        self._transfers = Transfers(executable.feeds, executable.fetches, workspace, self._moved)
+        variables = dict((*executable.reads, *executable.writes))
+        new = [name for name in variables if name not in store]
+        self._library: DeviceMemory | None = None
+        self._require_memory([(variables[name].nbytes, name) for name in new])
+        try:
+            constants = [self._owner.keep(self.device.allocate(array.nbytes, "a constant")) for array in executable.constants]
+            for number, (memory, array) in enumerate(zip(constants, executable.constants, strict=True)):
+                self.device.upload(memory, np.ascontiguousarray(array))
+                self._addresses[slots.constant(number)] = memory.address
+            for name, type_ in variables.items():
+                self._addresses[slots.variable(name)] = store.array(name, type_).address
+            self._plans = {number: self._plan(launch) for number, launch in enumerate(executable.launches)}
+            self._transfers.borrow()
+            workspace.lend(workspace.ARENA, executable.memory.arena_bytes, self._place)
+            workspace.lend(workspace.LIBRARY, max((p.workspace_bytes for p in self._plans.values() if p), default=0), self._place)
+        except (ResourceExhaustedError, self._error) as error:
+            self._owner.close()
+            store.forget([name for name in new if name in store])
+            raise error if isinstance(error, OpError) else self._failure(error, ()) from None
+
+    def _place(self, kind: str, memory: DeviceMemory) -> None:
+        if kind == DeviceWorkspace.ARENA:
+            self._addresses[Slots.ARENA] = memory.address
+        else:
+            self._library = memory
+        self._moved()
+
+    def _moved(self) -> None:
+        """What was prepared and recorded for the old addresses is worth nothing."""
+        self._launches.clear()
+        for graph in self._recorded.values():
+            self._owner.free(graph)
+        self._recorded.clear()
+
+    def _require_memory(self, variables: Sequence[tuple[int, str]]) -> None:
+        """ResourceExhaustedError, naming the operation that needs most, unless there is memory for all that will be allocated."""
+        executable, workspace = self.executable, self._workspace
+        needed = (workspace.growth(workspace.ARENA, executable.memory.arena_bytes)
+                  + workspace.growth(workspace.SLOTS, self._transfers.slots_bytes)
+                  + sum(array.nbytes for array in executable.constants) + sum(nbytes for nbytes, _ in variables))
+        if needed > self.device.free_bytes()[0]:
+            raise errors.not_enough(self.device.too_little("a run", needed), executable, variables, self._graph)
+
+    # -- launches -----------------------------------------------------------------------------------------------------------------------
+
+    def _plan(self, launch: Launch) -> Plan | None:
+        """cublasLt's plan for a product, None where graphc's own kernel serves."""
+        library = Library.find() if isinstance(launch, GemmLaunch) else None
+        if not isinstance(launch, GemmLaunch) or library is None:
+            return None
+        ordinal = self.device.ordinal
+        self.device.before_close(f"cublasLt {library.path}", lambda: library.release(ordinal))
+        try:
+            return library.prepare(launch.gemm, ordinal)
+        except Unsupported:
+            return None
+
+    def _prepare(self) -> None:
+        """Fills `launches` for the addresses of now."""
+        slots = self.executable.slots
+        for number in range(slots.feeds):
+            self._addresses[slots.feed(number)] = self._transfers.feed_address(number)
+        for number in range(slots.outputs):
+            self._addresses[slots.output(number)] = self._transfers.output_address(number)
+        self._launches.extend(self._enqueue(number, launch) for number, launch in enumerate(self.executable.launches))
+
+    def _enqueue(self, number: int, launch: Launch) -> Enqueue:
+        stream = self._workspace.stream  # pycuda's own may be kept by nobody but it
+        if isinstance(launch, CopyLaunch):
+            to, source, copy = self._address(launch.to), self._address(launch.source), self.device.api.memcpy_dtod_async
+            nbytes = launch.nbytes
+            return lambda: copy(to, source, nbytes, stream.raw)
+        addresses = [self._address(pointer) for pointer in launch.params]
+        plan = self._plans[number]
+        if plan is not None:
+            workspace = self._library.address if self._library is not None else 0
+            return lambda: plan.run(stream.handle, addresses, workspace)
+        kernel = launch.generated if isinstance(launch, GemmLaunch) else launch
+        launch_async = self._function(kernel).prepared_async_call
+        grid, block = kernel.grid, kernel.block
+        return lambda: launch_async(grid, block, stream.raw, *addresses)
+
+    def _address(self, pointer: Any) -> int:
+        address: int = self._addresses[pointer.slot] + pointer.offset
+        return address
+
+    def _function(self, launch: KernelLaunch) -> Any:
+        if not launch.image:
+            raise FailedPreconditionError(None, None, f"Kernel '{launch.symbol}' has no machine code: {self.executable.compiler}")
+        return self.device.function(launch.image, launch.symbol, len(launch.params))
+
+    # -- running ------------------------------------------------------------------------------------------------------------------------
+
+    def _run(self, *arrays: Any) -> int | None:
+        count = len(self._transfers.feeds)
+        feeds, outputs = arrays[:count], arrays[count:]
+        with self.device.current:
+            refused = self._transfers.refused(feeds)
+            if refused is not None:
+                return refused
+            try:
+                self._start(self._transfers.begin(feeds))
+                self._transfers.finish(outputs)
+            except self._error as error:
+                raise self._failure(error, range(len(self.executable.launches))) from None
+        return None
+
+    def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Callable[[Any], None]]) -> None:
+        """A run launch by launch, which calls one of `marks` with pycuda's stream before each launch, and the last one after all."""
+        with self.device.current:
+            staged = self._transfers.begin(feeds)
+            self._enqueue_all(staged, functools.partial(self._marked, marks))
+            self._transfers.finish(outputs)
+
+    def _start(self, staged: tuple[int, ...]) -> None:
+        """Enqueues everything between `begin` and `finish`."""
+        if self._warm and self._records:
+            (self._recorded.get(staged) or self._record(staged)).launch()
+        else:
+            self._enqueue_all(staged, self._in_a_row if self._warm and not self._blocking else self._one_by_one)
+            self._warm = True
+
+    def _record(self, staged: tuple[int, ...]) -> CudaGraph:
+        graph = CudaGraph(self._workspace.stream)
+        with graph:
+            self._enqueue_all(staged, self._in_a_row)
+        self._recorded[staged] = self._owner.keep(graph)
+        return graph
+
+    def _enqueue_all(self, staged: tuple[int, ...], launch_all: Callable[[], None]) -> None:
+        if not self._launches:
+            self._prepare()
+        self._transfers.enqueue_uploads(staged)
+        launch_all()
+        self._transfers.enqueue_downloads()
+
+    def _in_a_row(self) -> None:
+        for launch in self._launches:
+            launch()
+
+    def _marked(self, marks: Sequence[Callable[[Any], None]]) -> None:
+        stream = self._workspace.stream
+        for mark, launch in zip(marks[:-1], self._launches, strict=True):
+            mark(stream.raw)
+            launch()
+        marks[-1](stream.raw)
+
+    def _one_by_one(self) -> None:
+        """Launches and waits for each; the error of one that fails names it."""
+        stream = self._workspace.stream
+        stream.raw.synchronize()
+        for number, launch in enumerate(self._launches):
+            try:
+                launch()
+                stream.raw.synchronize()
+            except self._error as error:
+                raise self._failure(error, (number,)) from None
+
+    def _failure(self, error: Exception, suspects: Sequence[int]) -> OpError:
+        """What to tell of an error of the driver, in these launches; where the context is lost the device is not used again."""
+        if isinstance(error, self.device.api.MemoryError):
+            return errors.not_enough(self.device.too_little(f"a run ({error})", 0), self.executable, (), self._graph)
+        fault = self.device.find_fault()
+        kernels = [launch.kernel for launch in map(self.executable.launches.__getitem__, suspects) if not isinstance(launch, CopyLaunch)]
+        return errors.failed(fault or str(error), self.executable, kernels, self.device.label, self._graph)
+
+
+def _refuse(*arrays: Any) -> int:
+    return 0

@@ -1,0 +1,116 @@
+"""The memory of one session on a GPU: its variables, and the workspace that its executables take turns in. The GPU's `runtime.store`."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from graphc.core.errors import ResourceExhaustedError
+from graphc.core.graph import Graph
+from graphc.core.types import TensorType
+from graphc.runtime.cuda.device import CudaDevice, DeviceMemory, Event, Owner, PinnedMemory, Stream
+from graphc.runtime.store import Store
+
+Block = DeviceMemory | PinnedMemory
+
+
+class DeviceStore(Store[DeviceMemory]):
+    """Variables of a session on a GPU, each in device memory of its own. The device is current when memory is asked for."""
+
+    def __init__(self, graph: Graph, device: CudaDevice) -> None:
+        super().__init__(graph)
+        self._device = device
+        self._owner = Owner(device)
+
+    def _allocate(self, name: str, type_: TensorType, first: int | None) -> DeviceMemory:
+        memory = self._owner.keep(self._device.allocate(type_.nbytes, f"variable {name} of {type_}"))
+        if first is not None:
+            self._device.upload(memory, np.full(type_.dims, first, type_.dtype.np_dtype))
+        return memory
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Frees the memory of these variables, as if they had never been asked for."""
+        for name in names:
+            self._owner.free(self._arrays.pop(name))
+            self.initialised.discard(name)
+
+    def clear(self) -> None:
+        """Frees every variable."""
+        super().clear()
+        self._owner.close()
+
+
+class DeviceWorkspace:
+    """The stream and the temporary memory that all executables of a session use in turns, each kind as large as the largest of them needs.
+
+    Kinds: `ARENA` (values between kernels), `SLOTS` (feeds and outputs on the device), `LIBRARY` (what cublasLt computes in), and in
+    page-locked memory of the host `STAGING` (small feeds and outputs) and `CHUNKS` (through which large ones go piece by piece). When a
+    kind grows it moves, and everybody who borrowed it is told. Runs wait for their end, so one begins when nobody uses the memory.
+    """
+
+    ARENA, SLOTS, LIBRARY, STAGING, CHUNKS = "arena", "slots", "library", "staging", "chunks"
+    ON_DEVICE = (ARENA, SLOTS, LIBRARY)
+
+    def __init__(self, device: CudaDevice) -> None:
+        self.device = device
+        self._owner = Owner(device)
+        self._stream: Stream | None = None
+        self._blocks: dict[str, Any] = {}
+        self._borrowers: dict[str, list[Callable[[str, Any], None]]] = {}
+
+    @property
+    def stream(self) -> Stream:
+        """The session's stream, made when it is first asked for (with the device current)."""
+        if self._stream is None:
+            self._stream = self._owner.keep(self.device.stream())
+        return self._stream
+
+    def event(self) -> Event:
+        """An event that lives as long as the workspace's memory."""
+        return self._owner.keep(self.device.event())
+
+    def growth(self, kind: str, nbytes: int) -> int:
+        """Bytes that a loan of `nbytes` would take from the device beyond what this workspace has."""
+        return max(0, nbytes - self._nbytes(kind))
+
+    def lend(self, kind: str, nbytes: int, place: Callable[[str, Any], None]) -> None:
+        """Gives at least `nbytes` to `place(kind, block)`, now and whenever the memory moves.
+
+        The device is current. ResourceExhaustedError where there is too little: then what was lent before may have moved, and its borrowers
+        know.
+        """
+        if kind not in self._blocks or self._nbytes(kind) < nbytes:
+            self._grow(kind, nbytes)
+        self._borrowers.setdefault(kind, []).append(place)
+        place(kind, self._blocks[kind])
+
+    def clear(self) -> None:
+        """Frees the memory and the stream, and forgets the borrowers."""
+        self._blocks.clear()
+        self._borrowers.clear()
+        self._stream = None
+        self._owner.close()
+
+    def _nbytes(self, kind: str) -> int:
+        return self._blocks[kind].nbytes if kind in self._blocks else 0
+
+    def _grow(self, kind: str, nbytes: int) -> None:
+        """The old block goes first: the two together might not fit. Where the new one cannot be had, one of the old size comes back."""
+        before = self._nbytes(kind)
+        if kind in self._blocks:
+            self._owner.free(self._blocks.pop(kind))
+        try:
+            self._blocks[kind] = self._owner.keep(self._allocate(kind, nbytes))
+        except ResourceExhaustedError:
+            if before:
+                self._blocks[kind] = self._owner.keep(self._allocate(kind, before))
+            raise
+        finally:
+            for borrower in self._borrowers.get(kind, ()) if kind in self._blocks else ():
+                borrower(kind, self._blocks[kind])
+
+    def _allocate(self, kind: str, nbytes: int) -> Block:
+        if kind in self.ON_DEVICE:
+            return self.device.allocate(nbytes, {self.ARENA: "the arena", self.SLOTS: "feeds and outputs"}.get(kind, "a library"))
+        return self.device.allocate_pinned(nbytes)
