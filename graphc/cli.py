@@ -1,4 +1,4 @@
-"""The command line: `graphc demo`, `graphc dump`, `graphc bench`, `graphc opt`. The last room, on top of all."""
+"""The command line: `graphc demo`, `graphc dump`, `graphc bench`, `graphc opt`, `graphc gpu`. The last room, on top of all."""
 from __future__ import annotations
 
 import argparse
@@ -11,6 +11,7 @@ import graphc as gc
 from graphc import bench, demo, dump, opt
 from graphc.core.errors import OpError
 from graphc.models import MODELS
+from graphc.runtime.cuda import detect
 
 _MODEL = f"one of {', '.join(MODELS)}, or a Python file that defines build() -> (fetches, feeds)"
 
@@ -68,4 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--pass", dest="passes", action="append", required=True, metavar="NAME", help="a pass; may be given again")
     command.add_argument("file", type=Path, metavar="FILE", help="the program's text, - for standard input")
     command.set_defaults(command=lambda o: opt.main(o.passes, o.file))
+
+    command = commands.add_parser("gpu", help="say what this machine has of what a GPU needs, and what to do about the rest")
+    command.set_defaults(command=lambda o: print(detect.report()))
     return parser

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from graphc.codegen.llvm.target import VECTOR_BITS, Target, available
 from graphc.core.graph import reset_default_graph
+from graphc.runtime.cuda import detect
 
 # The first example compiles for milliseconds, the next takes microseconds: a time limit on one would only be flaky.
 settings.register_profile("graphc", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -22,9 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Machine code compiled by tests never meets the user's own cache; the workers of pytest-xdist inherit the same folder."""
+    """Machine code compiled by tests never meets the user's own cache; the workers of pytest-xdist inherit the same folder.
+
+    Tests of a real GPU run where they are asked for (`-m gpu`), and then there must be one: they never pass by being skipped.
+    """
     if not hasattr(config, "workerinput"):
         os.environ["GRAPHC_CACHE_DIR"] = tempfile.mkdtemp(prefix="graphc-test-cache-")
+    if config.option.markexpr == "gpu" and (problem := detect.problem()):
+        raise pytest.UsageError(f"-m gpu: {problem}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
