@@ -1,11 +1,13 @@
 """GPU schedule of kernels whose cells need no team: elements of a map, the matrices of a batch, and whatever no other step knows better."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphc.codegen import ir
-from graphc.codegen.gpu import STATIC_SHARED_BYTES, VECTOR_BYTES, WARP
+from graphc.codegen.gpu import STATIC_SHARED_BYTES, WARP
 from graphc.codegen.rewrite import Body, map_expr, map_exprs
-from graphc.codegen.schedule_access import accesses, stride, varying
-from graphc.codegen.schedule_gpu_nest import Nest, is_flat, nest_of, on_grid, wide_parts, widest
+from graphc.codegen.schedule_gpu_access import wide_parts
+from graphc.codegen.schedule_gpu_nest import nest_of, on_grid
 
 BLOCK = 256  # threads of a block
 FEW = 128  # blocks: with fewer, smaller blocks keep more multiprocessors busy
@@ -22,7 +24,7 @@ def map_elements(kernel: ir.Kernel) -> ir.Kernel:
     nest = nest_of(kernel)
     if nest is None or not all(isinstance(stmt, _STRAIGHT) for stmt in nest.body):
         return kernel
-    parts = cell_parts(nest)
+    parts = wide_parts(nest.loops, nest.body)
     draws = any(isinstance(sub, ir.Apply) and sub.op == "random_word" for stmt in nest.body for expr in ir.expressions(stmt)
                 for sub in ir.subexpressions(expr))
     while parts > (4 if draws else 1) and nest.cells // parts < SCARCE:  # four words come from one block of random bits
@@ -57,18 +59,20 @@ def one_thread_a_cell(kernel: ir.Kernel) -> ir.Kernel:
 def with_shared(body: Body, buffers: set[str]) -> Body:
     """`body` with the local buffers of these names in shared memory."""
     def moved(buffer: ir.Buffer) -> ir.Buffer:
-        return ir.Buffer(buffer.name, buffer.dtype, buffer.shape, "shared") if buffer.name in buffers else buffer
+        return replace(buffer, space="shared") if buffer.name in buffers else buffer
 
     def change(expr: ir.Expr) -> ir.Expr:
         return map_expr(expr, lambda e: ir.Load(moved(e.buffer), e.index, e.where) if isinstance(e, ir.Load) else e)
 
     def change_store(store: ir.Store) -> ir.Store:
-        return ir.Store(moved(store.buffer), tuple(map(change, store.index)), store.value, store.where)
+        return replace(store, buffer=moved(store.buffer), index=tuple(map(change, store.index)))
 
     def declared(body: Body) -> Body:
-        return tuple(ir.Local(moved(stmt.buffer)) if isinstance(stmt, ir.Local)
-                     else ir.Loop(stmt.var, stmt.extent, stmt.kind, declared(stmt.body), stmt.lanes, stmt.parts) if isinstance(stmt, ir.Loop)
-                     else ir.If(stmt.cond, declared(stmt.body)) if isinstance(stmt, ir.If) else stmt for stmt in body)
+        return tuple(
+            ir.Local(moved(stmt.buffer)) if isinstance(stmt, ir.Local)
+            else replace(stmt, body=declared(stmt.body)) if isinstance(stmt, ir.Loop | ir.If)
+            else stmt for stmt in body
+        )  # fmt: skip
 
     return map_exprs(declared(body), change, change_store)
 
@@ -80,20 +84,3 @@ def lanes_for(cells: int, parts: int = 1) -> int:
         lanes //= 2
     return lanes
 
-
-def cell_parts(nest: Nest) -> int:
-    """How many neighbouring cells a thread may take so that every access that moves is of whole, aligned vectors."""
-    if not nest.loops:
-        return 1
-    found = [access for access in accesses(nest.body) if any(_moves(access, loop, nest.body) for loop in nest.loops)]
-    if all(is_flat(access, nest.loops) and access.where is None for access in found):
-        return widest(found, VECTOR_BYTES)
-    inner = nest.loops[-1]
-    parts = wide_parts(ir.Loop(inner.var, inner.extent, "serial", nest.body), VECTOR_BYTES)
-    while len(nest.loops) > 1 and inner.extent % parts:
-        parts //= 2
-    return parts
-
-
-def _moves(access: ir.Load | ir.Store, loop: ir.Loop, body: Body) -> bool:
-    return stride(access, loop.var.name, varying(body, loop.var.name)) != 0

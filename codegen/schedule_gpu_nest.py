@@ -1,7 +1,7 @@
-"""What the steps of the GPU schedule share: the loops of a kernel whose iterations are cells of one grid, and what a cell's accesses look like.
+"""What the steps of the GPU schedule share: the loops of a kernel whose iterations are cells of one grid, and how cells access memory.
 
-A lowered kernel is `let`s and then either loops of independent iterations, one inside the other, or statements that run once. A *cell* is what
-one iteration of all those loops does: an element of a map, a row of a softmax, a column of a sum, one matrix of a batch.
+A lowered kernel is `let`s and then either loops of independent iterations, one inside the other, or statements that run once. A *cell* is
+what one iteration of all those loops does: an element of a map, a row of a softmax, a column of a sum, one matrix of a batch.
 """
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
-from graphc.codegen.linear import Linear, linear
+from graphc.codegen.linear import linear
 from graphc.codegen.rewrite import Body, map_expr, map_exprs, uses
-from graphc.codegen.schedule_access import accesses, coefficient, is_independent, stride, varying
+from graphc.codegen.schedule_access import accesses, is_independent
+from graphc.codegen.schedule_gpu_access import flat_form, forms, position
 from graphc.core import dtypes
-
-Access = ir.Load | ir.Store
-_ROW_STMTS = (ir.Let, ir.Acc, ir.Update, ir.Store, ir.Loop)
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,6 @@ class Nest:
     @property
     def cells(self) -> int:
         return math.prod(loop.extent for loop in self.loops)
-
-    @property
-    def inner_loops(self) -> tuple[ir.Loop, ...]:
-        """The loops that stand in a cell themselves, not inside others."""
-        return tuple(stmt for stmt in self.body if isinstance(stmt, ir.Loop))
 
 
 def nest_of(kernel: ir.Kernel) -> Nest | None:
@@ -63,9 +56,28 @@ def _is_free(loop: ir.Loop) -> bool:
     return is_independent(loop) and all(stmt.var in own for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Update))
 
 
-def is_team_work(loop: ir.Loop) -> bool:
-    """Whether a team may share out the iterations of `loop`: they are independent but for accumulators, and hold no branch or scratch."""
-    return is_independent(loop) and all(isinstance(stmt, _ROW_STMTS) for stmt in ir.walk(loop.body))
+def team_work(nest: Nest) -> list[Nest]:
+    """The loops of a cell as nests that a team may share out: independent but for accumulators, without branches or scratch inside. None
+    where a cell has no loops, or others too."""
+    inner = [stmt for stmt in nest.body if isinstance(stmt, ir.Loop)]
+    able = all(isinstance(stmt, ir.Local | ir.Let | ir.Acc | ir.Update | ir.Store | ir.Loop) for stmt in nest.body)
+    return [_shared_out(loop) for loop in inner] if able and all(map(_is_shareable, inner)) else []
+
+
+def _is_shareable(loop: ir.Loop) -> bool:
+    return is_independent(loop) and all(isinstance(stmt, ir.Let | ir.Acc | ir.Update | ir.Store | ir.Loop) for stmt in ir.walk(loop.body))
+
+
+def _shared_out(loop: ir.Loop) -> Nest:
+    """`loop` and the loops inside it that are as independent, with nothing but `let`s beside them."""
+    loops = [loop]
+    lets: list[ir.Stmt] = []
+    while True:
+        *own, inner = loops[-1].body
+        if not isinstance(inner, ir.Loop) or not all(isinstance(stmt, ir.Let) for stmt in own) or not is_independent(inner):
+            return Nest((), tuple(loops), (*lets, *loops[-1].body))
+        lets += own
+        loops.append(inner)
 
 
 def on_grid(kernel: ir.Kernel, nest: Nest, body: Body, lanes: int, parts: int = 1) -> ir.Kernel:
@@ -90,7 +102,7 @@ def joined(params: tuple[ir.Buffer, ...], nest: Nest, name: str) -> tuple[tuple[
     if len(nest.loops) == 1:
         return params, replace(nest.loops[0], kind="serial", body=nest.body)
     var = ir.Var(name)
-    flat = _flat_form(nest.loops)
+    flat = flat_form(nest.loops)
     inside = list(accesses(nest.body))
     merged = {b.name: replace(b, shape=(b.size,)) for b in params
               if all(position(access, nest.loops) == flat for access in inside if access.buffer == b)}
@@ -98,7 +110,7 @@ def joined(params: tuple[ir.Buffer, ...], nest: Nest, name: str) -> tuple[tuple[
     def place(buffer: ir.Buffer, index: tuple[ir.Expr, ...]) -> tuple[ir.Buffer, tuple[ir.Expr, ...]]:
         if buffer.name in merged:
             return merged[buffer.name], (var,)
-        known = _forms(nest.loops)
+        known = forms(nest.loops)
         return buffer, tuple(var if linear(each, known) == flat else each for each in index)
 
     def change(expr: ir.Expr) -> ir.Expr:
@@ -125,84 +137,6 @@ def _parted(var: ir.Var, loops: Sequence[ir.Loop], body: Body) -> Iterator[ir.Le
                 value = ir.Apply("remainder", (value, ir.index(loop.extent)), dtypes.int64)
             yield ir.Let(loop.var, value)
 
-
-def _forms(loops: Sequence[ir.Loop]) -> dict[str, Linear]:
-    return {loop.var.name: Linear(0, ((loop.var.name, 1),)) for loop in loops}
-
-
-def _flat_form(loops: Sequence[ir.Loop]) -> Linear:
-    """The row-major position of an iteration of `loops`, in the order of terms that `position` gives."""
-    terms, inner = [], 1
-    for loop in reversed(loops):
-        terms.append((loop.var.name, inner))
-        inner *= loop.extent
-    return Linear(0, tuple(sorted(terms)))
-
-
-def position(access: Access, loops: Sequence[ir.Loop]) -> Linear | None:
-    """Where in its buffer an access lies, as an affine form of the variables of `loops`; None where it is none of them alone."""
-    total, size = Linear(0), 1
-    known = _forms(loops)
-    for expr, dim in zip(reversed(access.index), reversed(access.buffer.shape), strict=True):
-        form = linear(expr, known)
-        if form is None:
-            return None
-        total = total.plus(form.times(size))
-        size *= dim
-    return Linear(total.const, tuple(sorted(total.terms)))
-
-
-def is_flat(access: Access, loops: Sequence[ir.Loop]) -> bool:
-    """Whether `access` goes through its buffer in the order of the iterations of `loops`."""
-    return position(access, loops) == _flat_form(loops)
-
-
-# Wide accesses --------------------------------------------------------------------------------------------------------------------------
-
-def widest(found: Sequence[Access], limit: int) -> int:
-    """How many elements of the widest type accessed make `limit` bytes, at most 8."""
-    size = max((access.buffer.dtype.size for access in found), default=4)
-    return max(1, min(8, limit // size))
-
-
-def is_wide(access: Access, var: ir.Var, parts: int, changing: set[str]) -> bool:
-    """Whether `parts` consecutive values of `var`, the first a multiple of `parts`, touch one element, or that many consecutive ones of
-    which the first is a multiple of `parts`. `changing`: what varies with `var`."""
-    if access.where is not None and any(isinstance(s, ir.Var) and s.name in changing for s in ir.subexpressions(access.where)):
-        return False
-    step = stride(access, var.name, changing)
-    if step != 1:
-        return step == 0
-    *outer, last = access.index
-    alone = coefficient(last, var.name, changing) == 1 and all(coefficient(each, var.name, changing) == 0 for each in outer)
-    return alone and _is_multiple(last, parts, var) and (not outer or access.buffer.shape[-1] % parts == 0)
-
-
-def _is_multiple(expr: ir.Expr, of: int, zero: ir.Var) -> bool:
-    """Whether `expr` is known to be a multiple of `of` where `zero` is 0."""
-    match expr:
-        case ir.Var():
-            return expr == zero
-        case ir.Const():
-            return int(expr.value) % of == 0
-        case ir.Apply("add" | "subtract"):
-            return all(_is_multiple(arg, of, zero) for arg in expr.args)
-        case ir.Apply("multiply"):
-            return any(_is_multiple(arg, of, zero) for arg in expr.args)
-    return False
-
-
-def wide_parts(loop: ir.Loop, limit: int) -> int:
-    """The most consecutive iterations of `loop` whose accesses are all wide together, of at most `limit` bytes; 1 where there are none."""
-    changing = varying(loop.body, loop.var.name)
-    moving = [access for access in accesses(loop.body) if stride(access, loop.var.name, changing) != 0]
-    parts = widest(moving, limit)
-    while parts > 1 and not all(is_wide(access, loop.var, parts, changing) for access in moving):
-        parts //= 2
-    return parts
-
-
-# Names and sizes ------------------------------------------------------------------------------------------------------------------------
 
 def names(kernel: ir.Kernel) -> set[str]:
     """Every name in `kernel`."""
