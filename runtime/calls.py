@@ -8,98 +8,30 @@ takes locks: the session calls with its own held.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphc.core.errors import InvalidArgumentError, ResourceExhaustedError, explain
-from graphc.core.graph import Graph
+from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Program
-from graphc.core.specialise import specialise
+from graphc.core.specialise import needed, specialise
 from graphc.core.static import ValueNeeded
 from graphc.core.types import TensorType
 from graphc.runtime import debug
-from graphc.runtime.arena import check_memory, readable
-from graphc.runtime.compile import compile_program, link
-from graphc.runtime.config import Settings
-from graphc.runtime.executable import NativeExecutable, Slots
+from graphc.runtime.bound import Runs, Surroundings
 from graphc.runtime.feeds import spread
 from graphc.runtime.fetches import Assemble
-from graphc.runtime.store import VariableStore, Workspace
+from graphc.runtime.placed import PlacedBound, placed_executable
+from graphc.runtime.placement import Device, homes
+from graphc.runtime.segments import Split, split, whole
+from graphc.runtime.targets import bind, compile_for
 
 Array = np.ndarray[Any, Any]
 # Of each feed the shape, and the bytes where shapes depend on its value.
 Shapes = tuple[tuple[tuple[int, ...], bytes | None], ...]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all computations of one session share."""
-
-    graph: Graph
-    settings: Settings
-    store: VariableStore
-    workspace: Workspace
-
-
-class Bound:
-    """An executable with its memory. `run(*feeds, *outputs)` gives None, or the position of the first array that does not fit.
-
-    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
-    """
-
-    def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
-        store, slots = around.store, executable.slots
-        self.executable = executable
-        self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
-        self.scalars = any(not dims for dims, _ in self.outputs)
-        self._reads = tuple(name for name, _ in executable.reads)
-        self._writes = tuple(name for name, _ in executable.writes)
-        _require_memory(executable, around)
-        lasting = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
-        lasting.update({slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)})
-        linked = link(executable, lasting)
-        around.workspace.lend(Slots.ARENA, executable.memory.arena_bytes, linked.place)
-        around.workspace.lend(Slots.SCRATCH, executable.scratch_bytes, linked.place)
-        self.run = linked.run
-        self._store = store
-
-    def require(self) -> None:
-        """FailedPreconditionError where a variable that is read has no value."""
-        self._store.require(self._reads)
-
-    def written(self) -> None:
-        """Notes that a run has given the written variables their values."""
-        self._store.initialised.update(self._writes)
-
-    def empty_outputs(self) -> list[Array]:
-        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
-
-    def retire(self) -> None:
-        """Lets nobody run this any more: every array is refused."""
-        self.run = _refuse
-
-
-def _refuse(*arrays: Array) -> int:
-    return 0
-
-
-def _require_memory(executable: NativeExecutable, around: Surroundings) -> None:
-    """ResourceExhaustedError, naming the operation that needs most, unless there is memory for all that a run will allocate."""
-    variables = {name: type_.nbytes for name, type_ in (*executable.reads, *executable.writes) if name not in around.store}
-    program = executable.program
-    results = [(node.type.nbytes, origin.operation) for node in program.outputs for origin in program.origins.get(node, ())[:1]]
-    buffers = [(buffer.size, buffer.values[0].split(", ")[0]) for buffer in executable.memory.buffers]
-    try:
-        check_memory(executable.memory.arena_bytes + sum(t.nbytes for t in executable.fetches) + sum(variables.values()), "a run")
-    except ResourceExhaustedError as error:
-        nbytes, name = max([*results, *buffers, *((size, name) for name, size in variables.items())])
-        operation = next((each for each in around.graph.get_operations() if each.name == name.split(":")[0]), None)
-        problem = explain(operation, error.message, f"which alone needs {readable(nbytes)}")
-        raise ResourceExhaustedError(None, operation, problem) from None
 
 
 class Computation:
@@ -108,13 +40,13 @@ class Computation:
     def __init__(self, elements: Sequence[Tensor | Operation], feeds: Sequence[Tensor], around: Surroundings) -> None:
         self.elements = tuple(elements)
         self.feeds = tuple(feeds)
-        self.last: Bound | None = None  # of the last run, where the shapes alone decide which it is
+        self.last: Runs | None = None  # of the last run, where the shapes alone decide which it is
         self._around = around
-        self._bounds: dict[Shapes, Bound] = {}
+        self._bounds: dict[Shapes, Runs] = {}
         self._by_value: set[int] = set()  # positions of the feeds whose values shapes depend on
 
-    def bound(self, arrays: Sequence[Array]) -> Bound:
-        """The Bound for feeds of these shapes, compiled now where there is none yet."""
+    def bound(self, arrays: Sequence[Array]) -> Runs:
+        """What runs for feeds of these shapes, compiled now where there is none yet."""
         key = self._key(arrays)
         if key not in self._bounds:
             bound = self._compile(arrays)
@@ -143,25 +75,39 @@ class Computation:
     def _key(self, arrays: Sequence[Array]) -> Shapes:
         return tuple([(array.shape, array.tobytes() if n in self._by_value else None) for n, array in enumerate(arrays)])
 
-    def _compile(self, arrays: Sequence[Array]) -> Bound:
-        settings = self._around.settings
+    def _compile(self, arrays: Sequence[Array]) -> Runs:
         start = time.perf_counter()
-        program = self._specialised(arrays)
-        specialised = time.perf_counter()
-        executable = compile_program(program, settings.pipeline, settings.threads)
-        compiled = time.perf_counter()
-        bound = Bound(executable, self._around)
-        phases = {"specialise": (specialised - start) * 1e3, **executable.compile_ms, "link": (time.perf_counter() - compiled) * 1e3}
-        debug.report(executable, [element.name for element in self.elements], self._cause(arrays), phases)
-        return bound
+        placed = self._around.placer.place(needed(self.elements, self.feeds))
+        devices = {device.short: device for device in placed.values()} or {self._around.placer.default.short: self._around.placer.default}
+        parts = self._parts(arrays, placed, next(iter(devices)), len(devices) > 1)
+        specialised = (time.perf_counter() - start) * 1e3
+        executables, bounds = [], []
+        for number, segment in enumerate(parts.segments):
+            device = devices[segment.device]
+            executable = compile_for(device, segment.program, self._around)
+            begin = time.perf_counter()
+            bound = bind(executable, device, self._around)
+            phases = {"specialise": specialised, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
+            which = f" (segment {number} of {len(parts.segments)}, on {segment.device})" if len(parts.segments) > 1 else ""
+            debug.report(executable, [element.name for element in self.elements], self._cause(arrays) + which, phases)
+            executables.append(executable)
+            bounds.append(bound)
+        return bounds[0] if len(bounds) == 1 else PlacedBound(placed_executable(parts, executables), bounds)
 
-    def _specialised(self, arrays: Sequence[Array]) -> Program:
+    def _parts(self, arrays: Sequence[Array], placed: Mapping[Operation, Device], device: str, several: bool) -> Split:
+        """The Program, in segments where its operations are on several devices; else all of it for `device`."""
+        if not several:
+            return whole(self._specialised(arrays, None), device)
+        program = self._specialised(arrays, {operation: device.short for operation, device in placed.items()})
+        return split(program, homes(program, placed))
+
+    def _specialised(self, arrays: Sequence[Array], placed: Mapping[Operation, str] | None) -> Program:
         """The Program for the feeds' shapes, and for the values of those on which a shape turns out to depend."""
         types = {tensor: TensorType(tensor.dtype, array.shape) for tensor, array in zip(self.feeds, arrays, strict=True)}
         while True:
             values = {self.feeds[n]: arrays[n] for n in sorted(self._by_value)}
             try:
-                return specialise(self.elements, types, values)
+                return specialise(self.elements, types, values, placed)
             except ValueNeeded as need:
                 found = {n for n, tensor in enumerate(self.feeds) if tensor.name in need.parameters} - self._by_value
                 if need.variables or not found:

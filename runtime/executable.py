@@ -94,19 +94,18 @@ class BufferUse:
 class Executable(ABC):
     """The result of `Session.compile`: `.program`, `.stages`, `.kernels`, `.memory`. Frozen; holds no variable and no feed.
 
-    target: "cpu", or the architecture of a GPU ("sm_90"). stages: the Program after each pass, in order, the first being "specialise".
-    program: the last of them. feeds and fetches: types in order. compile_ms: by phase ("passes", "lower", "machine code"). objects_from:
-    how many pieces of machine code were "compiled", "from disk" and "from memory". plan_text: the launches of a run, as text.
+    target: "cpu", the architecture of a GPU ("sm_90"), or "mixed" (see `graphc.runtime.placed`). stages: the Program after each pass, in
+    order, the first being "specialise". program: the last of them. feeds and fetches: types in order. compile_ms: by phase ("passes",
+    "lower", "machine code"). objects_from: how many pieces of machine code were "compiled", "from disk" and "from memory". plan_text: the
+    launches of a run, as text.
     """
 
     target: str
     stages: tuple[Stage, ...]
     kernels: Sequence[CompiledKernel]
     memory: Memory
-    plan: MemoryPlan = field(repr=False)
     reads: tuple[tuple[str, TensorType], ...]
     writes: tuple[tuple[str, TensorType], ...]
-    slots: Slots
     compile_ms: dict[str, float]
     objects_from: dict[str, int] = field(default_factory=dict)
     plan_text: str = field(repr=False)
@@ -131,10 +130,6 @@ class Executable(ABC):
         return tuple(node.type for node in self.program.outputs)
 
     @property
-    def constants(self) -> tuple[np.ndarray, ...]:
-        return tuple(node.attrs.value.array for node in self.plan.constants)
-
-    @property
     def bytes_moved(self) -> int:
         """Bytes read and written by all kernels of one run."""
         return sum(kernel.bytes for kernel in self.kernels)
@@ -145,7 +140,19 @@ class Executable(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NativeExecutable(Executable):
+class DeviceExecutable(Executable):
+    """An executable for one device, and where its plan finds its memory there."""
+
+    plan: MemoryPlan = field(repr=False)
+    slots: Slots
+
+    @property
+    def constants(self) -> tuple[np.ndarray, ...]:
+        return tuple(node.attrs.value.array for node in self.plan.constants)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeExecutable(DeviceExecutable):
     """An executable for a CPU: object files, one for each distinct kernel and one for the plan, and the scratch memory of all threads."""
 
     kernels: tuple[NativeKernel, ...]
@@ -165,7 +172,7 @@ class NativeExecutable(Executable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CudaExecutable(Executable):
+class CudaExecutable(DeviceExecutable):
     """An executable for a GPU: launches in order, with their machine code. compiler: what made it, or why nothing could."""
 
     kernels: tuple[CudaKernel, ...]

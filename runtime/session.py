@@ -22,11 +22,13 @@ from graphc.core.graph import Graph, get_default_graph
 from graphc.core.operation import Tensor
 from graphc.core.scopes import default_sessions
 from graphc.core.source import SourceLine
-from graphc.runtime.calls import Call, Computation, Surroundings
+from graphc.runtime.bound import Surroundings
+from graphc.runtime.calls import Call, Computation
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import check_shape, feed_array, feed_tensors
 from graphc.runtime.fetches import Fetches, key_of
+from graphc.runtime.placement import DeviceAttributes, Placer
 from graphc.runtime.store import VariableStore, Workspace
 
 Array = np.ndarray[Any, Any]
@@ -75,7 +77,8 @@ class BaseSession:
         self._lock = threading.RLock()
         self._closed = False
         self._store = VariableStore(self._graph)
-        self._around = Surroundings(self._graph, self._settings, self._store, Workspace())
+        self._placer = Placer(self._graph, self._settings)
+        self._around = Surroundings(self._graph, self._settings, self._store, Workspace(), self._placer)
         self._calls: dict[Hashable, Call] = {}
         self._computations: dict[Hashable, Computation] = {}
         self._warned: set[Tensor] = set()  # whose feeds are known to be slow
@@ -226,6 +229,11 @@ class BaseSession:
     def list_variables(self) -> list[str]:
         """Names of the variables that have a value."""
         return sorted(self._store.initialised)
+
+    def list_devices(self) -> list[DeviceAttributes]:
+        """The devices that this session may use, with their memory."""
+        self._check_open()
+        return [DeviceAttributes(device.name, device.kind, device.memory) for device in self._placer.devices]
 
     def __repr__(self) -> str:
         return f"<graphc.{type(self).__name__} pipeline={self._settings.pipeline.name!r}{' closed' if self._closed else ''}>"

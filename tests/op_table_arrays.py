@@ -108,6 +108,7 @@ def movement_cases() -> Iterator[Case]:
     for shape in ((0,), (5, 7)):
         yield from _moves("stop_gradient", p.stop_gradient, lambda x: x, shape)
         yield from _moves("copy", lambda x: p.copy(x, 1), lambda x: x, shape)
+        yield from _moves("transfer", lambda x: p.transfer(x, "CPU:0", "GPU:0"), lambda x: x, shape)
     yield from _moves(
         "concatenate", lambda *xs: p.concatenate(xs, 0), lambda *xs: np.vstack([x[:, None] for x in xs])[:, 0], (3,), (1,), (5,)
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.core import dtypes
+from graphc.core.devices import HOST, Devices
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.operation import Operation, Tensor
 from graphc.core.primitive import lookup
@@ -22,13 +23,28 @@ COUNTER = "/counter"  # the hidden variable of a random operation is its name an
 
 
 class _State:
-    """The variables' current values while operations are expanded (the `State` of opdef)."""
+    """The variables' current values while operations are expanded (the `State` of opdef), each on its variable's device.
 
-    def __init__(self) -> None:
+    placed: the device of each operation in short; None where there is but one, and nobody need know which.
+    """
+
+    def __init__(self, placed: Mapping[Operation, str] | None) -> None:
         self.current: dict[str, Node] = {}
         self.initial: dict[str, Node] = {}
         self.types: dict[str, TensorType] = {}
         self.operation: Operation
+        self.homes: dict[str, str] = {}  # devices of variables
+        self._placed = placed
+        self._devices = Devices(self.homes)
+
+    def declare(self, variable: str, type_: TensorType, operation: Operation) -> None:
+        """Makes a variable known, which lives where `operation` is."""
+        self.types[variable] = type_
+        self.homes[variable] = HOST if self._placed is None else self._placed[operation]
+
+    def bring(self, value: Node, operation: Operation) -> Node:
+        """`value` on the device of `operation`."""
+        return value if self._placed is None else self._devices.bring(value, self._placed[operation])
 
     @property
     def name(self) -> str:
@@ -53,12 +69,12 @@ class _State:
         declared = self.types[variable]
         if value.type != declared:
             raise ValueError(f"variable {variable} is {declared}, the value assigned is {value.type}")
-        self.current[variable] = value
+        self.current[variable] = value if self._placed is None else self._devices.bring(value, self.homes[variable])
 
     def counter(self) -> Node:
         """This run's number of the random operation being expanded; the next run sees one more."""
         name = self.operation.name + COUNTER
-        self.types[name] = TensorType(dtypes.uint64, ())
+        self.declare(name, TensorType(dtypes.uint64, ()), self.operation)
         now = self.read(name)
         add, constant = lookup("add"), lookup("constant")
         one = make(constant, (), constant.attrs(value=Literal(np.uint64(1))))
@@ -72,14 +88,15 @@ class _State:
 
 
 def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
-               values: Mapping[Tensor, np.ndarray[Any, Any]] | None = None) -> Program:
+               values: Mapping[Tensor, np.ndarray[Any, Any]] | None = None, placed: Mapping[Operation, str] | None = None) -> Program:
     """The Program of `fetches` (its outputs: one per Tensor among them, in order) for feeds of the given static types.
 
-    A feed listed in `values` too is a constant of the Program (its parameter stays, unused): shapes may depend on it. Raises
-    InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule, and `static.ValueNeeded` where
-    a shape depends on a feed that is not in `values`.
+    A feed listed in `values` too is a constant of the Program (its parameter stays, unused): shapes may depend on it. placed: the device
+    of each operation, in short ("GPU:0"), where there is more than one: the Program has a `transfer` wherever a value changes device (see
+    `graphc.core.devices`). Raises InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule, and
+    `static.ValueNeeded` where a shape depends on a feed that is not in `values`.
     """
-    state = _State()
+    state = _State(placed)
     nodes: dict[Tensor, Node] = {}
     parameters = []
     for tensor, type_ in feeds.items():
@@ -120,12 +137,12 @@ def _value(tensor: Tensor, nodes: Mapping[Tensor, Node], state: _State) -> Node:
 def _expand(operation: Operation, nodes: dict[Tensor, Node], state: _State, origins: dict[Node, tuple[Origin, ...]]) -> None:
     if operation.type == "VariableV2":
         output = operation.outputs[0]
-        state.types[operation.name] = TensorType(output.dtype, output.shape_tuple or ())
+        state.declare(operation.name, TensorType(output.dtype, output.shape_tuple or ()), operation)
         return
     if operation.type == "Placeholder":
         raise InvalidArgumentError(None, operation, _unfed(operation))
     state.operation = operation
-    inputs = [_value(tensor, nodes, state) for tensor in operation.inputs]
+    inputs = [state.bring(_value(tensor, nodes, state), operation) for tensor in operation.inputs]
     try:
         results = operation.definition.nodes(inputs, operation.attrs, state)
     except ValueNeeded:
@@ -146,9 +163,10 @@ def _unfed(operation: Operation) -> str:
 
 
 def _remember(operation: Operation, results: Sequence[Node], inputs: Sequence[Node], origins: dict[Node, tuple[Origin, ...]]) -> None:
-    """Notes `operation` as the origin of its results and of the nodes below them that are new."""
+    """Notes `operation` as the origin of its results, of the nodes below them that are new, and of the transfers made for it."""
     origin = (Origin(operation.name, operation.type, operation.source),)
     borders = set(inputs)
+    origins.update({node: origin for node in borders if node.name == "transfer" and node not in origins})
     stack: list[Node] = []
     for node in results:
         if node not in borders:

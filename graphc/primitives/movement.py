@@ -320,3 +320,27 @@ COPY = declare(Primitive(
 
 def copy(x: Node, place: int = 0) -> Node:
     return make(COPY, (x,), CopyAttrs(place))
+
+
+# transfer -------------------------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class TransferAttrs:
+    """source and target: devices in short, as "CPU:0"."""
+
+    source: str
+    target: str
+
+
+def _back(node: Node, cotangent: Node) -> tuple[Node]:
+    """The gradient travels the other way."""
+    return (transfer(cotangent, node.attrs.target, node.attrs.source),)
+
+
+TRANSFER = declare(Primitive(
+    "transfer", TransferAttrs, 1, lambda attrs, x: x, lambda attrs, x: x, _back, View(lambda attrs, types, index: (Piece(0, index),)),
+    "The operand on another device: added where operations on two devices share a value."))
+
+
+def transfer(x: Node, source: str, target: str) -> Node:
+    return make(TRANSFER, (x,), TransferAttrs(source, target))

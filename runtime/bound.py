@@ -1,0 +1,119 @@
+"""What every compiled computation needs to run in a session: `Surroundings`, and `Bound`, an executable for a CPU with its memory.
+
+`graphc.runtime.cuda.bound` has the like for a GPU, `graphc.runtime.placed` for several devices: `calls.py` asks no more of any than `Runs`.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphc.core.errors import ResourceExhaustedError, explain
+from graphc.core.graph import Graph
+from graphc.runtime.arena import check_memory, readable
+from graphc.runtime.compile import link
+from graphc.runtime.config import Settings
+from graphc.runtime.executable import Executable, NativeExecutable, Slots
+from graphc.runtime.placement import Placer
+from graphc.runtime.store import VariableStore, Workspace
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all computations of one session share."""
+
+    graph: Graph
+    settings: Settings
+    store: VariableStore
+    workspace: Workspace
+    placer: Placer
+
+
+class Runs(Protocol):
+    """An executable that can be run in its session, over and over.
+
+    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
+    """
+
+    outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+    scalars: bool
+
+    @property
+    def executable(self) -> Executable: ...
+
+    @property
+    def run(self) -> Callable[..., int | None]:
+        """`run(*feeds, *outputs)` gives None, or the position of the first array that does not fit; then nothing has run."""
+
+    def require(self) -> None:
+        """FailedPreconditionError where a variable that is read has no value."""
+
+    def written(self) -> None:
+        """Notes that a run has given the written variables their values."""
+
+    def empty_outputs(self) -> list[Array]: ...
+
+    def retire(self) -> None:
+        """Lets nobody run this any more: every array is refused."""
+
+
+class Bound:
+    """An executable with its memory. `run(*feeds, *outputs)` gives None, or the position of the first array that does not fit.
+
+    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
+    """
+
+    def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
+        store, slots = around.store, executable.slots
+        self.executable = executable
+        self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
+        self.scalars = any(not dims for dims, _ in self.outputs)
+        self._reads = tuple(name for name, _ in executable.reads)
+        self._writes = tuple(name for name, _ in executable.writes)
+        _require_memory(executable, around)
+        lasting = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
+        lasting.update({slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)})
+        linked = link(executable, lasting)
+        around.workspace.lend(Slots.ARENA, executable.memory.arena_bytes, linked.place)
+        around.workspace.lend(Slots.SCRATCH, executable.scratch_bytes, linked.place)
+        self.run = linked.run
+        self._store = store
+
+    def require(self) -> None:
+        """FailedPreconditionError where a variable that is read has no value."""
+        self._store.require(self._reads)
+
+    def written(self) -> None:
+        """Notes that a run has given the written variables their values."""
+        self._store.initialised.update(self._writes)
+
+    def empty_outputs(self) -> list[Array]:
+        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
+
+    def retire(self) -> None:
+        """Lets nobody run this any more: every array is refused."""
+        self.run = refuse
+
+
+def refuse(*arrays: Array) -> int:
+    """What runs where nothing may."""
+    return 0
+
+
+def _require_memory(executable: NativeExecutable, around: Surroundings) -> None:
+    """ResourceExhaustedError, naming the operation that needs most, unless there is memory for all that a run will allocate."""
+    variables = {name: type_.nbytes for name, type_ in (*executable.reads, *executable.writes) if name not in around.store}
+    program = executable.program
+    results = [(node.type.nbytes, origin.operation) for node in program.outputs for origin in program.origins.get(node, ())[:1]]
+    buffers = [(buffer.size, buffer.values[0].split(", ")[0]) for buffer in executable.memory.buffers]
+    try:
+        check_memory(executable.memory.arena_bytes + sum(t.nbytes for t in executable.fetches) + sum(variables.values()), "a run")
+    except ResourceExhaustedError as error:
+        nbytes, name = max([*results, *buffers, *((size, name) for name, size in variables.items())])
+        operation = next((each for each in around.graph.get_operations() if each.name == name.split(":")[0]), None)
+        problem = explain(operation, error.message, f"which alone needs {readable(nbytes)}")
+        raise ResourceExhaustedError(None, operation, problem) from None

@@ -1,0 +1,276 @@
+"""Which device each operation runs on, by TF1's rules. Before `specialise`: the session asks once for each operation that a run needs.
+
+    explicit device (`with gc.device(...)`, a function of the operation, colocation) -> ConfigProto(device=...) -> CPU
+
+- A variable, the operations that write it, and plain reads of it are on one device: the variable's. So are operations declared with
+  `colocate_with`; there the explicit devices must agree.
+- Where ConfigProto names no device, an operation that no scope places goes to the CPU, but: a gradient goes where its forward operation is,
+  and what is made of constants and random numbers alone (an initial value) where all of its readers are.
+- Once placed, an operation stays where it is for the life of the session: its variables have their memory there.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from graphc.core.errors import InvalidArgumentError, explain
+from graphc.core.graph import Graph
+from graphc.core.operation import Operation
+from graphc.core.program import Program
+from graphc.core.scopes import DeviceSpec
+from graphc.core.specialise import COUNTER
+from graphc.runtime.arena import available_bytes
+from graphc.runtime.config import Settings
+from graphc.runtime.cuda import detect
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of this machine. kind: "CPU" or "GPU". memory: in bytes. physical: the machine's number of a GPU, which
+    `visible_device_list` may hide behind another. arch: of a GPU, "sm_90"."""
+
+    kind: str
+    ordinal: int
+    memory: int = 0
+    physical: int = 0
+    arch: str = ""
+
+    @property
+    def short(self) -> str:
+        """ "GPU:0" """
+        return f"{self.kind}:{self.ordinal}"
+
+    @property
+    def name(self) -> str:
+        """TF1's full name."""
+        return f"/job:localhost/replica:0/task:0/device:{self.short}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def fits(self, spec: DeviceSpec) -> bool:
+        """Whether `spec` may mean this device."""
+        own = (("job", "localhost"), ("replica", 0), ("task", 0), ("device_type", self.kind), ("device_index", self.ordinal))
+        return all(getattr(spec, part) in (None, value) for part, value in own)
+
+
+@dataclass(frozen=True)
+class DeviceAttributes:
+    """TF1's description of a device, as `Session.list_devices` gives it. memory_limit_bytes: for a CPU what can be had now."""
+
+    name: str
+    device_type: str
+    memory_limit_bytes: int
+
+
+def gpus() -> tuple[tuple[detect.Device, ...], str | None]:
+    """The machine's GPUs that graphc can use; where there is none, what is missing and what to do."""
+    problem = detect.problem()
+    return (tuple(detect.devices()), None) if problem is None else ((), problem)
+
+
+def available_devices(settings: Settings) -> tuple[Device, ...]:
+    """The devices that a session may use: CPUs, then GPUs. Looks for GPUs, which loads the CUDA driver.
+
+    InvalidArgumentError where `visible_device_list` names a GPU that the machine lacks.
+    """
+    found, _ = gpus()
+    chosen = range(len(found)) if settings.visible_gpus is None or not found else settings.visible_gpus
+    wrong = [number for number in chosen if number >= len(found)]
+    if wrong:
+        raise InvalidArgumentError(None, None, f"'visible_device_list' listed an invalid GPU id '{wrong[0]}' but visible device count is "
+                                               f"{len(found)}")
+    made = [Device("GPU", n, found[physical].memory, physical, found[physical].arch) for n, physical in enumerate(chosen)]
+    return (*cpus(settings), *made[:settings.gpus])
+
+
+def cpus(settings: Settings) -> tuple[Device, ...]:
+    return tuple(Device("CPU", ordinal, available_bytes()) for ordinal in range(settings.cpus))
+
+
+class Placer:
+    """Places the operations of one session's graph. Makes no change where it raises.
+
+    InvalidArgumentError at once where ConfigProto names a device that this machine lacks.
+    """
+
+    def __init__(self, graph: Graph, settings: Settings) -> None:
+        self._graph = graph
+        self._settings = settings
+        self._host = cpus(settings)
+        self._devices: tuple[Device, ...] | None = None  # all; looked for when a GPU is asked for
+        self._placed: dict[Operation, Device] = {}
+        self._seen = 0  # operations of the graph that groups know
+        self._groups: dict[Operation, list[Operation]] = {}  # those that must be on one device
+        self._rooted: set[Operation] = set()  # those that read a placeholder or a variable, however far up
+        self.default = self._host[0] if settings.device is None else self._asked_for(settings.device)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """All devices of the session; looks for GPUs when first asked."""
+        if self._devices is None:
+            self._devices = available_devices(self._settings)
+        return self._devices
+
+    def place(self, operations: Iterable[Operation]) -> dict[Operation, Device]:
+        """The device of each of `operations`, which are in the order of their declaration.
+
+        InvalidArgumentError, naming the operation and its line, for one whose device this machine lacks (unless allow_soft_placement), and
+        for operations that must be on one device and ask for two.
+        """
+        self._grow()
+        operations = list(operations)
+        for operation in self._with_readers(operations):
+            if operation not in self._placed:
+                self._placed[operation] = self._choose(operation)
+        return {operation: self._placed[operation] for operation in operations}
+
+    # -- what belongs together ----------------------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        """Learns of the operations declared since the last time."""
+        operations = self._graph.get_operations()[self._seen:]
+        self._seen += len(operations)
+        for operation in operations:
+            if operation.type in ("Placeholder", "VariableV2") or any(t.op in self._rooted for t in operation.inputs):
+                self._rooted.add(operation)
+            if operation.colocated_with or _references(operation):
+                others = [self._graph.get_operation_by_name(name) for name in operation.colocated_with]
+                self._join([operation, *others, *_references(operation)])
+
+    def _join(self, operations: Sequence[Operation]) -> None:
+        groups = {id(group): group for each in operations if (group := self._groups.get(each)) is not None}
+        largest = max(groups.values(), key=len, default=[])
+        for group in groups.values():
+            if group is not largest:
+                largest.extend(group)
+        largest.extend(dict.fromkeys(each for each in operations if each not in self._groups))
+        for each in (*operations, *(each for group in groups.values() if group is not largest for each in group)):
+            self._groups[each] = largest
+
+    def _with_readers(self, operations: Sequence[Operation]) -> list[Operation]:
+        """`operations` in an order in which each may be placed: those that follow their readers after all of these."""
+        first = [operation for operation in operations if not self._follows(operation)]
+        following: set[Operation] = set()
+        stack = [operation for operation in operations if self._follows(operation)]
+        while stack:
+            operation = stack.pop()
+            if operation in following:
+                continue
+            following.add(operation)
+            for reader in _readers(operation):
+                if self._follows(reader):
+                    stack.append(reader)
+                else:
+                    first.append(reader)
+        return [*first, *sorted(following, key=lambda operation: operation.id, reverse=True)]
+
+    def _follows(self, operation: Operation) -> bool:
+        """Whether `operation` goes where its readers are."""
+        return (operation not in self._placed and self._settings.device is None and not operation.device
+                and operation not in self._groups and operation not in self._rooted and operation.gradient_of is None)
+
+    # -- where it goes ------------------------------------------------------------------------------------------------------------------
+
+    def _choose(self, operation: Operation) -> Device:
+        group = self._groups.get(operation, [operation])
+        known = next((self._placed[each] for each in group if each in self._placed), None)
+        reason = ""
+        if known is None:
+            asking, spec = self._asked(group)
+            if asking is None:
+                known = self._unasked(operation)
+            else:
+                known, reason = self._find(spec, asking)
+        if self._settings.log:
+            print(f"{operation.name}: ({operation.type}): {known.name}" + (f"  ({reason})" if reason else ""), file=sys.stderr)
+        return known
+
+    def _unasked(self, operation: Operation) -> Device:
+        """For an operation that no scope places."""
+        if self._settings.device is None and operation.gradient_of is not None:
+            return self.place([operation.gradient_of])[operation.gradient_of]
+        if self._follows(operation):
+            found = {self._placed[reader] for reader in _readers(operation)}
+            return found.pop() if len(found) == 1 else self.default
+        return self.default
+
+    def _asked(self, group: Sequence[Operation]) -> tuple[Operation | None, DeviceSpec]:
+        """What the operations of a group ask for, all together, and the first that asks. A variable decides for all that refer to it."""
+        variables = [each for each in group if each.type == "VariableV2" and each.device]
+        asking = variables or [each for each in group if each.device and not _references(each)]
+        if not asking and len(group) == 1 and group[0].device:
+            asking = list(group)
+        asking.sort(key=lambda operation: operation.id)
+        spec = DeviceSpec()
+        for operation in asking:
+            other = DeviceSpec.parse(operation.device)
+            conflict = _conflict(spec, other)
+            if conflict and not self._settings.soft:
+                text = (f"Cannot colocate nodes {asking[0].name} and {operation.name}: Cannot merge devices with incompatible {conflict}: "
+                        f"'{spec}' and '{other}'")
+                raise InvalidArgumentError(None, operation, explain(operation, text))
+            spec = spec if conflict else spec.over(other)
+        return (asking[0] if asking else None), spec
+
+    def _find(self, spec: DeviceSpec, operation: Operation) -> tuple[Device, str]:
+        """The device that `operation` asks for, and why it is another."""
+        if spec.device_type is None and spec.device_index is None and self.default.fits(spec):
+            return self.default, ""
+        found = self._first(spec)
+        if found is not None:
+            return found, ""
+        names = ", ".join(device.name for device in self.devices)
+        problem = gpus()[1] if spec.device_type == "GPU" else None
+        why = f" The requested device appears to be a GPU, but {problem}" if problem else ""
+        here = spec.over(DeviceSpec(device_type="CPU")) if spec.device_type is None else DeviceSpec(spec.job, spec.replica, spec.task)
+        if self._settings.soft and self._host[0].fits(here):
+            return self._host[0], f"{spec} is not available.{why}"
+        text = (f"Cannot assign a device for operation {operation.name}: Operation was explicitly assigned to {spec} but available devices "
+                f"are [ {names} ]. Make sure the device specification refers to a valid device.{why}")
+        raise InvalidArgumentError(None, operation, explain(operation, text))
+
+    def _first(self, spec: DeviceSpec) -> Device | None:
+        """The first device that `spec` may mean. Looks for GPUs only where it means one."""
+        devices = self._host if spec.device_type == "CPU" else self.devices
+        return next((device for device in devices if device.fits(spec)), None)
+
+    def _asked_for(self, spec: DeviceSpec) -> Device:
+        """The device that ConfigProto names."""
+        found = self._first(spec)
+        if found is not None:
+            return found
+        if self._settings.soft:
+            return self._host[0]
+        names = ", ".join(device.name for device in self.devices)
+        problem = gpus()[1] if spec.device_type == "GPU" else None
+        raise InvalidArgumentError(None, None, f"ConfigProto(device={str(spec)!r}): available devices are [ {names} ]." +
+                                   (f" The requested device appears to be a GPU, but {problem}" if problem else ""))
+
+
+def homes(program: Program, placed: Mapping[Operation, Device]) -> dict[str, str]:
+    """The device, in short, of each variable of `program`; the counter of a random operation is where that is."""
+    by_name = {operation.name: device.short for operation, device in placed.items()}
+    return {name: by_name.get(name) or by_name[name.removesuffix(COUNTER)] for name in program.variables}
+
+
+def _references(operation: Operation) -> list[Operation]:
+    """The variables that `operation` must stand with: those that it may write, or reads as they are."""
+    if not operation.definition.stateful and operation.type != "Identity":
+        return []
+    return [tensor.op for tensor in operation.inputs if tensor.op.type == "VariableV2"]
+
+
+def _readers(operation: Operation) -> list[Operation]:
+    return [reader for tensor in operation.outputs for reader in tensor.consumers()]
+
+
+def _conflict(one: DeviceSpec, other: DeviceSpec) -> str:
+    """What both say differently, as TF1 calls it; "" where nothing."""
+    words = {"device_type": "types", "device_index": "ids"}
+    for part in ("job", "replica", "task", "device_type", "device_index"):
+        mine, its = getattr(one, part), getattr(other, part)
+        if mine is not None and its is not None and mine != its:
+            return words.get(part, f"{part}s")
+    return ""
