@@ -69,8 +69,9 @@ class Epilogues:
 
 def multiplications(product: Node) -> int:
     """Of scalars, in a dot_general: m * n * k, for every batch."""
-    x = product.operands[0]
-    return product.type.size * math.prod(x.dims[axis] for axis in product.attrs.lhs_contract)
+    dims = product.operands[0].dims
+    depth: int = math.prod(dims[axis] for axis in product.attrs.lhs_contract)
+    return product.type.size * depth
 
 
 def _parts(group: Group, partition: Partition) -> Iterator[Group]:

@@ -61,8 +61,8 @@ MAY_IMPORT = {
 # The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, the CUDA
 # runtime carries out what its code generator planned, and `graphc opt` applies passes one by one.
 DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.config",
-         "graphc.runtime.executable", "graphc.runtime.cuda.launches", "graphc.runtime.cuda.choice", "graphc.runtime.cuda.cublaslt", "graphc.runtime.cuda.detect",
-         "graphc.opt"}
+         "graphc.runtime.executable", "graphc.runtime.cuda.launches", "graphc.runtime.cuda.choice", "graphc.runtime.cuda.cublaslt",
+         "graphc.runtime.cuda.detect", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 

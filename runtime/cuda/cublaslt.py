@@ -113,7 +113,7 @@ class Library:
             raise CublasError(f"cublasLt{name}", status)
 
     def make(self, kind: str, *arguments: Any) -> c_void_p:
-        """A new object of `kind`: "MatmulDesc", "MatrixLayout" or "MatmulPreference". Its maker destroys it."""
+        """A new object of `kind`: "MatmulDesc", "MatrixLayout", "MatmulPreference", or "" for a handle. Its maker destroys it."""
         made = c_void_p()
         self.call(f"{kind}Create", ctypes.byref(made), *arguments)
         return made
@@ -219,6 +219,11 @@ class Plan:
     def workspace_bytes(self) -> int:
         """Of the chosen algorithm: device memory that `run` needs, and may share with others on its stream."""
         return self.candidates[self.chosen].workspace_bytes
+
+    @property
+    def most_workspace_bytes(self) -> int:
+        """Of all candidates."""
+        return max(candidate.workspace_bytes for candidate in self.candidates)
 
     def run(self, stream: int, pointers: Sequence[int], workspace: int) -> None:
         """Puts the product on `stream`, a CUstream. pointers: the device addresses of the kernel's parameters, each a multiple of
