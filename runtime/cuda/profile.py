@@ -35,5 +35,6 @@ def profile(bound: CudaBound, feeds: Sequence[Any], repeats: int = REPEATS) -> l
 
 def _once(bound: CudaBound, feeds: Sequence[Any], outputs: Sequence[Any], marks: Sequence[Event]) -> list[float]:
     """Milliseconds of each launch of one run."""
-    bound.run_marked(feeds, outputs, [mark.raw.record for mark in marks])
-    return [before.raw.time_till(after.raw) for before, after in pairwise(marks)]
+    with bound.device.current:
+        bound.run_marked(feeds, outputs, [mark.raw.record for mark in marks])
+        return [before.raw.time_till(after.raw) for before, after in pairwise(marks)]
