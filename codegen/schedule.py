@@ -9,22 +9,22 @@ A schedule is a list of steps, each a function from kernel to kernel that can be
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from graphc.codegen import ir
 from graphc.codegen.idioms import recognise
-from graphc.codegen.rewrite import Body, map_loops, substitute
+from graphc.codegen.rewrite import Body, substitute
 from graphc.codegen.schedule_access import consecutive, element_types, is_independent, is_vectorisable, scattered, work
 from graphc.codegen.schedule_prefetch import prefetch_rows
 from graphc.codegen.schedule_rows import rows_in_lanes
+from graphc.codegen.schedule_sums import split_sums
 from graphc.codegen.schedule_tile import tile_transposes
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
 CHUNK = 16384  # elements of a flat loop that one task computes
-BLOCK = 256  # terms of a long sum that one accumulator adds up by itself
 LIGHT, HEAVY = 12, 60  # vector instructions an iteration: below LIGHT many parts, above HEAVY one
 GATHERS = 256  # bits of a vector from which on the machine has an instruction that loads scattered elements
 FEW = 32  # a parallel loop of fewer iterations is joined with the loop inside it
@@ -173,56 +173,6 @@ def _chunk_size(loop: ir.Loop) -> int:
 
 def _test(op: str, var: ir.Var, bound: int) -> ir.Expr:
     return ir.Apply(op, (var, ir.index(bound)), dtypes.bool)
-
-
-# Sums -----------------------------------------------------------------------------------------------------------------------------------
-
-def split_sums(kernel: ir.Kernel) -> ir.Kernel:
-    """Long floating sums are taken block by block, so that the rounding error grows with the number of blocks, not of terms.
-
-        acc sum: f32 = 0.0
-        for j in 1000 serial { sum add= x[j, i] }
-    ->  acc sum: f32 = 0.0
-        for jb in 3 serial { acc sum_b: f32 = 0.0   for j in 256 serial { sum_b add= x[jb * 256 + j, i] }   sum add= sum_b }
-        acc sum_e: f32 = 0.0   for j in 232 serial { sum_e add= x[768 + j, i] }   sum add= sum_e
-    """
-    return replace(kernel, body=map_loops(kernel.body, _split_sum))
-
-
-def _split_sum(loop: ir.Loop) -> Body:
-    block = BLOCK * loop.lanes * loop.parts
-    own = {stmt.var for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Acc)}
-    sums = {stmt.var for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Update) and stmt.combine == "add"} - own
-    sums = {var for var in sums if var.dtype.is_floating}
-    if loop.kind == "parallel" or not sums or loop.extent < 2 * block:
-        return (loop,)
-    blocks = ir.Var(f"{loop.var.name}b")
-    whole, rest = divmod(loop.extent, block)
-    start = ir.Apply("multiply", (blocks, ir.index(block)), dtypes.int64)
-    many = ir.Loop(blocks, whole, "serial", _block(loop, block, start, sums, "b"))
-    return (many, *_block(loop, rest, ir.index(whole * block), sums, "e")) if rest else (many,)
-
-
-def _block(loop: ir.Loop, extent: int, start: ir.Expr, sums: set[ir.Var], mark: str) -> Body:
-    """`extent` iterations from `start` on, summed by themselves and then added to the sums of all."""
-    ordered = sorted(sums, key=lambda var: var.name)
-    partial = {var: ir.Var(f"{var.name}_{mark}", var.dtype) for var in ordered}
-    body = substitute(loop.body, {loop.var.name: ir.Apply("add", (start, loop.var), dtypes.int64)})
-    zeros = tuple(ir.Acc(each, ir.Const(0.0, each.dtype)) for each in partial.values())
-    totals = tuple(ir.Update(var, "add", each) for var, each in partial.items())
-    return (*zeros, replace(loop, extent=extent, body=_updating(body, partial)), *totals)
-
-
-def _updating(body: Body, names: Mapping[ir.Var, ir.Var]) -> Body:
-    """`body` with its updates of the accumulators in `names` going to the ones that stand for them."""
-    result: list[ir.Stmt] = []
-    for stmt in body:
-        if isinstance(stmt, ir.Update):
-            stmt = replace(stmt, var=names.get(stmt.var, stmt.var))
-        elif isinstance(stmt, ir.Loop):
-            stmt = replace(stmt, body=_updating(stmt.body, names))
-        result.append(stmt)
-    return tuple(result)
 
 
 # Joining --------------------------------------------------------------------------------------------------------------------------------

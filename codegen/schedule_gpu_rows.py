@@ -20,6 +20,7 @@ from graphc.codegen.schedule_gpu_nest import Nest, fresh, joined, names, nest_of
 ENOUGH = 1 << 16  # threads that keep a GPU busy; with as many rows or columns, teams need not be larger than memory asks
 REGISTERS = 64  # of a thread for kept rows, in teams of up to half a block; half of it in full blocks
 TERMS = 4  # of a column that a thread takes at least
+EASY = 8  # elements of a row for each thread of a warp, up to which a larger team is not worth its barriers
 
 
 def cells_in_teams(kernel: ir.Kernel) -> ir.Kernel:
@@ -62,6 +63,8 @@ def _cost(steps: Sequence[int | None]) -> tuple[int, int]:
 def _rows(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
     length = max(loop.cells for loop in inner)
     parts = min(wide_parts(loop.loops, loop.body) for loop in inner)
+    while parts > 1 and length // parts < WARP and nest.cells * length // parts < ENOUGH:
+        parts //= 2
     lanes = row_team(nest.cells, length, parts, _kept_registers(nest, inner))
     body = _spread(kernel, nest, inner, "team", lanes, parts)
     rows = max(1, BLOCK // lanes) if lanes <= WARP else 1
@@ -71,11 +74,14 @@ def _rows(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
 
 
 def row_team(rows: int, length: int, parts: int, registers: int) -> int:
-    """Threads of the team of one row: a warp where the row fills one, more where there are few rows or `registers` for each element that
-    a thread holds would be too many for one."""
+    """Threads of the team of one row: a warp where the row fills one; more where rows are long and few, or where a thread would hold too
+    many elements, each in so many `registers`."""
     most = min(MAX_THREADS, power_below(length // parts))
     lanes = min(most, WARP)
-    while lanes < most and (rows * lanes < ENOUGH or share(length, lanes, parts) * registers > REGISTERS):
+    while lanes < most:
+        each = share(length, lanes, parts)
+        if each * registers <= REGISTERS and (each <= EASY or rows * lanes >= ENOUGH):
+            break
         lanes *= 2
     return lanes
 
