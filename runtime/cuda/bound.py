@@ -27,6 +27,7 @@ from graphc.runtime.cuda.graph import CudaGraph
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.cuda.memory import DeviceStore, DeviceWorkspace
 from graphc.runtime.cuda.transfers import Transfers
+from graphc.runtime.cuda.tuning import settle
 from graphc.runtime.executable import CudaExecutable, Slots
 
 Array = np.ndarray[Any, Any]
@@ -144,9 +145,11 @@ class CudaBound:
         ordinal = self.device.ordinal
         self.device.before_close(f"cublasLt {library.path}", lambda: library.release(ordinal))
         try:
-            return library.prepare(launch.gemm, ordinal)
+            plan = library.prepare(launch.gemm, ordinal, launch.precision)
         except Unsupported:
             return None
+        sizes = [buffer.nbytes for buffer in self.executable.kernels[launch.kernel].ir.params]
+        return plan if settle(launch, plan, self.device, sizes).is_library else None
 
     def _prepare(self) -> None:
         """Fills `launches` for the addresses of now."""

@@ -51,12 +51,13 @@ class Choice:
         return self.name != GENERATED
 
 
-def choose(plan: Plan, machine: Machine, precision: str, symbol: str, library: Run, generated: Run, time_ms: Timer) -> Choice:
+def choose(plan: Plan, machine: Machine, precision: str, symbol: str, library: Run, generated: Run | None, time_ms: Timer) -> Choice:
     """Chooses how the product of `plan` runs, and sets `plan.chosen`.
 
     precision: that of `plan`. symbol: the generated kernel, by a name that changes with its code. library, generated: put the product on a
     stream, over scratch memory, since they run many times: `plan.run` with room for `plan.most_workspace_bytes`, and the launch of graphc's
-    kernel. time_ms: how long a run takes on the device, in milliseconds. None of the three is called where the choice is known.
+    kernel (None where it has no code). time_ms: how long a run takes on the device, in milliseconds. None of the three is called where the
+    choice is known.
     """
     candidates = {f"cublasLt {candidate.number}": _with_algorithm(plan, candidate.number, library) for candidate in plan.candidates}
     first = next(iter(candidates))
@@ -64,7 +65,8 @@ def choose(plan: Plan, machine: Machine, precision: str, symbol: str, library: R
     if os.environ.get("GRAPHC_CUDA_TUNE") == "0" or cache.folder is None:
         choice = Choice(first, {}, "the library's guess")
     else:
-        candidates[GENERATED] = generated
+        if generated is not None:
+            candidates[GENERATED] = generated
         parts = (_FORMAT, machine.device, machine.driver, str(machine.library), text_of(plan.gemm), precision, symbol)
         choice = _remembered(cache, parts, candidates, time_ms)
     plan.chosen = int(choice.name.removeprefix("cublasLt ")) if choice.is_library else 0
