@@ -107,8 +107,13 @@ class _Backward:
         if not parts:
             return None
         if tensor not in self.sums:
-            self.sums[tensor] = parts[0] if len(parts) == 1 else add_n(parts)
+            self.sums[tensor] = parts[0] if len(parts) == 1 else self._sum(parts)
         return self.sums[tensor]
+
+    def _sum(self, parts: list[Tensor]) -> Tensor:
+        """Summed on the device of the first, as TF1 does."""
+        with self.graph.colocate_with(parts[0].op, ignore_existing=True):
+            return add_n(parts)
 
     def run(self) -> None:
         # An operation is declared after all that it reads: the reverse order of declaration is an order of the backward pass.

@@ -161,8 +161,8 @@ class ConfigProto:
 
     def _gpu_options(self) -> GPUOptions:
         if not isinstance(self.gpu_options, GPUOptions):
-            raise TypeError(f"ConfigProto(gpu_options={self.gpu_options!r}) has type {type(self.gpu_options).__name__}, but expected one of: "
-                            "GPUOptions")
+            given = f"ConfigProto(gpu_options={self.gpu_options!r})"
+            raise TypeError(f"{given} has type {type(self.gpu_options).__name__}, but expected one of: GPUOptions")
         return self.gpu_options
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> str:

@@ -53,7 +53,8 @@ def placed_executable(split: Split, executables: Sequence[DeviceExecutable]) -> 
     kernels = [replace(kernel, name=f"segment{number}_{kernel.name}")
                for number, executable in enumerate(executables) for kernel in executable.kernels]
     return PlacedExecutable(
-        target="mixed", stages=(replace(executables[0].stages[0], program=split.program),), kernels=kernels, memory=_side_by_side(executables),
+        target="mixed", kernels=kernels, memory=_side_by_side(executables),
+        stages=(replace(executables[0].stages[0], program=split.program),),
         reads=tuple(dict.fromkeys(read for each in executables for read in each.reads)),
         writes=tuple(write for each in executables for write in each.writes),
         compile_ms=_summed([each.compile_ms for each in executables]),

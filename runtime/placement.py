@@ -180,17 +180,18 @@ class Placer:
         if known is None:
             asking, spec = self._asked(group)
             if asking is None:
-                known = self._unasked(operation)
+                known = self._unasked(operation, group)
             else:
                 known, reason = self._find(spec, asking)
         if self._settings.log:
             print(f"{operation.name}: ({operation.type}): {known.name}" + (f"  ({reason})" if reason else ""), file=sys.stderr)
         return known
 
-    def _unasked(self, operation: Operation) -> Device:
-        """For an operation that no scope places."""
-        if self._settings.device is None and operation.gradient_of is not None:
-            return self.place([operation.gradient_of])[operation.gradient_of]
+    def _unasked(self, operation: Operation, group: Sequence[Operation]) -> Device:
+        """For an operation that no scope places; `group` must be with it."""
+        forward = next((each.gradient_of for each in group if each.gradient_of is not None), None)
+        if self._settings.device is None and forward is not None:
+            return self.place([forward])[forward]
         if self._follows(operation):
             found = {self._placed[reader] for reader in _readers(operation)}
             return found.pop() if len(found) == 1 else self.default

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OP_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-/]*\Z")
+KINDS = ("CPU", "GPU", "TPU")  # of devices, whose names may be written in small letters
 SCOPE_NAME = re.compile(r"[A-Za-z0-9_.\-/]*\Z")
 
 
@@ -74,10 +75,12 @@ class DeviceSpec:
 
     @classmethod
     def parse(cls, text: str) -> DeviceSpec:
-        """Reads "/cpu:0", "/device:GPU:1", "/job:ps/task:0"...; ValueError for an unknown part."""
+        """Reads "/cpu:0", "gpu", "/device:GPU:1", "/job:ps/task:0"...; ValueError for an unknown part."""
         spec = cls()
         for part in filter(None, text.split("/")):
             words = part.split(":")
+            if spec.device_type is not None and (words[0] == "device" or words[0].upper() in KINDS):
+                raise ValueError(f"Cannot specify multiple device types: {text}")
             match words:
                 case ["job", name]:
                     spec = replace(spec, job=name)
@@ -86,9 +89,11 @@ class DeviceSpec:
                 case ["task", number]:
                     spec = replace(spec, task=int(number))
                 case ["device", kind, index]:
+                    kind = kind.upper() if kind.upper() in KINDS else kind
                     spec = replace(spec, device_type=kind, device_index=None if index == "*" else int(index))
-                case [kind, index] if kind.upper() in ("CPU", "GPU", "TPU"):
-                    spec = replace(spec, device_type=kind.upper(), device_index=None if index == "*" else int(index))
+                case [kind, *index] if kind.upper() in KINDS and len(index) < 2:
+                    number = None if index in ([], ["*"]) else int(index[0])
+                    spec = replace(spec, device_type=kind.upper(), device_index=number)
                 case _:
                     raise ValueError(f"Unknown attribute: '{words[0]}' in '{text}'")
         return spec

@@ -27,7 +27,7 @@ class AdamOptimizer(Optimizer):
     def _create_slots(self, var_list: Sequence[Variable]) -> None:
         for name in ("beta1", "beta2"):
             value = self._hyperparameters[name]
-            self._extra_variable(f"{name}_power", value() if callable(value) else value)
+            self._extra_variable(f"{name}_power", value() if callable(value) else value, var_list)
         for variable in var_list:
             self._zeros_slot(variable, "m", self._name)
             self._zeros_slot(variable, "v", self._name)
@@ -47,6 +47,7 @@ class AdamOptimizer(Optimizer):
         with get_default_graph().control_dependencies(updates):
             for name, called in (("beta1", "Assign"), ("beta2", "Assign_1")):
                 power = self._extra[f"{name}_power"]
-                grown = multiply(power.value(), as_type(self._tensors[name], power.dtype))
-                done.append(power.assign(grown, name=called).op)
+                with get_default_graph().colocate_with(power):
+                    grown = multiply(power.value(), as_type(self._tensors[name], power.dtype))
+                    done.append(power.assign(grown, name=called).op)
         return done

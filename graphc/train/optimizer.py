@@ -94,7 +94,7 @@ class Optimizer:
         return step
 
     def _update(self, gradient: Tensor, variable: Variable) -> Operation:
-        with get_default_graph().name_scope(f"update_{variable.op.name}"):
+        with get_default_graph().name_scope(f"update_{variable.op.name}"), get_default_graph().colocate_with(variable):
             update = self._apply(gradient, variable)
             if variable.constraint is None:
                 return update
@@ -121,14 +121,16 @@ class Optimizer:
         known = self._slots.setdefault(slot, {})
         if variable not in known:
             shape, dtype = variable.shape_tuple, variable.dtype
-            with get_default_graph().name_scope(None):
+            with get_default_graph().name_scope(None), get_default_graph().colocate_with(variable):
                 known[variable] = Variable(lambda: zeros(shape, dtype), trainable=False, name=f"{variable.op.name}/{scope}")
         return known[variable]
 
-    def _extra_variable(self, name: str, value: float) -> Variable:
-        """A scalar that the optimizer keeps once, by `name`, made at the root of the name scopes; a Python number is float32, as in TF1."""
+    def _extra_variable(self, name: str, value: float, var_list: Sequence[Variable]) -> Variable:
+        """A scalar that the optimizer keeps once, by `name`, made at the root of the name scopes, on the device of the first of `var_list`;
+        a Python number is float32, as in TF1."""
         if name not in self._extra:
-            with get_default_graph().name_scope(None):
+            first = min(var_list, key=lambda variable: variable.name)
+            with get_default_graph().name_scope(None), get_default_graph().colocate_with(first):
                 self._extra[name] = Variable(value, trainable=False, name=name)
         return self._extra[name]
 
