@@ -21,7 +21,7 @@ import numpy as np
 from graphc.core.errors import FailedPreconditionError, OpError, ResourceExhaustedError
 from graphc.core.graph import Graph
 from graphc.runtime.cuda import errors
-from graphc.runtime.cuda.cublaslt import Library, Plan, Unsupported
+from graphc.runtime.cuda.cublaslt import CublasError, Library, Plan, Unsupported
 from graphc.runtime.cuda.device import DeviceMemory, Owner
 from graphc.runtime.cuda.graph import CudaGraph
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
@@ -53,7 +53,7 @@ class CudaBound:
         self._store = store
         self._workspace = workspace
         self.device = workspace.device
-        self._error = workspace.device.api.Error
+        self._errors = (workspace.device.api.Error, CublasError)
         self._blocking = os.environ.get(errors.BLOCKING, "") not in ("", "0")
         self._records = os.environ.get("GRAPHC_CUDA_GRAPHS", "1") != "0" and not self._blocking
         self._warm = False
@@ -103,14 +103,14 @@ class CudaBound:
                 self._addresses[slots.constant(number)] = memory.address
             for name, type_ in variables.items():
                 self._addresses[slots.variable(name)] = store.array(name, type_).address
-            self._plans = {number: self._plan(launch) for number, launch in enumerate(executable.launches)}
+            self._plans = [self._plan(launch) for launch in executable.launches]
             self._transfers.borrow()
             workspace.lend(workspace.ARENA, executable.memory.arena_bytes, self._place)
-            workspace.lend(workspace.LIBRARY, max((p.workspace_bytes for p in self._plans.values() if p), default=0), self._place)
-        except (ResourceExhaustedError, self._error) as error:
+            workspace.lend(workspace.LIBRARY, max((plan.workspace_bytes for plan in self._plans if plan), default=0), self._place)
+        except (ResourceExhaustedError, *self._errors) as error:
             self._owner.close()
             store.forget([name for name in new if name in store])
-            raise error if isinstance(error, OpError) else self._failure(error, ()) from None
+            raise error if isinstance(error, ResourceExhaustedError) else self._failure(error, ()) from None
 
     def _place(self, kind: str, memory: DeviceMemory) -> None:
         if kind == DeviceWorkspace.ARENA:
@@ -197,7 +197,7 @@ class CudaBound:
             try:
                 self._start(self._transfers.begin(feeds))
                 self._transfers.finish(outputs)
-            except self._error as error:
+            except self._errors as error:
                 raise self._failure(error, range(len(self.executable.launches))) from None
         return None
 
@@ -249,7 +249,7 @@ class CudaBound:
             try:
                 launch()
                 stream.raw.synchronize()
-            except self._error as error:
+            except self._errors as error:
                 raise self._failure(error, (number,)) from None
 
     def _failure(self, error: Exception, suspects: Sequence[int]) -> OpError:
