@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import graphc as gc
-from graphc import bench, demo, dump, opt
+from graphc import bench, demo, dump, dump_cuda, opt
 from graphc.core.errors import OpError
 from graphc.models import MODELS
 from graphc.runtime.cuda import detect
@@ -33,8 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dump(options: argparse.Namespace) -> None:
-    if options.svg is None and options.flow is None:
-        dump.main(options.model, options.pipeline, options.stage, options.kernels, options.llvm)
+    if options.out is not None and not options.target:
+        raise ValueError("--out takes CUDA C: say for which GPU, as in --target sm_90")
+    if options.target and (options.llvm or options.svg is not None or options.flow is not None):
+        raise ValueError("--llvm, --svg and --flow show what a CPU runs: leave --target out")
+    if options.target and not options.kernels and options.stage is None:
+        dump_cuda.main(options.model, options.pipeline, options.target, options.out)
+    elif options.svg is None and options.flow is None:
+        dump.main(options.model, options.pipeline, options.stage, options.kernels, options.llvm, options.target)
     for file, flow in ((options.svg, False), (options.flow, True)):
         if file is not None:
             dump.draw_to(file, options.model, options.pipeline, flow)
@@ -55,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--stage", metavar="NAME", help="this stage only")
     command.add_argument("--kernels", action="store_true", help="the kernels instead, in the kernel language")
     command.add_argument("--llvm", action="store_true", help="the kernels instead, as LLVM text")
+    command.add_argument("--target", default="", metavar="ARCH", help="for a GPU such as sm_90, which need not be there: as CUDA C, "
+                         "or with --stage and --kernels what it is made from")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="with --target: write a .cu file for each launch, and an index")
     command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of the stages and the memory instead")
     command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and their values (.svg or .dot)")
     command.set_defaults(command=_dump)

@@ -16,17 +16,16 @@ from graphc.pictures.stages import stage_bars
 from graphc.terminal import bytes_text, table
 
 
-def compiled(name: str, pipeline: str = "default") -> gc.Executable:
-    """The executable of the model called `name`."""
+def compiled(name: str, pipeline: str = "default", target: str = "") -> gc.Executable:
+    """The executable of the model called `name`, for this machine's CPU or for a GPU such as "sm_90"."""
     with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline)) as session:
         fetches, feeds = declare(name)
-        session.run(gc.global_variables_initializer())
-        return session.compile(fetches, feeds)
+        return session.compile(fetches, feeds, target=target) if target else session.compile(fetches, feeds)
 
 
-def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool) -> None:
+def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "") -> None:
     """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan."""
-    plan = compiled(name, pipeline)
+    plan = compiled(name, pipeline, target)
     if kernels or llvm:
         for kernel in plan.kernels:
             print(f"// {kernel.name}: {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")
