@@ -133,7 +133,9 @@ def _parted(var: ir.Var, loops: Sequence[ir.Loop], body: Body) -> Iterator[ir.Le
         whole, inner = inner, inner // loop.extent
         if used[loop.var.name]:
             value: ir.Expr = var if inner == 1 else ir.Apply("divide", (var, ir.index(inner)), dtypes.int64)
-            if whole != math.prod(each.extent for each in loops):
+            if loop.extent == 1:
+                value = ir.index(0)
+            elif whole != math.prod(each.extent for each in loops):
                 value = ir.Apply("remainder", (value, ir.index(loop.extent)), dtypes.int64)
             yield ir.Let(loop.var, value)
 
