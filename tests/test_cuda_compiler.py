@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import stat
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from graphc.codegen import cache
 from graphc.codegen.cuda import compiler, nvcc, nvrtc, toolchain
-from graphc.codegen.cuda.compiler import Cubin, NoCudaCompiler, compile_cuda
+from graphc.codegen.cuda.compiler import NoCudaCompiler, compile_cuda, compile_many
 from graphc.codegen.cuda.nvcc import Nvcc
 from graphc.codegen.cuda.nvrtc import Nvrtc
 from graphc.codegen.cuda.resources import Resources, occupancy, resident_blocks, resources_of
@@ -107,18 +106,15 @@ def test_registers_that_run_out_and_stacks_are_seen(header: Path) -> None:
     assert found["stacked"] == Resources(found["stacked"].registers, 0, 0, 128)
 
 
-def test_threads_compile_side_by_side(header: Path) -> None:
-    made: dict[int, Cubin] = {}
-
-    def work(n: int) -> None:
-        made[n] = compile_cuda(TEXT.replace("256", str(32 * n)), "sm_90")
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in (2, 3, 4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {n: cubin.resources["scale"].shared_bytes for n, cubin in made.items()} == {n: 128 * n for n in (2, 3, 4)}
+@pytest.mark.parametrize("processors", [1, 4])
+def test_many_are_compiled_side_by_side(header: Path, monkeypatch: pytest.MonkeyPatch, processors: int) -> None:
+    monkeypatch.setattr(compiler.os, "sched_getaffinity", lambda process: set(range(processors)))
+    sizes = [64, 96, 128, 64]
+    made = compile_many([TEXT.replace("256", str(size)) for size in sizes], "sm_90")
+    assert [cubin.resources["scale"].shared_bytes for cubin in made] == [4 * size for size in sizes]
+    assert compile_many([], "sm_90") == []
+    with pytest.raises(CudaCompileError, match="identifier \"column\" is undefined"):
+        compile_many([TEXT, TEXT.replace("TWICE(row", "TWICE(column")], "sm_90")
 
 
 def test_the_header_that_kernels_include_compiles_alone() -> None:

@@ -6,7 +6,10 @@ newer than the compiler the image is PTX, which the driver compiles when it load
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -80,6 +83,15 @@ def compile_cuda(text: str, arch: str) -> Cubin:
     compiler = usable_compiler()
     parts = (str(CACHE_VERSION), compiler.name, *OPTIONS, arch, _header_text(), text)
     return _unpack(*default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch)))
+
+
+def compile_many(texts: Sequence[str], arch: str) -> list[Cubin]:
+    """`compile_cuda` of each text, on as many threads as there are processors."""
+    workers = min(len(texts), len(os.sched_getaffinity(0)))
+    if workers <= 1:
+        return [compile_cuda(text, arch) for text in texts]
+    with ThreadPoolExecutor(workers, "graphc-cuda-compiler") as pool:
+        return list(pool.map(lambda text: compile_cuda(text, arch), texts))
 
 
 @cache
