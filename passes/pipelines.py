@@ -5,7 +5,7 @@
     none      order alone: one kernel a node, nothing simplified
 
 `for_gpu` gives each of them its form for a GPU: the same stages, with other numbers for `split`, and a `fuse` that leaves large products to
-a library.
+a library; after the last stage of the default pipeline comes `together`.
 """
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from graphc.passes.rules_movement import MOVEMENT
 from graphc.passes.rules_reduction import REDUCTION
 from graphc.passes.rules_stability import STABILITY
 from graphc.passes.split import GPU, Split
+from graphc.passes.together import Together
 
 Pass = Callable[[Program], Program]
 
@@ -64,7 +65,7 @@ PASSES: dict[str, Pass] = {
     "fold": Rewrite((fold_rule(),), name="fold"), "stability": Rewrite(STABILITY, name="stability"),
     "movement": Rewrite(MOVEMENT, name="movement"), "reduction": Rewrite(REDUCTION, name="reduction"),
     "algebra": Rewrite(ALGEBRA, name="algebra"), "simplify": SIMPLIFY, "split": Split(), "fuse": Fuse(), "separate": Fuse(merge=False),
-    "order": Order()}
+    "order": Order(), "together": Together()}
 
 
 def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = None) -> Pipeline:
@@ -75,7 +76,10 @@ def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = Non
             return Split(GPU)
         return Epilogues(expressible) if apply == Fuse() and expressible is not None else apply
 
-    return Pipeline(pipeline.name, tuple((name, fitting(apply)) for name, apply in pipeline.passes))
+    passes = [(name, fitting(apply)) for name, apply in pipeline.passes]
+    if any(apply == Fuse() for _, apply in pipeline.passes):
+        passes.append(("together", Together()))
+    return Pipeline(pipeline.name, tuple(passes))
 
 
 def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:

@@ -96,7 +96,8 @@ def test_every_pipeline_has_a_form_for_a_gpu() -> None:
     for pipeline in PIPELINES.values():
         fitted = for_gpu(pipeline, library)
         assert fitted.name == pipeline.name
-        assert [name for name, _ in fitted.passes] == [name for name, _ in pipeline.passes]
+        more = ["together"] if pipeline is DEFAULT else []
+        assert [name for name, _ in fitted.passes] == [*(name for name, _ in pipeline.passes), *more]
     assert dict(for_gpu(DEFAULT, library).passes)["fuse"] == Epilogues(library)
     assert dict(for_gpu(DEFAULT).passes)["fuse"] == Fuse()
     assert dict(for_gpu(UNFUSED, library).passes)["separate"] == Fuse(merge=False)
@@ -110,4 +111,4 @@ def test_passes_with_options_of_ones_own_stay() -> None:
     own = Sizes(pieces=3)
     pipeline = Pipeline("mine", (("simplify", SIMPLIFY), ("split", Split(own)), ("mine", lambda program: program)))
     assert for_gpu(pipeline, lambda node: True) == pipeline
-    assert [name for name, _ in for_gpu(DEFAULT, lambda node: True).without("fuse").passes] == ["simplify", "split", "order"]
+    assert [name for name, _ in for_gpu(DEFAULT, lambda node: True).without("fuse").passes] == ["simplify", "split", "order", "together"]
