@@ -1,0 +1,303 @@
+"""Printing matrix products in CUDA: a tile of the result for each block of threads, any expression as a side, any epilogue.
+
+`product_plan` cuts the product into tiles, `product_stage` prints how a side's tile gets into shared memory; here are the loop over the
+depth, the sums, and the epilogue. The text of one product:
+
+    for each step of depth
+      fetch the next tiles of both sides into registers
+      multiply the tiles in shared memory:  sums[row][column] += lhs[k][row] * rhs[k][column]
+      deliver the next tiles to shared memory; wait
+    add up the slices' sums, if the block has several slices
+    epilogue, strip by strip: all loads, then all stores
+
+so that memory, multipliers and shared memory work at the same time. The printer of kernels calls `print_product` for each grid loop that
+holds a product.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from graphc.codegen import ir
+from graphc.codegen.cuda.facts import of_loop, of_parts
+from graphc.codegen.cuda.product_plan import THREADS, Plan, make_plan
+from graphc.codegen.cuda.product_stage import Side, make_side
+from graphc.codegen.cuda.product_strip import Access, contiguous, load_strips, unrolled, whole
+from graphc.codegen.cuda.scalars import Scalars, indented
+from graphc.codegen.cuda.types import memory_type, register_type
+from graphc.codegen.gpu import WARP, Gpu
+from graphc.codegen.rewrite import substitute, variables
+
+
+# Identifiers of the text itself: no name of the kernel may take their place.
+_WORDS = ("across", "at", "at_depth", "at_extent", "c", "column_at", "down", "first_column", "first_row", "group", "left", "lhs_strips", "lhs_tile",
+          "other", "part", "r", "rhs_strips", "rhs_tile", "right", "row_at", "shared", "slice", "slot", "step", "strip", "sums", "thread", "tile",
+          "total")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ProductText:
+    """lines: statements, complete but for what `scalars` had bound before. blocks, threads: of the launch; no blocks where the result is
+    empty. plan: how it was cut; None where it is empty."""
+
+    lines: list[str]
+    blocks: int
+    threads: int
+    plan: Plan | None
+
+
+def product_in(loop: ir.Loop) -> ir.Product | None:
+    """The product of a grid loop that holds one: `for b in batch grid(1, 1) { let*; product }`."""
+    last = loop.body[-1] if loop.body else None
+    return last if isinstance(last, ir.Product) else None
+
+
+def _product_of(loop: ir.Loop) -> ir.Product:
+    product = product_in(loop)
+    if product is None:
+        raise ValueError("the grid loop holds no product")
+    return product
+
+
+def plan_product(loop: ir.Loop, gpu: Gpu) -> Plan | None:
+    """How the product of `loop` is cut up; None where its result is empty."""
+    product = product_in(loop)
+    if product is None or 0 in (product.m, product.n, loop.extent):
+        return None
+    bytes_read = [load.dtype.size for side in (product.lhs, product.rhs) for load in ir.subexpressions(side) if isinstance(load, ir.Load)]
+    return make_plan(product.m, product.n, product.depth, loop.extent, product.acc.dtype.size, max(bytes_read, default=4), gpu)
+
+
+def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, block: str = "int(blockIdx.x)") -> ProductText:
+    """The text of a grid loop that holds a product. `scalars` knows the kernel's top-level `let`s; `block` is C for the number of the block
+    among those of this loop, from 0 on; all threads of the block must arrive here."""
+    product = _product_of(loop)
+    if 0 in (product.m, product.n, loop.extent):
+        return ProductText([], 0, THREADS, None)
+    inner = scalars.inner()
+    names = scalars.names
+    if loop.extent == 1:
+        loop = replace(loop, body=substitute(loop.body, {loop.var.name: ir.index(0)}))
+    batch = names.of(loop.var.name)
+    inner.bind(loop.var, batch, of_loop(loop.extent))
+    lets = inner.statements(loop.body[:-1])
+    product = oriented(_product_of(loop), inner)
+    plan = plan_product(replace(loop, body=(product,)), gpu)
+    assert plan is not None
+    for word in _WORDS:
+        names.fresh(word)
+    lines = [f"// {plan.describe()}", *_position(plan, batch, block), *lets, *_Printer(product, plan, inner).lines()]
+    return ProductText(lines, plan.batch * plan.tiles, THREADS, plan)
+
+
+def oriented(product: ir.Product, scalars: Scalars) -> ir.Product:
+    """The product with its sides exchanged where its results lie along the rows, so that neighbouring threads store neighbours."""
+    accesses = _accesses(product.epilogue)
+    rows, columns = scalars.inner(), scalars.inner()
+    rows.bind(product.j, "", of_loop(product.n))
+    columns.bind(product.i, "", of_loop(product.m))
+    if contiguous(rows, accesses, product.i, product.m) <= contiguous(columns, accesses, product.j, product.n):
+        return product
+    return replace(product, i=product.j, j=product.i, m=product.n, n=product.m, lhs=product.rhs, rhs=product.lhs)
+
+
+def _accesses(epilogue: Sequence[ir.Stmt]) -> list[Access]:
+    loads = [sub for stmt in epilogue for expr in ir.expressions(stmt) for sub in ir.subexpressions(expr) if isinstance(sub, ir.Load)]
+    return [*loads, *(stmt for stmt in epilogue if isinstance(stmt, ir.Store))]
+
+
+def _position(plan: Plan, batch: str, block: str) -> list[str]:
+    """Which tile of which product this block computes, and where this thread stands in it."""
+    tile = plan.tile
+    number = f"{block} % {plan.tiles}" if plan.batch > 1 else block
+    row = f"tile % {plan.row_tiles} * {tile.rows}" if plan.column_tiles > 1 else f"tile * {tile.rows}"
+    column = f"tile / {plan.row_tiles} * {tile.columns}"
+    thread = f"threadIdx.x % {tile.slice_threads}" if tile.slices > 1 else "threadIdx.x"
+    if tile.warp is None:
+        down, across = f"thread / {tile.across}", f"thread % {tile.across}"
+    else:
+        lanes_down, lanes = tile.warp
+        warps = tile.across // lanes
+        down = f"thread / {WARP * warps} * {lanes_down} + thread / {lanes} % {lanes_down}"
+        across = f"thread / {WARP} % {warps} * {lanes} + thread % {lanes}" if warps > 1 else f"thread % {lanes}"
+    return [
+        *([f"const int {batch} = {f'{block} / {plan.tiles}' if plan.tiles > 1 else block};"] if plan.batch > 1 else []),
+        *([f"const int tile = {number};"] if plan.tiles > 1 else []),
+        f"const int first_row = {row if plan.row_tiles > 1 else '0'}, first_column = {column if plan.column_tiles > 1 else '0'};",
+        *([f"const int slice = threadIdx.x / {tile.slice_threads};"] if tile.slices > 1 else []),
+        f"const int thread = {thread}, down = {down}, across = {across};",
+    ]
+
+
+class _Printer:
+    """Prints one product, whose batch and enclosing `let`s `scalars` knows."""
+
+    def __init__(self, product: ir.Product, plan: Plan, scalars: Scalars) -> None:
+        self.product = product
+        self.plan = plan
+        self.tile = plan.tile
+        self.scalars = scalars
+        self.ctype = register_type(product.acc.dtype)
+        self.row_group = self.tile.group(self.tile.thread_rows, plan.size)
+        self.column_group = self.tile.group(self.tile.thread_columns, plan.size)
+        p, t = product, self.tile
+        self.lhs = make_side("lhs", p.lhs, p.i, p.k, (p.m, p.depth, t.rows, t.depth), self.row_group, scalars)
+        self.rhs = make_side("rhs", p.rhs, p.j, p.k, (p.n, p.depth, t.columns, t.depth), self.column_group, scalars)
+
+    def lines(self) -> list[str]:
+        tile = self.tile
+        sums = f"{self.ctype} sums[{tile.thread_rows}][{tile.thread_columns}] = {{}};"
+        multiplied = [*self.shared_memory(), sums, *self.steps()] if self.product.depth else [sums]
+        if tile.slices > 1:
+            return [*multiplied, *self.slices_epilogue()]
+        return [*multiplied, *self.epilogue()]
+
+    # Sums
+
+    def shared_memory(self) -> list[str]:
+        """The tiles of both sides, two of each where there are several steps. The slices' sums take their place in the end."""
+        tile = self.tile
+        buffers = f"[{min(self.plan.steps, 2)}]" if self.plan.steps > 1 else ""
+        lhs, rhs = (f"{side.name}_tile{buffers}[{tile.depth}][{side.pitch}]" for side in (self.lhs, self.rhs))
+        if tile.slices == 1:
+            return [f"__shared__ alignas(16) {self.ctype} {lhs};", f"__shared__ alignas(16) {self.ctype} {rhs};"]
+        return [
+            "__shared__ union {",
+            f"  struct {{ alignas(16) {self.ctype} {lhs}; alignas(16) {self.ctype} {rhs}; }};",
+            f"  alignas(16) {self.ctype} slice_sums[{tile.slices}][{tile.rows}][{tile.columns}];",
+            "} shared;",
+        ]
+
+    def tile_of(self, side: Side, turn: str) -> str:
+        return f"{'shared.' if self.tile.slices > 1 else ''}{side.name}_tile{f'[{turn}]' if self.plan.steps > 1 else ''}"
+
+    def steps(self) -> list[str]:
+        steps = self.plan.steps
+        strips = [side.declaration(self.ctype) for side in (self.lhs, self.rhs)]
+        if steps == 1:
+            return [*strips, *self.fetch("0"), *self.deliver(""), *self.multiply("")]
+        return [
+            f"for (int step = 0; step <= {steps}; step++) {{",
+            *indented([
+                *strips,
+                f"if (step < {steps}) {{", *indented(self.fetch("step")), "}",
+                "if (step > 0) {", *indented(self.multiply("(step + 1) % 2")), "}",
+                f"if (step < {steps}) {{", *indented(self.deliver("step % 2")), "}",
+            ]),
+            "}",
+        ]  # fmt: skip
+
+    def fetch(self, step: str) -> list[str]:
+        return [*self.lhs.fetch(self.scalars, "first_row", step), *self.rhs.fetch(self.scalars, "first_column", step)]
+
+    def deliver(self, turn: str) -> list[str]:
+        delivered = [line for side in (self.lhs, self.rhs) for line in side.deliver(self.tile_of(side, turn))]
+        return [*delivered, "__syncthreads();"]
+
+    def multiply(self, turn: str) -> list[str]:
+        """Adds this slice's part of the tiles in shared memory to the sums. Slices take turns in the depth."""
+        tile = self.tile
+        rows, columns = self.row_group, self.column_group
+        depth = f"at * {tile.slices} + slice" if tile.slices > 1 else "at"
+        factors = [
+            f"Pack<{self.ctype}, {rows}> left[{tile.thread_rows // rows}];",
+            *unrolled("group", tile.thread_rows // rows,
+                      [f"left[group] = load<{rows}>(&{self.tile_of(self.lhs, turn)}[{depth}][group * {tile.down * rows} + down * {rows}]);"]),
+            f"Pack<{self.ctype}, {columns}> right[{tile.thread_columns // columns}];",
+            *unrolled("group", tile.thread_columns // columns,
+                      [f"right[group] = load<{columns}>(&{self.tile_of(self.rhs, turn)}[{depth}]"
+                       f"[group * {tile.across * columns} + across * {columns}]);"]),
+        ]  # fmt: skip
+        term = f"sums[r][c] += left[r / {rows}][r % {rows}] * right[c / {columns}][c % {columns}];"
+        summed = unrolled("r", tile.thread_rows, unrolled("c", tile.thread_columns, [term]))
+        return unrolled("at", tile.slice_depth, [*factors, *summed])
+
+    # Epilogue
+
+    def epilogue(self) -> list[str]:
+        """From the sums in registers: row by row of the thread."""
+        tile, group = self.tile, self.column_group
+        width = self.strip_width(group)
+        row = f"first_row + r / {self.row_group} * {tile.down * self.row_group} + down * {self.row_group} + r % {self.row_group}"
+        column = f"c * {width} / {group} * {tile.across * group} + across * {group} + c * {width} % {group}"
+        strips = unrolled("c", tile.thread_columns // width, self.strip(row, f"first_column + {column}", width, "sums[r]", f"c * {width}"))
+        return unrolled("r", tile.thread_rows, strips)
+
+    def slices_epilogue(self) -> list[str]:
+        """From the sums of all slices, each at its place in shared memory: strips are shared out over all threads."""
+        tile, group = self.tile, self.column_group
+        width = self.strip_width(min(4, tile.columns))
+        place = f"[slice][r / {self.row_group} * {tile.down * self.row_group} + down * {self.row_group} + r % {self.row_group}]"
+        kept = f"shared.slice_sums{place}[c / {group} * {tile.across * group} + across * {group} + c % {group}] = sums[r][c];"
+        strips, in_row = tile.rows * tile.columns // width, tile.columns // width
+        slots = -(-strips // THREADS)
+        added = [
+            f"Pack<{self.ctype}, {width}> total = load<{width}>(&shared.slice_sums[0][row_at][column_at]);",
+            "#pragma unroll",
+            f"for (int other = 1; other < {tile.slices}; other++) {{",
+            *indented(unrolled("part", width, ["total[part] += shared.slice_sums[other][row_at][column_at + part];"])),
+            "}",
+        ]
+        body = [
+            f"const int strip = threadIdx.x{f' + slot * {THREADS}' if slots > 1 else ''};",
+            f"const int row_at = strip / {in_row}, column_at = strip % {in_row} * {width};",
+            *self.strip("first_row + row_at", "first_column + column_at", width, "total", "0", added),
+        ]
+        if strips % THREADS:
+            body = [body[0], f"if (strip < {strips}) {{", *indented(body[1:]), "}"]
+        return ["__syncthreads();", *unrolled("r", tile.thread_rows, unrolled("c", tile.thread_columns, [kept])), "__syncthreads();",
+                *unrolled("slot", slots, body)]  # fmt: skip
+
+    def strip_width(self, most: int) -> int:
+        """The longest strips of columns in which something is moved at once; 1 where that is nothing, or the stores depend on `let`s."""
+        p = self.product
+        scalars = self.scalars.inner()
+        scalars.bind(p.i, "", of_loop(p.m))
+        stores = [stmt for stmt in p.epilogue if isinstance(stmt, ir.Store)]
+        known = {*scalars.env, p.j.name}
+        if any(store.where is not None or not all(variables(index) <= known for index in store.index) for store in stores):
+            return 1
+        for width in (4, 2):
+            if width <= most and p.n % width == 0 and whole(scalars, _accesses(p.epilogue), p.j, p.n, width):
+                return width
+        return 1
+
+    def strip(self, row: str, column: str, width: int, sums: str, first: str, before: Sequence[str] = ()) -> list[str]:
+        """The epilogue of `width` columns from `column` on in `row`. The sum of part p is sums[first + p]; `before` computes them."""
+        p, names = self.product, self.scalars.names
+        i, j = names.of(p.i.name), names.of(p.j.name)
+        scalars = self.scalars.inner()
+        scalars.bind(p.i, i, of_loop(p.m))
+        lines = [*before, *self.single(scalars, j, f"{sums}[{first}]")] if width == 1 else [*before, *self.several(scalars, j, width, sums, first)]
+        guards = ([f"{i} < {p.m}"] if p.m % self.tile.rows else []) + ([f"{j} < {p.n}"] if p.n % self.tile.columns else [])
+        if guards:
+            lines = [f"if ({' && '.join(guards)}) {{", *indented(lines), "}"]
+        return [f"const int {i} = {row}, {j} = {column};", *lines]
+
+    def single(self, scalars: Scalars, j: str, total: str) -> list[str]:
+        scalars.bind(self.product.j, j, of_loop(self.product.n))
+        scalars.bind(self.product.acc, total)
+        return scalars.statements(self.product.epilogue)
+
+    def several(self, scalars: Scalars, j: str, width: int, sums: str, first: str) -> list[str]:
+        """Whole strips are loaded before and stored after the loop over the parts."""
+        p = self.product
+        moved = whole(scalars, _accesses(p.epilogue), p.j, p.n, width)
+        scalars.bind(p.j, j, of_parts(p.n, width))
+        lines = load_strips(scalars, [access for access in moved if isinstance(access, ir.Load)], width)
+        each = scalars.inner()
+        each.bind(p.j, f"({j} + part)", of_loop(p.n))
+        each.bind(p.acc, f"{sums}[{'part' if first == '0' else f'{first} + part'}]")
+        body, after = [], []
+        for stmt in p.epilogue:
+            if not isinstance(stmt, ir.Store):
+                body += each.statement(stmt)
+                continue
+            pack = scalars.names.fresh(f"{stmt.buffer.name}_strip")
+            lines.append(f"Pack<{memory_type(stmt.buffer.dtype)}, {width}> {pack};")
+            body.append(f"{pack}[part] = {each.stored(stmt)};")
+            if stmt in moved:
+                after.append(f"store<{width}>(&{scalars.element(stmt.buffer, stmt.index)}, {pack});")
+            else:
+                after += unrolled("part", width, [f"{each.element(stmt.buffer, stmt.index)} = {pack}[part];"])
+        return [*lines, *unrolled("part", width, body), *after]
