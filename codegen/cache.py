@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-ORIGINS = ("compiled", "from disk", "from memory")
 _MAGIC = b"graphc object 2\n"
 _DIGEST_BYTES = 20
 _NAME = re.compile(rf"[0-9a-f]{{{2 * _DIGEST_BYTES}}}\.\w+")  # of a file of ours: its key, and a suffix for what is in it
@@ -78,8 +77,8 @@ class ObjectCache:
         """Where files are kept; None when in memory only."""
         return self._folder
 
-    def get(self, parts: Sequence[str], suffix: str, make: Callable[[], bytes]) -> tuple[bytes, str]:
-        """What `make()` gives for these `parts`, which must be all that it depends on; and where it came from, one of ORIGINS.
+    def get(self, parts: Sequence[str], suffix: str, make: Callable[[], bytes]) -> bytes:
+        """What `make()` gives for these `parts`, which must be all that it depends on.
 
         suffix: says what it is (".o"), for the file's name. Threads that miss the same at once all make it. What `make` raises is raised,
         and nothing is kept.
@@ -90,17 +89,17 @@ class ObjectCache:
             if data is not None:
                 self._memory.move_to_end(key)
                 self.stats.memory_hits += 1
-                return data, "from memory"
+                return data
             data = self._read(key + suffix)
             if data is not None:
                 self._remember(key, data)
-                return data, "from disk"
+                return data
         data = make()
         with self.lock:
             self.stats.compiled += 1
             self._write(key + suffix, data)
             self._remember(key, data)
-        return data, "compiled"
+        return data
 
     def clear(self) -> None:
         """Forgets everything, on disk too, and starts counting anew."""

@@ -48,6 +48,11 @@ def fresh_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "default", lambda kind: again)
 
 
+def stats() -> cache.Stats:
+    """What the process's cache of cubins has done."""
+    return compiler.default(cache.ObjectCache).stats
+
+
 # What a compiler makes -------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_90"])
@@ -127,9 +132,10 @@ def test_the_header_that_kernels_include_compiles_alone() -> None:
 def test_compiled_once_then_from_memory_then_from_disk(header: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = compile_cuda(TEXT, "sm_90")
     again = compile_cuda(TEXT, "sm_90")
+    assert stats() == cache.Stats(memory_hits=1, compiled=1)
     fresh_memory(tmp_path, monkeypatch)
     later = compile_cuda(TEXT, "sm_90")
-    assert [cubin.origin for cubin in (first, again, later)] == ["compiled", "from memory", "from disk"]
+    assert stats() == cache.Stats(disk_hits=1)
     assert first == again == later  # resources and log too
     assert later.resources["scale"].shared_bytes == 1024
 
@@ -151,8 +157,9 @@ def test_whatever_code_depends_on_makes_other_code(header: Path, monkeypatch: py
             monkeypatch.setattr(compiler, "COMPILERS", [other])
         case "options":
             monkeypatch.setattr(compiler, "OPTIONS", (*toolchain.OPTIONS, "--fmad=false"))
-    assert compile_cuda(text, arch).origin == "compiled"
-    assert compile_cuda(text, arch).origin == "from memory"
+    for _ in range(2):
+        compile_cuda(text, arch)
+    assert stats() == cache.Stats(memory_hits=1, compiled=2)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "object of a CPU"])
@@ -164,10 +171,11 @@ def test_damaged_files_are_made_again(header: Path, tmp_path: Path, monkeypatch:
                       "object of a CPU": ELF + content}[damage])
     fresh_memory(tmp_path, monkeypatch)
     made = compile_cuda(TEXT, "sm_90")
-    assert made.origin == "compiled"
+    assert stats() == cache.Stats(compiled=1, rejected=1)
     assert (made.image, made.resources) == (good.image, good.resources)
     fresh_memory(tmp_path, monkeypatch)
-    assert compile_cuda(TEXT, "sm_90").origin == "from disk"  # the file is whole again
+    compile_cuda(TEXT, "sm_90")
+    assert stats() == cache.Stats(disk_hits=1)  # the file is whole again
 
 
 def test_one_folder_and_one_bound_for_all_kinds_of_code(tmp_path: Path) -> None:
@@ -188,7 +196,7 @@ def test_what_fails_is_not_remembered(tmp_path: Path) -> None:
 
     with pytest.raises(CudaCompileError):
         store.get(["a"], ".cubin", fail)
-    assert store.get(["a"], ".cubin", lambda: b"made") == (b"made", "compiled")
+    assert store.get(["a"], ".cubin", lambda: b"made") == b"made"
 
 
 # What an error says ----------------------------------------------------------------------------------------------------------------------

@@ -34,15 +34,13 @@ class Cubin:
     """A translation unit compiled for one architecture: what the driver's module loader takes.
 
     image: an ELF cubin; PTX, with a final NUL, where the compiler is older than the architecture. resources: by __global__ function; empty
-    for PTX, whose registers nobody knows yet. compiler: its name and version. log: all that it printed. origin: "compiled", or "from disk"
-    or "from memory", whose code is the same.
+    for PTX, whose registers nobody knows yet. compiler: its name and version. log: all that it printed.
     """
 
     image: bytes = field(repr=False)
     resources: dict[str, Resources]
     compiler: str
     log: str = field(repr=False)
-    origin: str = field(default="compiled", compare=False)
 
 
 class Compiler(Protocol):
@@ -82,7 +80,7 @@ def compile_cuda(text: str, arch: str) -> Cubin:
     """
     compiler = usable_compiler()
     parts = (str(CACHE_VERSION), compiler.name, *OPTIONS, arch, _header_text(), text)
-    return _unpack(*default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch)))
+    return _unpack(default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch)))
 
 
 def compile_many(texts: Sequence[str], arch: str) -> list[Cubin]:
@@ -108,10 +106,10 @@ def _pack(compiler: Compiler, text: str, arch: str) -> bytes:
     return json.dumps({"compiler": compiler.name, "log": log}).encode() + b"\n" + image
 
 
-def _unpack(data: bytes, origin: str) -> Cubin:
+def _unpack(data: bytes) -> Cubin:
     line, _, image = data.partition(b"\n")
     about = json.loads(line)
-    return Cubin(image, resources_of(about["log"]), about["compiler"], about["log"], origin)
+    return Cubin(image, resources_of(about["log"]), about["compiler"], about["log"])
 
 
 # Explaining an error --------------------------------------------------------------------------------------------------------------------
