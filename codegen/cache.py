@@ -77,8 +77,9 @@ class ObjectCache:
         """Where files are kept; None when in memory only."""
         return self._folder
 
-    def get(self, parts: Sequence[str], suffix: str, make: Callable[[], bytes]) -> bytes:
-        """What `make()` gives for these `parts`, which must be all that it depends on.
+    def get(self, parts: Sequence[str], suffix: str, make: Callable[[], bytes]) -> tuple[bytes, str]:
+        """What `make()` gives for these `parts`, which must be all that it depends on; and where it came from: "compiled", "from disk" or
+        "from memory".
 
         suffix: says what it is (".o"), for the file's name. Threads that miss the same at once all make it. What `make` raises is raised,
         and nothing is kept.
@@ -89,17 +90,17 @@ class ObjectCache:
             if data is not None:
                 self._memory.move_to_end(key)
                 self.stats.memory_hits += 1
-                return data
+                return data, "from memory"
             data = self._read(key + suffix)
             if data is not None:
                 self._remember(key, data)
-                return data
+                return data, "from disk"
         data = make()
         with self.lock:
             self.stats.compiled += 1
             self._write(key + suffix, data)
             self._remember(key, data)
-        return data
+        return data, "compiled"
 
     def clear(self) -> None:
         """Forgets everything, on disk too, and starts counting anew."""

@@ -196,7 +196,9 @@ def test_what_fails_is_not_remembered(tmp_path: Path) -> None:
 
     with pytest.raises(CudaCompileError):
         store.get(["a"], ".cubin", fail)
-    assert store.get(["a"], ".cubin", lambda: b"made") == b"made"
+    assert store.get(["a"], ".cubin", lambda: b"made") == (b"made", "compiled")
+    assert store.get(["a"], ".cubin", fail) == (b"made", "from memory")
+    assert cache.ObjectCache(tmp_path / "cache").get(["a"], ".cubin", fail) == (b"made", "from disk")
 
 
 # What an error says ----------------------------------------------------------------------------------------------------------------------

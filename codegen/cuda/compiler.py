@@ -80,7 +80,8 @@ def compile_cuda(text: str, arch: str) -> Cubin:
     """
     compiler = usable_compiler()
     parts = (str(CACHE_VERSION), compiler.name, *OPTIONS, arch, _header_text(), text)
-    return _unpack(default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch)))
+    data, _ = default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch))
+    return _unpack(data)
 
 
 def compile_many(texts: Sequence[str], arch: str) -> list[Cubin]:

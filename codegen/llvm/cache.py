@@ -27,7 +27,8 @@ class ObjectCache(cache.ObjectCache):
     def object_code(self, text: str, target: Target) -> bytes:
         """The object file of the LLVM module `text` for `target`; jit.CodeError as `jit.compile_module`."""
         with self.lock:
-            return self.get(_parts(text, target), ".o", lambda: jit.compile_module(text, target))
+            data, _ = self.get(_parts(text, target), ".o", lambda: jit.compile_module(text, target))
+            return data
 
 
 def object_code(text: str, target: Target) -> bytes:
