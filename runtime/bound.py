@@ -1,4 +1,4 @@
-"""What every compiled computation needs to run in a session: `Surroundings`, and `Bound`, an executable for a CPU with its memory.
+"""An executable with its memory in a session: `Runs`, what there is of every kind; `Bound` for a CPU, and the `Surroundings` that it needs.
 
 `graphc.runtime.cuda.bound` has the like for a GPU, `graphc.runtime.placed` for several devices: `calls.py` asks no more of any than `Runs`.
 """
@@ -16,7 +16,6 @@ from graphc.runtime.arena import check_memory, readable
 from graphc.runtime.compile import link
 from graphc.runtime.config import Settings
 from graphc.runtime.executable import Executable, NativeExecutable, Slots
-from graphc.runtime.placement import Placer
 from graphc.runtime.store import VariableStore, Workspace
 
 Array = np.ndarray[Any, Any]
@@ -24,13 +23,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all computations of one session share."""
+    """A session's part of this machine's CPU: all its executables there share it."""
 
     graph: Graph
     settings: Settings
     store: VariableStore
     workspace: Workspace
-    placer: Placer
 
 
 class Runs(Protocol):

@@ -15,29 +15,40 @@ from typing import Any
 import numpy as np
 
 from graphc.core.errors import InvalidArgumentError, explain
+from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Program
 from graphc.core.specialise import needed, specialise
 from graphc.core.static import ValueNeeded
 from graphc.core.types import TensorType
 from graphc.runtime import debug
-from graphc.runtime.bound import Runs, Surroundings
+from graphc.runtime.bound import Runs
+from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import spread
 from graphc.runtime.fetches import Assemble
 from graphc.runtime.placed import PlacedBound, placed_executable
-from graphc.runtime.placement import Device, homes
+from graphc.runtime.placement import Device, Placer, homes
 from graphc.runtime.segments import Split, split, whole
-from graphc.runtime.targets import bind, compile_for
+from graphc.runtime.targets import Targets, compile_for_target
 
 Array = np.ndarray[Any, Any]
 # Of each feed the shape, and the bytes where shapes depend on its value.
 Shapes = tuple[tuple[tuple[int, ...], bytes | None], ...]
 
 
+@dataclass(frozen=True)
+class Around:
+    """What all computations of one session share."""
+
+    graph: Graph
+    placer: Placer
+    targets: Targets
+
+
 class Computation:
     """The graph elements to compute from the tensors fed, and what has been compiled for it: one Bound for each set of feed shapes."""
 
-    def __init__(self, elements: Sequence[Tensor | Operation], feeds: Sequence[Tensor], around: Surroundings) -> None:
+    def __init__(self, elements: Sequence[Tensor | Operation], feeds: Sequence[Tensor], around: Around) -> None:
         self.elements = tuple(elements)
         self.feeds = tuple(feeds)
         self.last: Runs | None = None  # of the last run, where the shapes alone decide which it is
@@ -53,6 +64,10 @@ class Computation:
             self._bounds[self._key(arrays)] = bound  # compiling may have found that values matter
             return bound
         return self._bounds[key]
+
+    def compiled(self, arrays: Sequence[Array], target: str) -> Executable:
+        """For feeds of these shapes, all of it compiled for a target that need not be on this machine."""
+        return compile_for_target(target, self._specialised(arrays, None), self._around.targets.settings)
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
@@ -75,18 +90,25 @@ class Computation:
     def _key(self, arrays: Sequence[Array]) -> Shapes:
         return tuple([(array.shape, array.tobytes() if n in self._by_value else None) for n, array in enumerate(arrays)])
 
+    @property
+    def devices(self) -> list[Device]:
+        """Those of its operations; the session's default where there is none. InvalidArgumentError as `Placer.place`."""
+        return list(dict.fromkeys(self._placed().values())) or [self._around.placer.default]
+
+    def _placed(self) -> dict[Operation, Device]:
+        return self._around.placer.place(needed(self.elements, self.feeds))
+
     def _compile(self, arrays: Sequence[Array]) -> Runs:
         start = time.perf_counter()
-        placed = self._around.placer.place(needed(self.elements, self.feeds))
-        devices = {device.short: device for device in placed.values()} or {self._around.placer.default.short: self._around.placer.default}
-        parts = self._parts(arrays, placed, next(iter(devices)), len(devices) > 1)
+        parts = self._parts(arrays)
         specialised = (time.perf_counter() - start) * 1e3
+        devices = {device.short: device for device in self.devices}
         executables, bounds = [], []
         for number, segment in enumerate(parts.segments):
             device = devices[segment.device]
-            executable = compile_for(device, segment.program, self._around)
+            executable = self._around.targets.compile(segment.program, device)
             begin = time.perf_counter()
-            bound = bind(executable, device, self._around)
+            bound = self._around.targets.bind(executable, device)
             phases = {"specialise": specialised, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
             which = f" (segment {number} of {len(parts.segments)}, on {segment.device})" if len(parts.segments) > 1 else ""
             debug.report(executable, [element.name for element in self.elements], self._cause(arrays) + which, phases)
@@ -94,12 +116,14 @@ class Computation:
             bounds.append(bound)
         return bounds[0] if len(bounds) == 1 else PlacedBound(placed_executable(parts, executables), bounds)
 
-    def _parts(self, arrays: Sequence[Array], placed: Mapping[Operation, Device], device: str, several: bool) -> Split:
-        """The Program, in segments where its operations are on several devices; else all of it for `device`."""
-        if not several:
-            return whole(self._specialised(arrays, None), device)
+    def _parts(self, arrays: Sequence[Array]) -> Split:
+        """The Program, in segments where its operations are on several devices; else all of it for one."""
+        devices = self.devices
+        if len(devices) == 1:
+            return whole(self._specialised(arrays, None), devices[0].short)
+        placed = self._placed()
         program = self._specialised(arrays, {operation: device.short for operation, device in placed.items()})
-        return split(program, homes(program, placed))
+        return split(program, homes(program, placed), devices[0].short)
 
     def _specialised(self, arrays: Sequence[Array], placed: Mapping[Operation, str] | None) -> Program:
         """The Program for the feeds' shapes, and for the values of those on which a shape turns out to depend."""

@@ -22,14 +22,14 @@ from graphc.core.graph import Graph, get_default_graph
 from graphc.core.operation import Tensor
 from graphc.core.scopes import default_sessions
 from graphc.core.source import SourceLine
-from graphc.runtime.bound import Surroundings
-from graphc.runtime.calls import Call, Computation
+from graphc.runtime.calls import Around, Call, Computation
 from graphc.runtime.config import ConfigProto
+from graphc.runtime.cuda.arrays import device_array
 from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import check_shape, feed_array, feed_tensors
 from graphc.runtime.fetches import Fetches, key_of
 from graphc.runtime.placement import DeviceAttributes, Placer
-from graphc.runtime.store import VariableStore, Workspace
+from graphc.runtime.targets import Targets
 
 Array = np.ndarray[Any, Any]
 _GROWTHS = 10  # times that one line adds to the graph between runs before the session says so
@@ -76,9 +76,9 @@ class BaseSession:
         self._settings = (ConfigProto() if config is None else config).settings()
         self._lock = threading.RLock()
         self._closed = False
-        self._store = VariableStore(self._graph)
         self._placer = Placer(self._graph, self._settings)
-        self._around = Surroundings(self._graph, self._settings, self._store, Workspace(), self._placer)
+        self._targets = Targets(self._graph, self._settings)
+        self._around = Around(self._graph, self._placer, self._targets)
         self._calls: dict[Hashable, Call] = {}
         self._computations: dict[Hashable, Computation] = {}
         self._warned: set[Tensor] = set()  # whose feeds are known to be slow
@@ -159,7 +159,14 @@ class BaseSession:
         return call.assemble([output if output.ndim else output[()] for output in outputs])
 
     def _arrays(self, computation: Computation, values: Sequence[Any]) -> list[Array]:
-        return [feed_array(tensor, value, self._warned) for tensor, value in zip(computation.feeds, values, strict=True)]
+        return [self._array(tensor, value, computation) for tensor, value in zip(computation.feeds, values, strict=True)]
+
+    def _array(self, tensor: Tensor, value: Any, computation: Computation) -> Any:
+        """`value` as a run takes it: an array, or what is on the run's GPU already."""
+        if not hasattr(value, "__cuda_array_interface__"):
+            return feed_array(tensor, value, self._warned)
+        devices = computation.devices
+        return device_array(tensor, value, devices[0].physical if len(devices) == 1 and devices[0].kind == "GPU" else None)
 
     def _watch_growth(self) -> None:
         """Warns once when one line keeps adding operations between runs: such a loop gets slower and never ends compiling."""
@@ -177,11 +184,12 @@ class BaseSession:
 
     # -- compiling ----------------------------------------------------------------------------------------------------------------------
 
-    def compile(self, fetches: Any, feeds: Mapping[Any, Any] | Sequence[Any] = ()) -> Executable:
+    def compile(self, fetches: Any, feeds: Mapping[Any, Any] | Sequence[Any] = (), target: str = "") -> Executable:
         """The Executable that `run(fetches, feeds)` would use, without running it: its program, stages, kernels and memory plan.
 
         feeds: as `feed_dict`, where a value may also be a shape (a tuple of ints); or a list of tensors whose shapes are fully known. Their
-        order in the executable is that in which they were fed first.
+        order in the executable is that in which they were fed first. target: "cpu", or an architecture ("sm_90"), compiles all of it
+        for that instead, be it here or not; ValueError for what is neither.
         Raises what `run` raises, except for uninitialised variables.
         """
         examples: dict[Any, Any] = dict(feeds) if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
@@ -190,7 +198,7 @@ class BaseSession:
         arrays = [_example(tensor, value) for tensor, value in zip(call.computation.feeds, values, strict=True)]
         with self._lock:
             self._check_open()
-            return call.computation.bound(arrays).executable
+            return call.computation.compiled(arrays, target) if target else call.computation.bound(arrays).executable
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Callable[..., Any]:
         """A function of the values for `feed_list`, in order, that gives what `run` would: the look-ups are done once."""
@@ -215,8 +223,7 @@ class BaseSession:
                 computation.retire()
             self._calls.clear()
             self._computations.clear()
-            self._store.clear()
-            self._around.workspace.clear()
+            self._targets.clear()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -228,7 +235,7 @@ class BaseSession:
 
     def list_variables(self) -> list[str]:
         """Names of the variables that have a value."""
-        return sorted(self._store.initialised)
+        return sorted(self._targets.initialised)
 
     def list_devices(self) -> list[DeviceAttributes]:
         """The devices that this session may use, with their memory."""

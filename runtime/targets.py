@@ -1,20 +1,74 @@
-"""Compiles a Program for a device, and gives the result its memory there. The one place that knows which kinds of devices there are."""
+"""What a session has on each device: compiles Programs for them, and gives what results its memory. Knows which kinds of devices there are.
+
+The GPU's part (`targets_cuda.py`) is loaded when a GPU is first asked for: sessions on a CPU need neither its time nor its packages.
+"""
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from graphc.core.graph import Graph
 from graphc.core.program import Program
 from graphc.runtime.bound import Bound, Runs, Surroundings
 from graphc.runtime.compile import compile_program
-from graphc.runtime.executable import DeviceExecutable, NativeExecutable
+from graphc.runtime.config import Settings
+from graphc.runtime.executable import CudaExecutable, DeviceExecutable, NativeExecutable
 from graphc.runtime.placement import Device
+from graphc.runtime.store import VariableStore, Workspace
+
+if TYPE_CHECKING:
+    from graphc.runtime.targets_cuda import OnGpu
 
 
-def compile_for(device: Device, program: Program, around: Surroundings) -> DeviceExecutable:
-    """`program` compiled for `device` as the session's settings say."""
-    settings = around.settings
-    return compile_program(program, settings.pipeline, settings.threads)
+def compile_for_target(target: str, program: Program, settings: Settings) -> DeviceExecutable:
+    """`program` compiled for "cpu", this machine's, or for a GPU's architecture such as "sm_90", which need not be here. ValueError for a
+    target that is none."""
+    if target == "cpu":
+        return compile_program(program, settings.pipeline, settings.threads)
+    made: DeviceExecutable = _cuda().compile_for_gpu(program, target, settings)
+    return made
 
 
-def bind(executable: DeviceExecutable, device: Device, around: Surroundings) -> Runs:
-    """`executable` with its memory on `device`. ResourceExhaustedError where there is too little."""
-    assert isinstance(executable, NativeExecutable)
-    return Bound(executable, around)
+class Targets:
+    """The devices of one session, from the side of code and memory."""
+
+    def __init__(self, graph: Graph, settings: Settings) -> None:
+        self.settings = settings
+        self._graph = graph
+        self._host = Surroundings(graph, settings, VariableStore(graph), Workspace())
+        self._gpus: dict[int, OnGpu] = {}  # by the machine's number
+
+    def compile(self, program: Program, device: Device) -> DeviceExecutable:
+        """`program` for `device`."""
+        return compile_for_target(device.arch or "cpu", program, self.settings)
+
+    def bind(self, executable: DeviceExecutable, device: Device) -> Runs:
+        """`executable` with its memory on `device`, ready to run. ResourceExhaustedError where there is too little."""
+        if isinstance(executable, NativeExecutable):
+            return Bound(executable, self._host)
+        assert isinstance(executable, CudaExecutable)
+        if device.physical not in self._gpus:
+            self._gpus[device.physical] = _cuda().OnGpu(device.physical, self._graph)
+        return self._gpus[device.physical].bind(executable)
+
+    @property
+    def variables(self) -> VariableStore:
+        """Those on the CPU."""
+        return self._host.store
+
+    @property
+    def initialised(self) -> set[str]:
+        """The variables that have a value, wherever they are."""
+        return self.variables.initialised.union(*(gpu.memory.store.initialised for gpu in self._gpus.values()))
+
+    def clear(self) -> None:
+        """Frees the memory on every device."""
+        for gpu in self._gpus.values():
+            gpu.memory.clear()
+        self._gpus.clear()
+        self._host.store.clear()
+        self._host.workspace.clear()
+
+
+def _cuda() -> Any:
+    return importlib.import_module("graphc.runtime.targets_cuda")

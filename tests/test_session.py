@@ -229,7 +229,7 @@ def test_a_closed_session_lets_go_of_everything() -> None:
     call = session.make_callable(v + x, [x])
     session.run(v.initializer)
     call([1.0, 1.0])
-    memory = weakref.ref(session._store._arrays["Variable"])
+    memory = weakref.ref(session._targets.variables._arrays["Variable"])
     session.close()
     session.close()
     collector.collect()
@@ -244,7 +244,7 @@ def test_a_session_may_be_dropped_without_closing() -> None:
     v = gc.Variable(gc.zeros([1000]))
     session = gc.Session()
     session.run(v.initializer)
-    gone = weakref.ref(session._store)
+    gone = weakref.ref(session._targets)
     del session
     collector.collect()
     assert gone() is None

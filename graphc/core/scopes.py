@@ -92,8 +92,8 @@ class DeviceSpec:
                     kind = kind.upper() if kind.upper() in KINDS else kind
                     spec = replace(spec, device_type=kind, device_index=None if index == "*" else int(index))
                 case [kind, *index] if kind.upper() in KINDS and len(index) < 2:
-                    number = None if index in ([], ["*"]) else int(index[0])
-                    spec = replace(spec, device_type=kind.upper(), device_index=number)
+                    ordinal = None if index in ([], ["*"]) else int(index[0])
+                    spec = replace(spec, device_type=kind.upper(), device_index=ordinal)
                 case _:
                     raise ValueError(f"Unknown attribute: '{words[0]}' in '{text}'")
         return spec

@@ -114,3 +114,16 @@ class DeviceWorkspace:
         if kind in self.ON_DEVICE:
             return self.device.allocate(nbytes, {self.ARENA: "the arena", self.SLOTS: "feeds and outputs"}.get(kind, "a library"))
         return self.device.allocate_pinned(nbytes)
+
+
+class GpuMemory:
+    """All that one session has on one GPU: its variables and its workspace."""
+
+    def __init__(self, graph: Graph, device: CudaDevice) -> None:
+        self.store = DeviceStore(graph, device)
+        self.workspace = DeviceWorkspace(device)
+
+    def clear(self) -> None:
+        """Frees everything."""
+        self.workspace.clear()
+        self.store.clear()
