@@ -133,31 +133,32 @@ inline void __threadfence_system() {}
 // Atomics on integers ----------------------------------------------------------------------------------------------------------------------
 
 namespace cuda_host {
-template <class T, class F>
+template <class T>
+concept Word = std::is_integral_v<T> && sizeof(T) >= 4;
+template <Word T, class F>
 T exchange(T* at, F next) {
-  static_assert(std::is_integral_v<T> && sizeof(T) >= 4, "atomics are for integers of 4 and 8 bytes: a sum of floats would depend on their order");
   const T before = *at;
   *at = next(before);
   return before;
 }
 }  // namespace cuda_host
-template <class T>
+template <cuda_host::Word T>
 T atomicAdd(T* at, std::type_identity_t<T> v) {
   return cuda_host::exchange(at, [=](T old) { return T(std::make_unsigned_t<T>(old) + std::make_unsigned_t<T>(v)); });
 }
-template <class T>
+template <cuda_host::Word T>
 T atomicMax(T* at, std::type_identity_t<T> v) { return cuda_host::exchange(at, [=](T old) { return old < v ? v : old; }); }
-template <class T>
+template <cuda_host::Word T>
 T atomicMin(T* at, std::type_identity_t<T> v) { return cuda_host::exchange(at, [=](T old) { return v < old ? v : old; }); }
-template <class T>
+template <cuda_host::Word T>
 T atomicAnd(T* at, std::type_identity_t<T> v) { return cuda_host::exchange(at, [=](T old) { return T(old & v); }); }
-template <class T>
+template <cuda_host::Word T>
 T atomicOr(T* at, std::type_identity_t<T> v) { return cuda_host::exchange(at, [=](T old) { return T(old | v); }); }
-template <class T>
+template <cuda_host::Word T>
 T atomicXor(T* at, std::type_identity_t<T> v) { return cuda_host::exchange(at, [=](T old) { return T(old ^ v); }); }
-template <class T>
+template <cuda_host::Word T>
 T atomicExch(T* at, std::type_identity_t<T> v) { return cuda_host::exchange(at, [=](T) { return v; }); }
-template <class T>
+template <cuda_host::Word T>
 T atomicCAS(T* at, std::type_identity_t<T> old, std::type_identity_t<T> v) {
   return cuda_host::exchange(at, [=](T found) { return found == old ? v : found; });
 }

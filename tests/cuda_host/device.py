@@ -30,8 +30,8 @@ class Failed(Exception):
     """The subprocess ended with an error; the message is what it wrote."""
 
 
-def in_subprocess(code: str, devices: int = 1, memory: int = 8 << 30, arch: int = 90, order: int = 0, library: bool = True, timeout: float = 300,
-                  **environment: str) -> str:
+def in_subprocess(code: str, devices: int = 1, memory: int = 8 << 30, arch: int = 90, order: int = 0, library: bool = True,
+                  timeout: float = 300, **environment: str) -> str:
     """What Python `code` (indented as one likes) writes to stdout, run with a fake driver of so many devices of `memory` bytes.
 
     order: of the threads of kernels, 0 forward, 1 reversed, 2 shuffled. library: whether cublasLt is there. Raises Failed.
@@ -44,8 +44,8 @@ def in_subprocess(code: str, devices: int = 1, memory: int = 8 << 30, arch: int 
         "FAKE_CUDA_DEVICES": str(devices), "FAKE_CUDA_MEMORY": str(memory), "FAKE_CUDA_ARCH": str(arch), "FAKE_CUDA_ORDER": str(order),
         **environment,
     }
-    done = subprocess.run([sys.executable, "-c", PRELUDE + textwrap.dedent(code)], capture_output=True, text=True, check=False, env=variables,
-                          timeout=timeout)
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=timeout)
     if done.returncode:
         raise Failed(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout

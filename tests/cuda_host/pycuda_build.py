@@ -52,7 +52,8 @@ def _include_folders() -> Iterator[Path]:
 
 def declared_functions() -> list[str]:
     """The functions of the driver that the headers declare, under the names that programs link."""
-    done = subprocess.run(["g++", "-E", "-x", "c++", "-I", str(include_folder()), "-"], input=PROFILER, capture_output=True, text=True, check=True)
+    command = ["g++", "-E", "-x", "c++", "-I", str(include_folder()), "-"]
+    done = subprocess.run(command, input=PROFILER, capture_output=True, text=True, check=True)
     return sorted(set(re.findall(r"\b(cu[A-Z]\w*)\s*\(", done.stdout)))
 
 
