@@ -16,6 +16,8 @@ import pytest
 
 import graphc as gc
 from graphc import digits
+from graphc.codegen.cuda import compiler
+from graphc.runtime.cuda import cublaslt, detect, driver
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -105,6 +107,38 @@ def test_the_debugging_page_shows_code_that_runs(capsys: pytest.CaptureFixture[s
         exec(textwrap.dedent(block[1]), {"session": session, "train": train, "feeds": {x: (4, 3)}})
         assert "fuse" not in [stage.name for stage in session.compile(train, {x: (4, 3)}).stages]
     assert "ApplyAdam" in capsys.readouterr().out
+
+
+def test_the_gpu_page_shows_a_real_kernel(request: pytest.FixtureRequest) -> None:
+    """Its softmax prints the kernel that it shows, and becomes the CUDA C that it shows. `--update-golden` writes both anew."""
+    page = ROOT / "docs" / "gpu.md"
+    text = page.read_text()
+    (program,) = [body for language, body in blocks(text) if language == "python"]
+    names: dict[str, Any] = {}
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(program, "docs/gpu.md", "exec"), names)  # the user's lines in the comments are lines of this block
+    shown = dict(blocks(text))
+    made = {"text": out.getvalue(), "cuda": names["kernel"].code.strip() + "\n"}
+    if request.config.getoption("--update-golden"):
+        for language, body in made.items():
+            text = text.replace(f"```{language}\n{shown[language]}```", f"```{language}\n{body}```")
+        page.write_text(text)
+    else:
+        assert {language: shown[language] for language in made} == made
+
+
+def test_the_gpu_page_shows_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_driver() -> None:
+        raise OSError
+
+    monkeypatch.setattr(driver, "native", no_driver)
+    monkeypatch.setattr(detect, "pycuda_version", lambda: None)
+    monkeypatch.setattr(compiler.Nvrtc, "name", "NVRTC 13.0.88")
+    monkeypatch.setattr(cublaslt, "_found", cublaslt._found.__wrapped__)  # what was found before is remembered
+    monkeypatch.setattr(cublaslt, "_places", lambda: iter(()))
+    shown = dict(blocks((ROOT / "docs" / "gpu.md").read_text()))["console"]
+    assert shown == f"$ graphc gpu\n{detect.report()}\n"
 
 
 def test_the_debugging_page_names_variables_that_are_read() -> None:
