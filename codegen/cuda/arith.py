@@ -20,12 +20,16 @@ TERNARY, OR, AND, EQUAL, LESS, SUM, PRODUCT, UNARY, PRIMARY = range(1, 10)
 
 @dataclass(frozen=True)
 class Value:
-    """A C expression of an element type: its text, how tightly its outermost operator binds, and for int64 what is known of it."""
+    """A C expression of an element type: its text, how tightly its outermost operator binds, and for int64 what is known of it.
+
+    `first`: where the value steps from part to part, the C name of the one of part 0.
+    """
 
     text: str
     dtype: DType
     binding: int = PRIMARY
     fact: Fact = facts.Fact()
+    first: str | None = None
 
     @property
     def is_narrow(self) -> bool:

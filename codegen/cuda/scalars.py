@@ -9,18 +9,19 @@ made already, `product` binds the rows and columns of its tiles and prints epilo
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from graphc.codegen import ir
 from graphc.codegen.cuda import arith, facts
-from graphc.codegen.cuda.arith import AND, OR, PRIMARY, TERNARY, UNARY, Value
+from graphc.codegen.cuda.arith import AND, OR, PRIMARY, SUM, TERNARY, UNARY, Value
 from graphc.codegen.cuda.facts import Fact
 from graphc.codegen.cuda.types import Names, is_half, literal, memory_type, register_type, zero
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
 INDENT = "  "
+Place = Callable[["Scalars", tuple[ir.Expr, ...]], str]
 
 
 @dataclass
@@ -34,11 +35,16 @@ class Scalars:
     def __post_init__(self) -> None:
         self.env: dict[str, Value] = {}
         self.loaded: dict[ir.Load, str] = {}  # loads made before, and the C expression that has the element
+        self.places: dict[str, Place] = {}  # buffers that are no parameters: how an element is written
+        self.bases: dict[str, Value] = {}  # shared buffers: how many elements lie before those of this thread's team
+        self.private: frozenset[str] = frozenset()  # buffers that have another element for each part
+        self.guard: str | None = None  # without this condition nothing may be read
 
     def inner(self) -> Scalars:
         """A copy for an inner block: what it binds ends with it."""
         copy = Scalars(self.names, self.parts)
-        copy.env, copy.loaded = dict(self.env), dict(self.loaded)
+        copy.env, copy.loaded, copy.places = dict(self.env), dict(self.loaded), dict(self.places)
+        copy.bases, copy.private, copy.guard = dict(self.bases), self.private, self.guard
         return copy
 
     def bind(self, var: ir.Var, text: str, fact: Fact | None = None) -> None:
@@ -67,24 +73,61 @@ class Scalars:
 
     def load(self, expr: ir.Load) -> Value:
         """An element, widened to its register type; zero where the load's condition does not hold."""
-        step = 0 if all(self.fact(each).step == 0 for each in (*expr.index, *(() if expr.where is None else (expr.where,)))) else None
-        fact = Fact(step=step)
+        fact = Fact(step=0 if self.is_uniform(expr) else None)
         if expr in self.loaded:
             return Value(self.loaded[expr], expr.dtype, PRIMARY, fact)
         element = self.element(expr.buffer, expr.index)
         text = f"float({element})" if is_half(expr.dtype) else element
-        if expr.where is None:
+        condition = self.condition(expr)
+        if condition is None:
             return Value(text, expr.dtype, PRIMARY, fact)
-        condition = self.value(expr.where).inside(OR)
         return Value(f"{condition} ? {text} : {constant(zero(expr.dtype)).text}", expr.dtype, TERNARY, fact)
+
+    def is_uniform(self, load: ir.Load) -> bool:
+        """Whether all parts of a thread read one element."""
+        asked = load.index if load.where is None else (*load.index, load.where)
+        return load.buffer.name not in self.private and all(self.fact(each).step == 0 for each in asked)
+
+    def condition(self, load: ir.Load) -> str | None:
+        """When a load may touch memory, as an operand of `?`; None for always."""
+        is_parameter = load.buffer.space not in ("local", "shared")
+        guard = self.guard if is_parameter else None
+        if load.where is None:
+            return guard
+        where = self.value(load.where)
+        return where.inside(OR) if guard is None else f"{guard} && {where.inside(AND)}"
 
     def element(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...]) -> str:
         """An element as C's left side of an assignment: `x[i * 1000 + j]`."""
+        if buffer.name in self.places:
+            return self.places[buffer.name](self, index)
         return f"{self.names.of(buffer.name)}[{self.offset(buffer, index).text}]"
 
+    def address(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...]) -> str:
+        """A pointer to an element."""
+        offset, name = self.offset(buffer, index), self.names.of(buffer.name)
+        return name if offset.text == "0" else f"{name} + {offset.inside(SUM)}"
+
     def offset(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...]) -> Value:
-        """How many elements lie before the one at `index`."""
-        return self.value(flat_index(buffer, index))
+        """How many elements lie before the one at `index`, which is taken to be inside the buffer (it is only computed where it is)."""
+        total, constant_part, size = None, 0, 1
+        for expr, dim in zip(reversed(index), reversed(buffer.shape), strict=True):
+            if isinstance(expr, ir.Const):
+                constant_part += int(expr.value) * size
+            else:
+                place = _inside(self.value(expr), dim)
+                term = place if size == 1 else self._index("multiply", place, constant(ir.index(size)))
+                total = term if total is None else self._index("add", term, total)
+            size *= dim
+        if total is None:
+            total = constant(ir.index(constant_part))
+        elif constant_part != 0:
+            total = self._index("add", total, constant(ir.index(constant_part)))
+        base = self.bases.get(buffer.name)
+        return total if base is None else self._index("add", base, total)
+
+    def _index(self, op: str, *args: Value) -> Value:
+        return arith.apply(op, args, dtypes.int64, self.parts)
 
     # Statements
 
@@ -116,7 +159,7 @@ class Scalars:
 
     def acc(self, stmt: ir.Acc) -> str:
         name = self.names.of(stmt.var.name)
-        self.bind(stmt.var, name)
+        self.bind(stmt.var, name, Fact(step=0 if self.parts == 1 else None))
         return f"{register_type(stmt.var.dtype)} {name} = {self.text(stmt.init)};"
 
     def update(self, stmt: ir.Update) -> str:
@@ -146,23 +189,14 @@ def constant(const: ir.Const) -> Value:
     return Value(text.removesuffix("ll") if fact.fits_int else text, const.dtype, binding, fact)
 
 
-def flat_index(buffer: ir.Buffer, index: tuple[ir.Expr, ...]) -> ir.Expr:
-    """The row-major position of `index` as one int64 expression, without zeros and ones."""
-    total, constant_part, size = None, 0, 1
-    for expr, dim in zip(reversed(index), reversed(buffer.shape), strict=True):
-        if isinstance(expr, ir.Const):
-            constant_part += int(expr.value) * size
-        else:
-            term = expr if size == 1 else _index("multiply", expr, ir.index(size))
-            total = term if total is None else _index("add", term, total)
-        size *= dim
-    if total is None:
-        return ir.index(constant_part)
-    return total if constant_part == 0 else _index("add", total, ir.index(constant_part))
-
-
-def _index(op: str, *args: ir.Expr) -> ir.Expr:
-    return ir.Apply(op, args, dtypes.int64)
+def _inside(index: Value, dim: int) -> Value:
+    """`index` as one that is known to lie in 0 .. dim - 1, in an `int` where that fits."""
+    last = max(dim - 1, 0)
+    low = min(max(index.fact.low, 0), last)
+    fact = Fact(low, max(min(index.fact.high, last), low), index.fact.step, index.fact.multiple)
+    if fact.fits_int and not index.is_narrow:
+        return Value(f"int({index.text})", dtypes.int64, PRIMARY, fact)
+    return Value(index.text, dtypes.int64, index.binding, fact)
 
 
 def in_memory(text: str, dtype: DType) -> str:
@@ -174,4 +208,6 @@ def indented(lines: Iterable[str]) -> list[str]:
     return [f"{INDENT}{line}" if line else line for line in lines]
 
 
-__all__ = ["AND", "INDENT", "OR", "Scalars", "Value", "constant", "flat_index", "in_memory", "indented"]
+def over_parts(part: str, parts: int, lines: Iterable[str]) -> list[str]:
+    """A loop over the parts of a thread, which compilers take apart."""
+    return ["#pragma unroll", f"for (int {part} = 0; {part} < {parts}; {part}++) {{", *indented(lines), "}"]

@@ -101,6 +101,13 @@ class Names:
             self._of[name] = self.fresh(name)
         return self._of[name]
 
+    def saved(self) -> tuple[set[str], dict[str, str]]:
+        return set(self._used), dict(self._of)
+
+    def restore(self, saved: tuple[set[str], dict[str, str]]) -> None:
+        """Forgets the names given out since `saved`."""
+        self._used, self._of = set(saved[0]), dict(saved[1])
+
 
 def zero(dtype: DType) -> ir.Const:
     return ir.Const(False if dtype.is_bool else 0.0 if dtype.is_floating else 0, dtype)

@@ -1,0 +1,225 @@
+"""A scheduled kernel as CUDA C: the text of one `__global__` function and the shape of its launch. The last step before `compiler`.
+
+Every top-level grid loop has blocks of its own; where there are several, a block finds the loop that it belongs to by its number. Extents are
+constants of the text, the function's parameters are the kernel's and nothing else:
+
+    // softmax (model.py:12)
+    extern "C" __global__ void __launch_bounds__(128) softmax(const float* x0, float* y0) {
+      ...
+    }
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc.codegen import ir
+from graphc.codegen.cuda.body import Body, PartsDiffer, Place
+from graphc.codegen.cuda.facts import Fact
+from graphc.codegen.cuda.layout import Layout, layout_of
+from graphc.codegen.cuda.reduce import Barriers, Reductions
+from graphc.codegen.cuda.scalars import Scalars, indented, over_parts
+from graphc.codegen.cuda.segment import stepping
+from graphc.codegen.cuda.types import Names, memory_type
+from graphc.codegen.gpu import Gpu
+
+MAX_BLOCKS = (1 << 31) - 1  # of a launch, in its first dimension; where more are needed, each does the work of several
+HEADER = '#include "graphc.cuh"\n'
+
+
+@dataclass(frozen=True)
+class CudaSource:
+    """name: the `__global__` function. text: a whole translation unit. grid, block: numbers of blocks and of threads."""
+
+    name: str
+    text: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+
+
+def print_cuda(kernel: ir.Kernel, gpu: Gpu) -> CudaSource:
+    """`kernel`, all of whose work stands in top-level grid loops, as CUDA C for `gpu`.
+
+    ValueError for a kernel with other statements at its top level than `let` and grid loops, or with blocks of too many threads.
+    """
+    grids = [stmt for stmt in kernel.body if isinstance(stmt, ir.Loop) and stmt.kind == "grid"]
+    lets = [stmt for stmt in kernel.body if isinstance(stmt, ir.Let)]
+    if len(grids) + len(lets) != len(kernel.body):
+        raise ValueError(f"kernel {kernel.name} has work outside of grid loops: it has not been scheduled for a GPU")
+    layouts = [layout_of(loop) for loop in grids]
+    threads = max((layout.threads for layout in layouts), default=1)
+    function = _Function(kernel, lets, gpu, threads)
+    if len(grids) == 1:
+        body, blocks = function.grid_loop(grids[0], layouts[0], "blockIdx.x")
+        text = function.kernel_text(body)
+    else:
+        text, blocks = function.several(grids)
+    return CudaSource(kernel.name, text, (max(blocks, 1), 1, 1), (threads, 1, 1))
+
+
+class _Function:
+    """Prints the function of `kernel`, or one function for each of its grid loops."""
+
+    def __init__(self, kernel: ir.Kernel, lets: Sequence[ir.Let], gpu: Gpu, threads: int) -> None:
+        self.kernel = kernel
+        self.lets = lets
+        self.gpu = gpu
+        self.threads = threads
+        self.functions: list[str] = []
+
+    def new_names(self) -> Names:
+        names = Names()
+        names.of(self.kernel.name)
+        for buffer in self.kernel.params:
+            names.of(buffer.name)
+        return names
+
+    def parameters(self, names: Names) -> str:
+        return ", ".join(f"{'const ' * (b.space == 'in')}{memory_type(b.dtype)}* {names.of(b.name)}" for b in self.kernel.params)
+
+    def kernel_text(self, body: Sequence[str]) -> str:
+        comments = [f"// {origin}" for origin in self.kernel.origins]
+        names = self.new_names()
+        head = f'extern "C" __global__ void __launch_bounds__({self.threads}) {self.kernel.name}({self.parameters(names)}) {{'
+        return "\n".join([HEADER, *self.functions, *comments, head, *indented(body), "}", ""])
+
+    def several(self, grids: Sequence[ir.Loop]) -> tuple[str, int]:
+        """A function for each grid loop, and a kernel whose blocks choose among them."""
+        ladder: list[str] = []
+        begin = 0
+        for number, loop in enumerate(grids):
+            layout = layout_of(loop, self.threads)
+            names = self.new_names()
+            name = names.fresh(f"{self.kernel.name}_{number}")
+            block = names.fresh("block")
+            body, blocks = self.grid_loop(loop, layout, block, names)
+            head = f"static __device__ void {name}(int {block}, {self.parameters(names)}) {{"
+            self.functions += ["\n".join([head, *indented(body), "}", ""])]
+            arguments = ", ".join(names.of(b.name) for b in self.kernel.params)
+            first = f"blockIdx.x - {begin}" if begin else "blockIdx.x"
+            if blocks:
+                ladder += [f"if (blockIdx.x < {begin + blocks}) return {name}({first}, {arguments});"]
+            begin += blocks
+        return self.kernel_text(ladder), begin
+
+    def grid_loop(self, loop: ir.Loop, layout: Layout, block: str, names: Names | None = None) -> tuple[list[str], int]:
+        """The lines of one grid loop for the block with number `block`, and how many blocks there are."""
+        names = names or self.new_names()
+        if loop.extent == 0:
+            return [], 0
+        scalars = Scalars(names)
+        lines = scalars.statements(self.lets)
+        lane, team = names.fresh("lane"), names.fresh("team")
+        one_each = layout.team == 1
+        if layout.team > 1:
+            lines.append(f"const int {lane} = {layout.rank};")
+        if layout.lanes > 1 and not one_each:
+            lines.append(f"const int {team} = {layout.place};")
+        barriers, shared = Barriers(layout), list[str]()
+        part = names.fresh("v")
+        reductions = Reductions(layout, barriers, names, shared, team if not one_each else layout.place, lane, part)
+        blocks = min(layout.blocks, MAX_BLOCKS)
+        body = _Iterations(loop, reductions, scalars, block if blocks == layout.blocks else names.fresh("n"))
+        printed = body.lines(may_return=blocks == layout.blocks)
+        if blocks < layout.blocks:
+            printed = _strided(body, block, layout, printed)
+        return [*shared, *lines, *printed], blocks
+
+
+def _strided(body: _Iterations, block: str, layout: Layout, lines: list[str]) -> list[str]:
+    ctype = "i64" if layout.blocks + MAX_BLOCKS >= 1 << 31 else "int"
+    return [f"for ({ctype} {body.block} = {block}; {body.block} < {layout.blocks}; {body.block} += {MAX_BLOCKS}) {{", *indented(lines), "}"]
+
+
+class _Iterations:
+    """Prints the iterations of a grid loop that one thread has part in; `block` is the C expression of its block's number."""
+
+    def __init__(self, loop: ir.Loop, reductions: Reductions, scalars: Scalars, block: str) -> None:
+        self.loop = loop
+        self.reductions = reductions
+        self.layout = reductions.layout
+        self.scalars = scalars
+        self.block = block
+        self.name = reductions.names.of(loop.var.name)
+
+    def lines(self, may_return: bool) -> list[str]:
+        layout, parts = self.layout, self.layout.parts
+        place = self.block if layout.lanes == 1 else f"{self.block} * {layout.lanes} + {self.reductions.team}"
+        high = layout.blocks * layout.lanes * parts - 1
+        fact = Fact(0, high, 0, 1)
+        if not fact.fits_int:
+            place = f"i64({self.block})" if layout.lanes == 1 else f"i64({self.block}) * {layout.lanes} + {self.reductions.team}"
+        self.scalars.bind(self.loop.var, self.name, fact)
+        ctype = self.scalars.env[self.loop.var.name].ctype
+        if parts > 1:
+            place = f"({place}) * {parts}" if layout.lanes > 1 else f"{place} * {parts}"
+        head = [f"const {ctype} {self.name} = {place};"]
+        body = self.chunk()
+        if layout.fills or layout.joint or self.loop.extent % parts != 0 and parts > 1:
+            return head + body
+        if may_return:
+            return [*head, f"if ({self.name} >= {self.loop.extent}) return;", *body]
+        return [*head, f"if ({self.name} < {self.loop.extent}) {{", *indented(body), "}"]
+
+    def chunk(self) -> list[str]:
+        """All parts of a thread, side by side where that can be printed."""
+        parts, extent = self.layout.parts, self.loop.extent
+        if parts == 1:
+            return self.one(self.scalars, self.name)
+        whole = extent % parts == 0
+        if whole or self.layout.team == 1:
+            together = self.together()
+            if together is not None and whole:
+                return together[0]
+            if together is not None and together[1]:
+                some = indented(self.one_by_one())
+                return [f"if ({self.name} + {parts} <= {extent}) {{", *indented(together[0]), "} else {", *some, "}"]
+        return self.one_by_one()
+
+    def together(self) -> tuple[list[str], int] | None:
+        inner, names = self.scalars.inner(), self.reductions.names
+        inner.parts = self.layout.parts
+        high = self.scalars.env[self.loop.var.name].fact.high
+        inner.env[self.loop.var.name] = stepping(self.name, self.reductions.part, Fact(0, high, 1, inner.parts))
+        saved, shared = names.saved(), len(self.reductions.shared)
+        lines = self.activity(inner, self.name) if self.layout.joint else []
+        body = Body(self.loop, self.reductions, print_product)
+        try:
+            lines += body.block(self.loop.body, inner, self.place(inner))
+        except PartsDiffer:
+            names.restore(saved)
+            del self.reductions.shared[shared:]
+            return None
+        return lines, body.vectors
+
+    def one_by_one(self) -> list[str]:
+        names = self.reductions.names
+        part, name = names.fresh("part"), names.fresh(f"{self.name}_{self.reductions.part}")
+        inner = self.scalars.inner()
+        inner.bind(self.loop.var, name, self.scalars.env[self.loop.var.name].fact)
+        lines = self.one(inner, name)
+        if not self.layout.joint and self.loop.extent % self.layout.parts != 0:
+            lines = [f"if ({name} < {self.loop.extent}) {{", *indented(lines), "}"]
+        ctype = inner.env[self.loop.var.name].ctype
+        return over_parts(part, self.layout.parts, [f"const {ctype} {name} = {self.name} + {part};", *lines])
+
+    def one(self, scalars: Scalars, name: str) -> list[str]:
+        lines = self.activity(scalars, name) if self.layout.joint else []
+        return lines + Body(self.loop, self.reductions, print_product).block(self.loop.body, scalars, self.place(scalars))
+
+    def activity(self, scalars: Scalars, name: str) -> list[str]:
+        """Whether a team has anything to do: it must go along to the barriers of others."""
+        if self.layout.fills:
+            return []
+        active = self.reductions.names.fresh("active")
+        scalars.guard = active
+        return [f"const bool {active} = {name} < {self.loop.extent};"]
+
+    def place(self, scalars: Scalars) -> Place:
+        first = [f"{self.reductions.lane} == 0"] if self.layout.team > 1 else []
+        guard = [scalars.guard] if scalars.guard is not None else []
+        return Place(None, " && ".join([*first, *guard]) or None)
+
+
+def print_product(scalars: Scalars, product: ir.Product) -> list[str]:
+    raise ValueError("products are printed by graphc.codegen.cuda.product")

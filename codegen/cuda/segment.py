@@ -1,0 +1,194 @@
+"""Straight-line statements over several parts at once: loads, a loop over the parts, stores.
+
+A thread has `parts` consecutive iterations of one loop, its *parts*. What is the same for all of them is computed once. Loads of
+neighbouring elements become one access before the loop over the parts, stores one access after it:
+
+    y[n] = tanh(x[n]) * s[0]        const auto x_n = load<4>(x + n);
+                                    Pack<float, 4> y_n;
+                                    #pragma unroll
+                                    for (int v = 0; v < 4; v++) {
+                                      y_n[v] = tanhf(x_n[v]) * s[0];
+                                    }
+                                    store(y + n, y_n);
+
+No load of a parameter is moved past a store to another, since an output may lie over an input (docs/design.md, "Memory rule").
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphc.codegen import ir
+from graphc.codegen.cuda.arith import SUM, Value
+from graphc.codegen.cuda.facts import Fact
+from graphc.codegen.cuda.scalars import Scalars, in_memory, indented, over_parts
+from graphc.codegen.cuda.types import is_half, memory_type, register_type
+from graphc.codegen.gpu import VECTOR_BYTES
+from graphc.core import dtypes
+
+
+class Segment:
+    """Collects statements and prints them. `scalars` is the enclosing block's: what a segment binds stays bound after it.
+
+    part: the variable of the loop over parts. outlive: names whose values later statements need, so that they become arrays. `store_guard`:
+    the condition of stores to parameters, None for always; `shared` says which buffers several threads see.
+    """
+
+    def __init__(self, scalars: Scalars, part: str, outlive: frozenset[str], store_guard: str | None) -> None:
+        self.scalars = scalars
+        self.part = part
+        self.outlive = outlive
+        self.store_guard = store_guard
+        self.before: list[str] = []
+        self.inside: list[str] = []
+        self.after: list[str] = []
+        self.stored = False
+        self.vectors = 0  # how many accesses move all parts at once
+
+    @property
+    def parts(self) -> int:
+        return self.scalars.parts
+
+    def lines(self) -> list[str]:
+        loop = over_parts(self.part, self.parts, self.inside) if self.inside else []
+        return [*self.before, *loop, *self.after]
+
+    def accepts(self, stmt: ir.Stmt) -> bool:
+        """Whether `stmt` may join: not if it would read what may have been stored here, since stores come last."""
+        return not (self.stored and any(load.buffer.space != "local" for load in _loads((stmt,))))
+
+    def add(self, stmt: ir.Let | ir.Acc | ir.Update | ir.Store | ir.If) -> None:
+        if not isinstance(stmt, ir.If):
+            for load in _loads((stmt,)):
+                self.move_all_parts(load)
+        match stmt:
+            case ir.Let():
+                self.let(stmt)
+            case ir.Acc():
+                self.acc(stmt)
+            case ir.Store():
+                self.store(stmt)
+            case ir.Update():
+                self.inside.append(self.scalars.update(stmt))
+            case ir.If():
+                inner = self.scalars.inner()
+                body = [line for each in stmt.body for line in self.guarded(inner, each)]
+                self.inside += [f"if ({self.scalars.text(stmt.cond)}) {{", *indented(body), "}"]
+
+    def guarded(self, scalars: Scalars, stmt: ir.Stmt) -> list[str]:
+        """A statement of an `if` that only some parts enter: one part at a time."""
+        if isinstance(stmt, ir.If):
+            inner = scalars.inner()
+            return [f"if ({scalars.text(stmt.cond)}) {{", *indented(line for each in stmt.body for line in self.guarded(inner, each)), "}"]
+        if isinstance(stmt, ir.Store) and stmt.buffer.space != "local":
+            return self.store_one(scalars, stmt)
+        return scalars.statement(stmt)
+
+    # Statements
+
+    def let(self, stmt: ir.Let) -> None:
+        value = self.scalars.value(stmt.value)
+        name = self.scalars.names.of(stmt.var.name)
+        if value.fact.step == 0:
+            self.before.append(self.scalars.let(stmt.var, value))
+        elif value.fact.step is not None and stmt.var.dtype is dtypes.int64:
+            self.before.append(f"const {value.ctype} {name} = {self.at_first_part().text(stmt.value)};")
+            self.scalars.env[stmt.var.name] = stepping(name, self.part, value.fact)
+        elif stmt.var.name in self.outlive:
+            self.before.append(f"{value.ctype} {name}[{self.parts}];")
+            self.inside.append(f"{name}[{self.part}] = {value.text};")
+            self.scalars.bind(stmt.var, f"{name}[{self.part}]", Fact(value.fact.low, value.fact.high, None))
+        else:
+            self.inside.append(self.scalars.let(stmt.var, value))
+
+    def acc(self, stmt: ir.Acc) -> None:
+        """An accumulator of every part."""
+        if stmt.var.name not in self.outlive:
+            self.inside.append(self.scalars.acc(stmt))
+            return
+        name = self.scalars.names.of(stmt.var.name)
+        self.before.append(f"{register_type(stmt.var.dtype)} {name}[{self.parts}];")
+        self.inside.append(f"{name}[{self.part}] = {self.scalars.text(stmt.init)};")
+        self.scalars.bind(stmt.var, f"{name}[{self.part}]")
+
+    def store(self, stmt: ir.Store) -> None:
+        if stmt.buffer.space == "local":
+            self.inside += self.scalars.store(stmt)
+            return
+        self.stored = True
+        if not self.moves_together(stmt):
+            self.inside += self.store_one(self.scalars, stmt)
+            return
+        self.vectors += 1
+        base = self.at_first_part()
+        name = self.scalars.names.fresh(f"{self.scalars.names.of(stmt.buffer.name)}_{self.part}")
+        self.before.append(f"Pack<{memory_type(stmt.buffer.dtype)}, {self.parts}> {name};")
+        self.inside.append(f"{name}[{self.part}] = {self.scalars.stored(stmt)};")
+        line = f"store({base.address(stmt.buffer, stmt.index)}, {name});"
+        conditions = [*([] if self.store_guard is None else [self.store_guard]), *([] if stmt.where is None else [base.text(stmt.where)])]
+        self.after.append(f"if ({_all(conditions)}) {line}" if conditions else line)
+
+    def store_one(self, scalars: Scalars, stmt: ir.Store) -> list[str]:
+        return guarded_store(scalars, stmt, self.store_guard)
+
+    # Memory
+
+    def move_all_parts(self, load: ir.Load) -> None:
+        """Loads all parts of `load` at once, if they lie side by side."""
+        if load in self.scalars.loaded or not self.moves_together(load):
+            return
+        self.vectors += 1
+        base = self.at_first_part()
+        name = self.scalars.names.fresh(f"{self.scalars.names.of(load.buffer.name)}_{self.part}")
+        access = f"load<{self.parts}>({base.address(load.buffer, load.index)})"
+        condition = base.condition(load)
+        if condition is not None:
+            access = f"{condition} ? {access} : Pack<{memory_type(load.dtype)}, {self.parts}>{{}}"
+        self.before.append(f"const auto {name} = {access};")
+        element = f"{name}[{self.part}]"
+        self.scalars.loaded[load] = f"float({element})" if is_half(load.dtype) else element
+
+    def moves_together(self, access: ir.Load | ir.Store) -> bool:
+        """Whether the parts of an access are neighbours from an aligned place on, and all happen or none."""
+        buffer, parts = access.buffer, self.parts
+        if buffer.space == "local" or buffer.name in self.scalars.private:
+            return False
+        if access.where is not None and self.scalars.fact(access.where).step != 0:
+            return False
+        place = self.scalars.offset(buffer, access.index).fact
+        nbytes = parts * buffer.dtype.size
+        whole = nbytes & (nbytes - 1) == 0 if nbytes <= VECTOR_BYTES else nbytes % VECTOR_BYTES == 0
+        aligned = place.multiple * buffer.dtype.size % min(nbytes, VECTOR_BYTES) == 0
+        return parts > 1 and place.step == 1 and whole and aligned
+
+    def at_first_part(self) -> Scalars:
+        """What names stand for at part 0."""
+        first = self.scalars.inner()
+        first.loaded = {}
+        for name, value in self.scalars.env.items():
+            if value.first is not None:
+                first.env[name] = Value(value.first, value.dtype, fact=value.fact)
+        return first
+
+
+def stepping(name: str, part: str, fact: Fact) -> Value:
+    """An index that grows by a constant from part to part; `name` has it at part 0."""
+    step = "" if fact.step == 1 else f" * {fact.step}"
+    return Value(f"{name} + {part}{step}", dtypes.int64, SUM, fact, first=name)
+
+
+def guarded_store(scalars: Scalars, stmt: ir.Store, guard: str | None) -> list[str]:
+    """A store of one element, under `guard` and its own condition."""
+    conditions = [*([] if guard is None else [guard]), *([] if stmt.where is None else [scalars.text(stmt.where)])]
+    line = f"{scalars.element(stmt.buffer, stmt.index)} = {in_memory(scalars.text(stmt.value), stmt.buffer.dtype)};"
+    return [f"if ({_all(conditions)}) {line}" if conditions else line]
+
+
+def _all(conditions: Iterable[str]) -> str:
+    texts = list(conditions)
+    return texts[0] if len(texts) == 1 else " && ".join(f"({text})" if "||" in text or "?" in text else text for text in texts)
+
+
+def _loads(stmts: Iterable[ir.Stmt]) -> list[ir.Load]:
+    """Loads of the statements, inner ones (indices of others) first."""
+    found = [sub for stmt in ir.walk(tuple(stmts)) for expr in ir.expressions(stmt) for sub in ir.subexpressions(expr) if isinstance(sub, ir.Load)]
+    return list(dict.fromkeys(reversed(found)))
