@@ -20,7 +20,7 @@ def compiled(name: str, pipeline: str = "default", target: str = "") -> gc.Execu
     """The executable of the model called `name`, for this machine's CPU or for a GPU such as "sm_90"."""
     with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline)) as session:
         fetches, feeds = declare(name)
-        return session.compile(fetches, feeds, target=target) if target else session.compile(fetches, feeds)
+        return session.compile(fetches, feeds, target=target)
 
 
 def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "") -> None:
