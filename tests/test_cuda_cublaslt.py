@@ -1,0 +1,511 @@
+"""cublasLt at run time: every epilogue, transposition, batch and type on the fake library, against numpy; errors, recording, choice."""
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from graphc.codegen.cuda.gemm import Gemm, Matrix
+from graphc.core import dtypes
+from graphc.core.dtypes import DType
+from graphc.runtime.cuda import cublaslt
+from graphc.runtime.cuda.cublaslt import EPILOGUES, INSTALL, CublasError, Library, Plan, Unsupported
+from graphc.runtime.cuda.device import device
+from tests.cuda_host.device import Failed, in_subprocess
+
+Array = np.ndarray[Any, Any]
+F32, F64, F16, BF16 = dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16
+A, B, C, D, BIAS, AUX = range(6)  # kernel parameters of the cases
+MASK_BITS = 128  # the library's relu stores bits, with a leading dimension of so many
+
+
+# Cases --------------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A product by its sizes and options; `gemm` says where its matrices lie. shift: elements before each; gap: between rows."""
+
+    id: str
+    m: int = 5
+    n: int = 8
+    k: int = 7
+    batch: int = 1
+    dtype: DType = F32
+    out_dtype: DType = F32
+    epilogue: str = "DEFAULT"
+    turned: tuple[bool, bool] = (False, False)
+    shared_b: bool = False
+    in_place: bool = False
+    alpha: float = 1.0
+    beta: float = 0.0
+    shift: int = 0
+    gap: int = 0
+    precision: str = "float32"
+    algorithm: int = 0
+
+    @property
+    def masks(self) -> bool:
+        return "RELU_AUX" in self.epilogue or "DRELU" in self.epilogue
+
+    @property
+    def gemm(self) -> Gemm:
+        def matrix(parameter: int, rows: int, columns: int, turned: bool = False, batch: bool = True) -> Matrix:
+            rows, columns = (columns, rows) if turned else (rows, columns)
+            leading = columns + self.gap
+            return Matrix(parameter, self.shift, leading, self.shift + rows * leading if batch else 0, turned)
+
+        a, b = matrix(A, self.m, self.k, self.turned[0]), matrix(B, self.k, self.n, self.turned[1], not self.shared_b)
+        d = matrix(D, self.m, self.n)
+        c = None if not self.beta else replace(d, parameter=D if self.in_place else C)
+        has_bias = "BIAS" in self.epilogue or "BGRAD" in self.epilogue
+        bias = Matrix(BIAS, self.shift, self.n, 0) if has_bias else None
+        has_aux = "AUX" in self.epilogue or "DGELU" in self.epilogue or self.masks
+        aux = Matrix(AUX, 0, MASK_BITS, self.m * MASK_BITS) if self.masks else replace(d, parameter=AUX) if has_aux else None
+        return Gemm(self.m, self.n, self.k, self.batch, self.dtype, self.out_dtype, a, b, d, c, bias, aux, self.alpha, self.beta,
+                    self.epilogue)  # fmt: skip
+
+
+_TYPES = ((F32, F32), (F64, F64), (F16, F16), (BF16, BF16), (F16, F32), (BF16, F32))
+_PLAIN = Case("", alpha=0.5, beta=-2.0)
+CASES = {case.id: case for case in [
+    Case("bare"), Case("one-element", m=1, n=1, k=1), Case("one-row", m=1), Case("one-column", n=1), Case("one-term", k=1),
+    Case("larger", m=33, n=65, k=130),
+    *(replace(_PLAIN, id=f"{a.code}-{d.code}", dtype=a, out_dtype=d) for a, d in _TYPES),
+    *(replace(_PLAIN, id=f"turned-{int(left)}{int(right)}", turned=(left, right), gap=3, shift=5) for left in (False, True)
+      for right in (False, True)),
+    *(replace(_PLAIN, id=f"batch-turned-{int(left)}{int(right)}", turned=(left, right), batch=3, gap=1) for left in (False, True)
+      for right in (False, True)),
+    Case("shared-b", batch=4, shared_b=True), Case("shared-b-bias", batch=4, shared_b=True, epilogue="BIAS"),
+    replace(_PLAIN, id="in-place", in_place=True), replace(_PLAIN, id="in-place-batch", in_place=True, batch=2, gap=2),
+    *(Case(epilogue.lower(), epilogue=epilogue, gap=8, turned=(True, False)) for epilogue in EPILOGUES if not epilogue.startswith("BGRAD")),
+    *(Case(f"{epilogue.lower()}-f16", epilogue=epilogue, dtype=F16, out_dtype=F16, alpha=2.0)
+      for epilogue in ("BIAS", "RELU_BIAS", "GELU_BIAS", "GELU_AUX_BIAS", "DGELU")),
+    *(Case(f"{epilogue.lower()}-batch", epilogue=epilogue, batch=3) for epilogue in ("BIAS", "GELU_AUX", "DGELU", "RELU_AUX", "DRELU")),
+    Case("bias-with-c", epilogue="GELU_BIAS", alpha=0.5, beta=3.0), Case("bias-f64", epilogue="BIAS", dtype=F64, out_dtype=F64),
+    *(Case(f"precision-{precision}", precision=precision, k=50) for precision in ("tfloat32", "bfloat16", "float16")),
+    Case("precision-of-f16-stays", precision="bfloat16", dtype=F16, out_dtype=F16),
+    Case("precision-of-f64-stays", precision="tfloat32", dtype=F64, out_dtype=F64),
+    Case("second-algorithm", epilogue="BIAS", algorithm=1),
+]}  # fmt: skip
+
+
+def test_the_cases_have_every_epilogue_that_a_kernel_can_be() -> None:
+    """The two left out sum an operand, not a result."""
+    assert set(EPILOGUES) - {case.epilogue for case in CASES.values()} == {"BGRADA", "BGRADB"}
+
+
+# On the fake device -------------------------------------------------------------------------------------------------------------------
+
+
+def memory_of(case: Case) -> dict[int, Array]:
+    """What every parameter's memory holds before the run: random; what the run should write is found by comparing."""
+    rng = np.random.default_rng(len(case.id))
+    gemm = case.gemm
+    sizes = {A: gemm.a, B: gemm.b, C: gemm.c, D: gemm.d, BIAS: gemm.bias, AUX: gemm.aux}
+    found = {}
+    for number, matrix in sizes.items():
+        dtype = case.dtype if number in (A, B) else case.out_dtype
+        if number == AUX and case.masks:
+            found[number] = rng.integers(0, 256, case.batch * case.m * MASK_BITS // 8).astype(np.uint8)
+        elif matrix is not None:
+            rows = max(case.m, case.n, case.k)
+            count = matrix.offset + (case.batch - 1) * matrix.batch_stride + rows * max(matrix.leading, 1)
+            found[number] = rng.standard_normal(count).astype(dtype.np_dtype)
+    return found
+
+
+def seen(memory: Array, matrix: Matrix, batch: int, rows: int, columns: int) -> Array:
+    """The matrices [batch, rows, columns] that the product takes, as a view of `memory`."""
+    rows, columns = (columns, rows) if matrix.transposed else (rows, columns)
+    item = memory.itemsize
+    view = np.lib.stride_tricks.as_strided(memory[matrix.offset:], (batch, rows, columns),
+                                           (matrix.batch_stride * item, matrix.leading * item, item))
+    return view.transpose(0, 2, 1) if matrix.transposed else view
+
+
+def rounded(values: Array, precision: str) -> Array:
+    """float32 operands as the library's faster products take them."""
+    if precision == "tfloat32":
+        bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+        return cast(Array, ((bits + 0xFFF + (bits >> 13 & 1)) & 0xFFFFE000).astype(np.uint32).view(np.float32))
+    return values.astype(dtypes.as_dtype(precision).np_dtype)
+
+
+def gelu(x: Array) -> Array:
+    return cast(Array, 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+
+
+def gelu_slope(x: Array, step: float = 1e-6) -> Array:
+    return (gelu(x + step) - gelu(x - step)) / (2 * step)
+
+
+def expected_memory(case: Case) -> dict[int, Array]:
+    """Every parameter's memory after the run."""
+    memory, gemm = {number: array.copy() for number, array in memory_of(case).items()}, case.gemm
+    m, n, k, batch = case.m, case.n, case.k, case.batch
+    a, b = (seen(memory[number], matrix, batch, rows, columns) for number, matrix, rows, columns in ((A, gemm.a, m, k), (B, gemm.b, k, n)))
+    if case.dtype is F32 and case.precision != "float32":
+        a, b = rounded(a, case.precision), rounded(b, case.precision)
+    total = case.alpha * (a.astype(np.float64) @ b.astype(np.float64))
+    d = seen(memory[D], gemm.d, batch, m, n)
+    if gemm.c is not None:
+        total = total + case.beta * seen(memory[gemm.c.parameter], gemm.c, batch, m, n).astype(np.float64)
+    if "BIAS" in case.epilogue:
+        total = total + memory[BIAS][case.shift:case.shift + n].astype(np.float64)
+    aux = None if gemm.aux is None or case.masks else seen(memory[AUX], gemm.aux, batch, m, n)
+    bits = np.unpackbits(memory[AUX], bitorder="little").reshape(batch, m, MASK_BITS) if case.masks else None
+    result = total
+    if "DGELU" in case.epilogue:
+        assert aux is not None
+        result = total * gelu_slope(aux.astype(np.float64))
+    elif "DRELU" in case.epilogue:
+        assert bits is not None
+        result = np.where(bits[:, :, :n] != 0, total, 0)
+    elif "GELU" in case.epilogue:
+        result = gelu(total)
+        if aux is not None:
+            aux[...] = total
+    elif "RELU" in case.epilogue:
+        result = np.maximum(total, 0)
+        if bits is not None:
+            bits[:, :, :n] = total > 0
+            memory[AUX][...] = np.packbits(bits, bitorder="little")
+    if "BGRAD" in case.epilogue:
+        memory[BIAS][case.shift:case.shift + n] = result.sum(1).sum(0)
+    d[...] = result
+    return memory
+
+
+def run_cases() -> None:
+    """In the subprocess: runs every case, prints {id: [hex of each parameter's memory after]}."""
+    gpu, found = device(0), {}
+    with gpu.current:
+        library = Library.find()
+        assert library is not None
+        for case in CASES.values():
+            memory = memory_of(case)
+            blocks = {number: gpu.allocate(array.nbytes, "a test") for number, array in memory.items()}
+            for number, array in memory.items():
+                gpu.upload(blocks[number], array)
+            plan = library.prepare(case.gemm, 0, case.precision)
+            plan.chosen = case.algorithm
+            workspace = gpu.allocate(plan.workspace_bytes, "a test")
+            stream = gpu.stream()
+            plan.run(stream.handle, [blocks[number].address if number in blocks else 0 for number in range(6)], workspace.address)
+            stream.raw.synchronize()
+            for number, array in memory.items():
+                gpu.download(blocks[number].address, array)
+                blocks[number].free()
+            workspace.free()
+            found[case.id] = {number: array.tobytes().hex() for number, array in memory.items()}
+    print(json.dumps(found))
+
+
+@functools.cache
+def results() -> dict[str, dict[str, str]]:
+    return cast(dict[str, dict[str, str]], json.loads(in_subprocess("from tests.test_cuda_cublaslt import run_cases; run_cases()")))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.id)
+def test_products_are_those_of_numpy(case: Case) -> None:
+    found = results()[case.id]
+    tolerance = {F32: 2e-5, F64: 1e-12, F16: 4e-3, BF16: 3e-2}[case.out_dtype] * (case.k if case.k > 1 else 1)
+    if "DGELU" in case.epilogue:
+        tolerance = max(tolerance, 1e-3)
+    for number, want in expected_memory(case).items():
+        got = np.frombuffer(bytes.fromhex(found[str(number)]), want.dtype)
+        if want.dtype == np.uint8:
+            np.testing.assert_array_equal(got, want, err_msg=f"parameter {number}")
+        else:
+            np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), tolerance, tolerance, err_msg=f"parameter {number}")
+
+
+def test_what_is_no_part_of_the_result_is_not_written() -> None:
+    """Gaps between rows and the elements before the first keep their bits."""
+    case = CASES["turned-10"]
+    got = np.frombuffer(bytes.fromhex(results()[case.id][str(D)]), np.float32)
+    before = memory_of(case)[D]
+    written = np.zeros(got.shape, bool)
+    seen(written, case.gemm.d, 1, case.m, case.n)[...] = True
+    np.testing.assert_array_equal(got[~written], before[~written])
+    assert (got[written] != before[written]).all()
+
+
+@pytest.mark.parametrize("precision", ["tfloat32", "bfloat16", "float16"])
+def test_precision_shows(precision: str) -> None:
+    """The result is not that of exact operands: otherwise the option would do nothing."""
+    case = CASES[f"precision-{precision}"]
+    got = np.frombuffer(bytes.fromhex(results()[case.id][str(D)]), np.float32)
+    assert not np.allclose(got, expected_memory(replace(case, precision="float32"))[D], 1e-6, 1e-6)
+
+
+# Recording, errors --------------------------------------------------------------------------------------------------------------------
+
+_SETUP = """
+import numpy as np
+from graphc.runtime.cuda.cublaslt import CublasError, Library, Unsupported
+from graphc.runtime.cuda.device import device
+from graphc.runtime.cuda.graph import CudaGraph
+from tests.test_cuda_cublaslt import CASES, memory_of
+from dataclasses import replace
+gpu = device(0)
+library = Library.find()
+case = CASES["bias"]
+def ready():
+    global memory, blocks, addresses
+    memory = memory_of(case)
+    blocks = {number: gpu.allocate(array.nbytes, "a test") for number, array in memory.items()}
+    addresses = [blocks[number].address if number in blocks else 0 for number in range(6)]
+    for number, array in memory.items():
+        gpu.upload(blocks[number], array)
+"""
+
+
+def fake(code: str, **options: Any) -> list[str]:
+    return in_subprocess(_SETUP + code, **options).splitlines()
+
+
+def test_a_plan_is_recorded_and_replayed() -> None:
+    """With the biases of two plans in one recording: each keeps the address it was run with."""
+    assert fake("""
+with gpu.current:
+    ready()
+    plan, stream = library.prepare(case.gemm), gpu.stream()
+    workspace = gpu.allocate(plan.workspace_bytes, "a test")
+    other = gpu.allocate(memory[4].nbytes, "a test")
+    gpu.upload(other, memory[4] + np.float32(100))
+    second = gpu.allocate(memory[3].nbytes, "a test")
+    gpu.upload(second, memory[3])
+    graph = CudaGraph(stream)
+    with graph:
+        plan.run(stream.handle, addresses, workspace.address)
+        plan.run(stream.handle, [*addresses[:3], second.address, other.address, 0], workspace.address)
+    before, after, shifted = np.empty_like(memory[3]), np.empty_like(memory[3]), np.empty_like(memory[3])
+    gpu.download(addresses[3], before)
+    graph.launch(), graph.launch()
+    stream.raw.synchronize()
+    gpu.download(addresses[3], after), gpu.download(second.address, shifted)
+    written = after != memory[3]
+    print((before == memory[3]).all(), written.sum() == case.m * case.n, np.allclose(shifted[written], after[written] + 100, atol=1e-4))
+""") == ["True True True"]
+
+
+def test_errors_have_words() -> None:
+    lines = fake("""
+try:
+    library.prepare(case.gemm)
+except CublasError as error:
+    print(type(error).__name__, error)
+with gpu.current:
+    ready()
+    for broken in (replace(case.gemm, k=0), replace(case.gemm, b=replace(case.gemm.b, leading=1))):
+        try:
+            library.prepare(broken)
+        except Unsupported as error:
+            print("Unsupported", error.status)
+    plan, stream = library.prepare(case.gemm), gpu.stream()
+    try:
+        plan.run(stream.handle, addresses, 0)
+    except CublasError as error:
+        print(error)
+    try:
+        library.prepare(case.gemm, precision="float8")
+    except ValueError as error:
+        print(error)
+""")
+    assert lines == [
+        "CublasError cublasLt: cublasLtCreate failed with status 1: it is not initialised: no driver, or no context is current",
+        "Unsupported 7", "Unsupported 7", "cublasLt: cublasLtMatmul failed with status 7: an invalid value",
+        "the precision of products must be one of float32, tfloat32, bfloat16, float16; got 'float8'"]  # fmt: skip
+
+
+def test_handles_are_one_a_device_and_can_be_made_again() -> None:
+    assert fake("""
+second = device(1)
+with gpu.current:
+    first = library.handle(0)
+    with second.current:
+        print(library.handle(1).value != first.value)
+    print(library.handle(0) is first)
+    library.release(0), library.release(0), library.release(7)
+    print(library.handle(0) is first)
+    library.prepare(case.gemm, 0)
+""", devices=2) == ["True", "True", "False"]
+
+
+def test_without_the_library_there_is_a_reason_and_no_error() -> None:
+    code = "from graphc.runtime.cuda.cublaslt import Library, problem\nprint(Library.find(), problem())"
+    found = in_subprocess(code, library=False)
+    if "None" in found:  # unless this machine has a real one
+        assert found.strip() == f"None libcublasLt was not found: {INSTALL}; until then graphc's own kernels compute products"
+    assert in_subprocess(code.replace("print(Library.find(), ", "print(Library.find().version, ")).strip() == "130000 None"
+
+
+def test_a_file_that_is_no_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = tmp_path / "cu13" / "lib"
+    wheel.mkdir(parents=True)
+    (wheel / "libcublasLt.so.13").write_text("not this")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: _spec(tmp_path))
+    monkeypatch.setattr(cublaslt, "_places", functools.partial(_only, cublaslt._places, str(tmp_path)))
+    library, problem = cublaslt._found.__wrapped__()
+    assert library is None
+    assert problem is not None
+    assert str(wheel) in problem
+
+
+def _spec(folder: Path) -> Any:
+    class Spec:
+        submodule_search_locations = (str(folder),)
+
+    return Spec()
+
+
+def _only(places: Callable[[], Iterable[str]], folder: str) -> list[str]:
+    """The places within `folder`: what else this machine has is not asked."""
+    return [place for place in places() if place.startswith(folder)]
+
+
+# What the library is told -------------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A library that notes what it is told, and has no algorithm with a state other than success."""
+
+    def __init__(self, states: Sequence[int] = (0, 0, 0)) -> None:
+        self.told: dict[tuple[str, int], int | None] = {}
+        self.made: list[tuple[str, tuple[Any, ...]]] = []
+        self.destroyed = 0
+        self.states = states
+
+    def handle(self, ordinal: int) -> ctypes.c_void_p:
+        return ctypes.c_void_p(1)
+
+    def make(self, kind: str, *arguments: Any) -> ctypes.c_void_p:
+        self.made.append((kind, arguments))
+        return ctypes.c_void_p(len(self.made))
+
+    def put(self, kind: str, made: ctypes.c_void_p, attribute: int, value: Any) -> None:
+        self.told[f"{kind} {made.value}", attribute] = value.value
+
+    def call(self, name: str, *arguments: Any) -> None:
+        if name.endswith("Destroy"):
+            self.destroyed += 1
+        elif name == "MatmulAlgoGetHeuristic":
+            for number, state in enumerate(self.states):
+                arguments[8][number].state, arguments[8][number].workspace_bytes = state, 256 * number
+            ctypes.cast(arguments[9], ctypes.POINTER(ctypes.c_int))[0] = len(self.states)
+
+
+def plan_of(case: Case, recorder: Recorder) -> Plan:
+    return Plan(cast(Library, recorder), case.gemm, 0, case.precision)
+
+
+@pytest.mark.parametrize(("shift", "dtype", "expected"), [(0, F32, 16), (1, F32, 4), (2, F32, 8), (4, F32, 16), (1, F16, 2), (1, F64, 8)])
+def test_algorithms_are_asked_for_the_alignment_that_addresses_have(shift: int, dtype: DType, expected: int) -> None:
+    recorder = Recorder()
+    plan = plan_of(Case("x", shift=shift, dtype=dtype, out_dtype=dtype, epilogue="BIAS"), recorder)
+    preference = "MatmulPreference 6"
+    assert [recorder.told[preference, attribute] for attribute in (5, 6, 7, 8)] == [expected] * 4
+    assert recorder.told[preference, 1] == 32 << 20
+    assert recorder.told["MatmulDesc 1", 8] == expected, "the address that stands for that of the bias"
+    assert [candidate.workspace_bytes for candidate in plan.candidates] == [0, 256, 512]
+    assert plan.workspace_bytes == 0
+    assert plan.most_workspace_bytes == 512
+
+
+def test_the_transposed_problem_is_described() -> None:
+    recorder = Recorder()
+    plan_of(Case("x", m=5, n=8, k=7, batch=3, gap=2, turned=(False, True)), recorder)
+    assert recorder.made[:5] == [
+        ("MatmulDesc", (68, 0)), ("MatrixLayout", (0, 7, 8, 9)), ("MatrixLayout", (0, 7, 5, 9)), ("MatrixLayout", (0, 8, 5, 10)),
+        ("MatrixLayout", (0, 8, 5, 10))]  # fmt: skip
+    assert (recorder.told["MatmulDesc 1", 3], recorder.told["MatmulDesc 1", 4]) == (1, 0)
+    assert [recorder.told[f"MatrixLayout {number}", 5] for number in (2, 3, 4, 5)] == [3] * 4
+    assert [recorder.told[f"MatrixLayout {number}", 6] for number in (2, 3, 4, 5)] == [72, 45, 50, 50]
+
+
+@pytest.mark.parametrize(("dtype", "precision", "expected"), [
+    (F32, "float32", (68, 0)), (F32, "tfloat32", (77, 0)), (F32, "bfloat16", (75, 0)), (F32, "float16", (74, 0)),
+    (F64, "tfloat32", (70, 1)), (F16, "float32", (68, 0)), (BF16, "tfloat32", (68, 0))])
+def test_sums_are_wide(dtype: DType, precision: str, expected: tuple[int, int]) -> None:
+    recorder = Recorder()
+    plan_of(Case("x", dtype=dtype, out_dtype=dtype, precision=precision), recorder)
+    assert recorder.made[0] == ("MatmulDesc", expected)
+
+
+def test_algorithms_that_cannot_are_left_out() -> None:
+    plan = plan_of(Case("x"), Recorder((15, 0, 7)))
+    assert [candidate.workspace_bytes for candidate in plan.candidates] == [256]
+    for states in ((), (15, 7)):
+        recorder = Recorder(states)
+        with pytest.raises(Unsupported, match="does not support this product on this device"):
+            plan_of(Case("x"), recorder)
+
+
+def test_descriptors_go_with_the_plan() -> None:
+    recorder = Recorder()
+    plan = plan_of(Case("x"), recorder)
+    assert recorder.destroyed == 0
+    del plan
+    assert recorder.destroyed == len(recorder.made) == 6
+
+
+def test_unknown_statuses_have_words_too() -> None:
+    assert str(CublasError("cublasLtMatmul", 99)) == "cublasLt: cublasLtMatmul failed with status 99: unknown to graphc"
+
+
+# Measuring on the device --------------------------------------------------------------------------------------------------------------
+
+
+def test_candidates_are_timed_on_the_device_and_remembered(tmp_path: Path) -> None:
+    code = """
+from graphc.runtime.cuda.launches import GemmLaunch, KernelLaunch
+from graphc.runtime.cuda.tuning import settle
+from tests.cuda_host.device import counters
+launch = GemmLaunch(case.gemm, "float32", (), KernelLaunch("dot", b"", (1, 1, 1), (32, 1, 1), (), 0), 0)
+sizes = [array.nbytes for array in (memory_of(case).get(n, np.empty(0)) for n in range(6))]
+with gpu.current:
+    plan = library.prepare(case.gemm)
+    before = counters()
+    choice = settle(launch, plan, gpu, sizes)
+    after = counters()
+    print(choice.origin, sorted(choice.milliseconds), choice.name == f"cublasLt {plan.chosen}", after.products > before.products)
+    print([getattr(after, n) - getattr(before, n) for n in ("live_allocations", "live_streams", "live_events", "live_graphs")])
+    print(settle(launch, plan, gpu, [1 << 50] * 6).origin)
+"""
+    cached = {"GRAPHC_CACHE_DIR": str(tmp_path / "cache"), "GRAPHC_CACHE": "1", "GRAPHC_CUDA_TUNE": "1"}
+    names = "['cublasLt 0', 'cublasLt 1']"
+    assert fake(code, **cached) == [f"measured {names} True True", "[0, 0, 0, 0]", "from memory"]
+    assert fake(code, **cached)[0] == f"from disk {names} True False"
+    assert fake(code, **{**cached, "GRAPHC_CUDA_TUNE": "0"})[0] == "the library's guess [] True False"
+
+
+def test_without_scratch_memory_the_library_decides(tmp_path: Path) -> None:
+    assert fake("""
+from graphc.runtime.cuda.launches import GemmLaunch, KernelLaunch
+from graphc.runtime.cuda.tuning import settle
+launch = GemmLaunch(case.gemm, "float32", (), KernelLaunch("dot", b"", (1, 1, 1), (32, 1, 1), (), 0), 0)
+with gpu.current:
+    print(settle(launch, library.prepare(case.gemm), gpu, [1 << 50] * 6))
+""", GRAPHC_CACHE_DIR=str(tmp_path / "cache")) == ["Choice(name='cublasLt 0', milliseconds={}, origin=\"the library's guess\")"]
+
+
+def test_a_product_outside_of_memory_is_an_error() -> None:
+    with pytest.raises(Failed, match="failed with status 13: a kernel of it failed"):
+        fake("""
+with gpu.current:
+    ready()
+    plan, stream = library.prepare(case.gemm), gpu.stream()
+    plan.chosen = 1
+    plan.run(stream.handle, [addresses[0] + (1 << 20), *addresses[1:]], 0)
+    stream.raw.synchronize()
+""")
