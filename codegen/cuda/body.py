@@ -1,11 +1,11 @@
 """Statements of a grid loop as CUDA C: loops over teams, serial loops, conditions, and what stands between them.
 
 `Body` walks the statements of one grid loop. Straight lines go to `scalars`, or to `segment` where a thread has several parts; totals and
-barriers to `reduce`; products to `product`. What a statement means on a GPU is said at the top of `ir`.
+barriers to `reduce`. What a statement means on a GPU is said at the top of `ir`.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
@@ -20,7 +20,6 @@ from graphc.codegen.cuda.types import memory_type, register_type
 from graphc.codegen.rewrite import loads, stored, variables
 from graphc.core import dtypes
 
-PrintProduct = Callable[[Scalars, ir.Product], list[str]]
 _UNROLLED_ROUNDS = 8  # a loop of a team goes round no more than this: it is written out
 _UNROLL = 4  # of longer ones, rounds whose loads are in flight together
 
@@ -41,14 +40,13 @@ class Place:
 class Body:
     """Prints the body of one grid loop. `lane`: the C expression of a thread's place in its team; `reductions` knows the rest."""
 
-    def __init__(self, loop: ir.Loop, reductions: Reductions, print_product: PrintProduct) -> None:
+    def __init__(self, loop: ir.Loop, reductions: Reductions) -> None:
         self.layout: Layout = reductions.layout
         self.reductions = reductions
         self.barriers: Barriers = reductions.barriers
         self.names = reductions.names
         self.tracked = _seen_by_others(loop.body)
         self.spread = _spread_axes(loop.body)
-        self.print_product = print_product
         self.vectors = 0  # accesses printed that move all parts at once
         self.fresh_accs: dict[str, ir.Const | None] = {}  # accumulators that still have their starting value
         self.slot = ""  # the index of a thread's own element in the axis of a local buffer that a team shares
@@ -82,12 +80,10 @@ class Body:
                 return self.condition(stmt, scalars, place)
             case ir.Local():
                 return self.local(stmt.buffer, scalars)
-            case ir.Product():
-                if scalars.parts > 1:
-                    raise PartsDiffer
-                return self.print_product(scalars, stmt)
-            case _:  # a prefetch
+            case ir.Prefetch():
                 return []
+            case _:
+                raise ValueError("a product stands in a grid loop of its own, after its `let`s")
 
     def statement(self, stmt: ir.Stmt, scalars: Scalars, place: Place) -> list[str]:
         """A straight-line statement of one part."""
@@ -139,40 +135,43 @@ class Body:
         if self.layout.joint and any(isinstance(each, ir.Loop) and each.kind in ir.TEAM_KINDS for each in ir.walk(stmt.body)):
             return self.predicated(stmt, inner, place)
         before = self.barriers.state()
-        body = self.block(stmt.body, inner, place)
+        with self.names.block():
+            body = self.block(stmt.body, inner, place)
         self.barriers.join(before)
         self.fresh_accs.clear()
         return [f"if ({cond.text}) {{", *indented(body), "}"]
 
     def predicated(self, stmt: ir.If, inner: Scalars, place: Place) -> list[str]:
         """A condition on what other teams wait for: everybody goes through the body, but reads and stores only where it holds."""
-        name = self.names.fresh("active")
         cond = inner.value(stmt.cond).inside(AND)
-        head = f"const bool {name} = {cond if inner.guard is None else f'{inner.guard} && {cond}'};"
-        inner.guard = name
-        guard = name if place.store_guard is None else f"{place.store_guard} && {name}"
-        return ["{", *indented([head, *self.block(stmt.body, inner, replace(place, store_guard=guard))]), "}"]
+        with self.names.block():
+            name = self.names.fresh("active")
+            head = f"const bool {name} = {cond if inner.guard is None else f'{inner.guard} && {cond}'};"
+            inner.guard = name
+            guard = name if place.store_guard is None else f"{place.store_guard} && {name}"
+            body = self.block(stmt.body, inner, replace(place, store_guard=guard))
+        self.fresh_accs.clear()
+        return ["{", *indented([head, *body]), "}"]
 
     def serial_loop(self, loop: ir.Loop, scalars: Scalars, place: Place) -> list[str]:
         """Printed as often as it takes until the barriers at its begin are those that its end asks for, too."""
         if loop.extent == 0:
             return []
-        name = self.names.of(loop.var.name)
-        saved, state = self.names.saved(), self.barriers.state()
-        shared = len(self.reductions.shared)
+        state, shared = self.barriers.state(), len(self.reductions.shared)
         while True:
             self.fresh_accs.clear()
             inner = scalars.inner()
-            inner.bind(loop.var, name, of_loop(loop.extent))
-            ctype = inner.env[loop.var.name].ctype
-            body = self.block(loop.body, inner, place)
+            with self.names.block():
+                name = self.names.of(loop.var.name)
+                inner.bind(loop.var, name, of_loop(loop.extent))
+                ctype = inner.env[loop.var.name].ctype
+                body = self.block(loop.body, inner, place)
             end = self.barriers.state()
             joined = (state[0] | end[0], state[1] | end[1])
             if joined == state or place.team is not None:
                 break
             state = joined
             self.barriers.restore(state)
-            self.names.restore(saved)
             del self.reductions.shared[shared:]
         self.barriers.join(state)
         self.fresh_accs.clear()
@@ -221,7 +220,8 @@ class Body:
             declaration, total = self.share(ir.Var(name, scalars.env[name].dtype), combine, inner)
             lines += declaration
             totals.append(total)
-        lines += self.rounds(loop, inner, replace(place, team=loop, store_guard=guard))
+        with self.names.block():
+            lines += self.rounds(loop, inner, replace(place, team=loop, store_guard=guard))
         return lines + (self.reductions.totals(totals, scalars.parts) if totals else [])
 
     def share(self, acc: ir.Var, combine: str, scalars: Scalars) -> tuple[list[str], Total]:
@@ -287,25 +287,24 @@ class Body:
         first, high = self.names.of(loop.var.name), scalars.env[loop.var.name].fact.high
         inner.env[loop.var.name] = stepping(first, self.part, Fact(0, high, 1, loop.parts))
         self.slot = self.part if round_ in ("", "0") else f"{round_} * {loop.parts} + {self.part}"
-        saved, vectors = self.names.saved(), self.vectors
+        vectors = self.vectors
         try:
-            lines = self.block(loop.body, inner, place)
+            with self.names.block():
+                lines = self.block(loop.body, inner, place)
         except PartsDiffer:
-            self.names.restore(saved)
             return None
         return lines, self.vectors - vectors
 
     def one_by_one(self, loop: ir.Loop, round_: str, scalars: Scalars, place: Place) -> list[str]:
         """The parts of one round one after the other, those beyond the loop's end left out."""
-        first, parts = self.names.of(loop.var.name), loop.parts
-        part, name = self.names.fresh("part"), self.names.fresh(f"{first}_{self.part}")
-        inner = scalars.inner()
-        fact = scalars.env[loop.var.name].fact
-        inner.bind(loop.var, name, fact)
-        ctype = inner.env[loop.var.name].ctype
-        self.slot = part if round_ in ("", "0") else f"{round_} * {parts} + {part}"
-        body = _guarded(f"{name} < {loop.extent}", self.block(loop.body, inner, place), loop.extent % parts != 0)
-        return over_parts(part, parts, [f"const {ctype} {name} = {first} + {part};", *body])
+        first, parts, fact = self.names.of(loop.var.name), loop.parts, scalars.env[loop.var.name].fact
+        with self.names.block():
+            part, name = self.names.fresh("part"), self.names.fresh(f"{first}_{self.part}")
+            inner = scalars.inner()
+            inner.bind(loop.var, name, fact)
+            self.slot = part if round_ in ("", "0") else f"{round_} * {parts} + {part}"
+            body = _guarded(f"{name} < {loop.extent}", self.block(loop.body, inner, place), loop.extent % parts != 0)
+        return over_parts(part, parts, [f"const {inner.env[loop.var.name].ctype} {name} = {first} + {part};", *body])
 
     def uses_slots(self, loop: ir.Loop) -> bool:
         names = {load.buffer.name for load in loads(loop.body)} | stored(loop.body)

@@ -17,6 +17,7 @@ from graphc.codegen import ir
 from graphc.codegen.cuda.body import Body, PartsDiffer, Place
 from graphc.codegen.cuda.facts import Fact
 from graphc.codegen.cuda.layout import Layout, layout_of
+from graphc.codegen.cuda.product import THREADS, print_product
 from graphc.codegen.cuda.reduce import Barriers, Reductions
 from graphc.codegen.cuda.scalars import Scalars, indented, over_parts
 from graphc.codegen.cuda.segment import stepping
@@ -46,11 +47,10 @@ def print_cuda(kernel: ir.Kernel, gpu: Gpu) -> CudaSource:
     lets = [stmt for stmt in kernel.body if isinstance(stmt, ir.Let)]
     if len(grids) + len(lets) != len(kernel.body):
         raise ValueError(f"kernel {kernel.name} has work outside of grid loops: it has not been scheduled for a GPU")
-    layouts = [layout_of(loop) for loop in grids]
-    threads = max((layout.threads for layout in layouts), default=1)
+    threads = max((THREADS if has_product(loop) else layout_of(loop).threads for loop in grids), default=1)
     function = _Function(kernel, lets, gpu, threads)
     if len(grids) == 1:
-        body, blocks = function.grid_loop(grids[0], layouts[0], "blockIdx.x")
+        body, blocks = function.grid_loop(grids[0], layout_of(grids[0]), "blockIdx.x")
         text = function.kernel_text(body)
     else:
         text, blocks = function.several(grids)
@@ -109,6 +109,9 @@ class _Function:
             return [], 0
         scalars = Scalars(names)
         lines = scalars.statements(self.lets)
+        if has_product(loop):
+            product = print_product(loop, self.gpu, scalars, block)
+            return [*lines, *product.lines], product.blocks
         lane, team = names.fresh("lane"), names.fresh("team")
         one_each = layout.team == 1
         if layout.team > 1:
@@ -181,13 +184,13 @@ class _Iterations:
         inner.parts = self.layout.parts
         high = self.scalars.env[self.loop.var.name].fact.high
         inner.env[self.loop.var.name] = stepping(self.name, self.reductions.part, Fact(0, high, 1, inner.parts))
-        saved, shared = names.saved(), len(self.reductions.shared)
-        lines = self.activity(inner, self.name) if self.layout.joint else []
-        body = Body(self.loop, self.reductions, print_product)
+        shared = len(self.reductions.shared)
+        body = Body(self.loop, self.reductions)
         try:
-            lines += body.block(self.loop.body, inner, self.place(inner))
+            with names.block():
+                lines = self.activity(inner, self.name) if self.layout.joint else []
+                lines += body.block(self.loop.body, inner, self.place(inner))
         except PartsDiffer:
-            names.restore(saved)
             del self.reductions.shared[shared:]
             return None
         return lines, body.vectors
@@ -205,7 +208,7 @@ class _Iterations:
 
     def one(self, scalars: Scalars, name: str) -> list[str]:
         lines = self.activity(scalars, name) if self.layout.joint else []
-        return lines + Body(self.loop, self.reductions, print_product).block(self.loop.body, scalars, self.place(scalars))
+        return lines + Body(self.loop, self.reductions).block(self.loop.body, scalars, self.place(scalars))
 
     def activity(self, scalars: Scalars, name: str) -> list[str]:
         """Whether a team has anything to do: it must go along to the barriers of others."""
@@ -221,5 +224,6 @@ class _Iterations:
         return Place(None, " && ".join([*first, *guard]) or None)
 
 
-def print_product(scalars: Scalars, product: ir.Product) -> list[str]:
-    raise ValueError("products are printed by graphc.codegen.cuda.product")
+def has_product(loop: ir.Loop) -> bool:
+    """Whether the grid loop is a matrix product, which `product` prints."""
+    return any(isinstance(stmt, ir.Product) for stmt in loop.body)

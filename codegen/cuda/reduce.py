@@ -131,7 +131,7 @@ class Reductions:
         return array, f"{array}[{row} * {lanes} + {self.team}] = {total.value};", read
 
     def _declare(self, stem: str, ctype: str, count: int) -> str:
-        name = self.names.fresh(stem)
+        name = self.names.fresh(stem, keep=True)
         self.shared.append(f"__shared__ {ctype} {name}[{count}];")
         return name
 

@@ -15,7 +15,7 @@ No load of a parameter is moved past a store to another, since an output may lie
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from graphc.codegen import ir
 from graphc.codegen.cuda.arith import SUM, Value
@@ -29,8 +29,9 @@ from graphc.core import dtypes
 class Segment:
     """Collects statements and prints them. `scalars` is the enclosing block's: what a segment binds stays bound after it.
 
-    part: the variable of the loop over parts. outlive: names whose values later statements need, so that they become arrays. `store_guard`:
-    the condition of stores to parameters, None for always; `shared` says which buffers several threads see.
+    part: the variable of the loop over parts. outlive: names whose values later statements need, so that they become arrays. store_guard:
+    the condition of stores to memory that others see, None for always. Nothing that a segment stores there may be read in it: stores come
+    last.
     """
 
     def __init__(self, scalars: Scalars, part: str, outlive: frozenset[str], store_guard: str | None) -> None:
@@ -41,7 +42,6 @@ class Segment:
         self.before: list[str] = []
         self.inside: list[str] = []
         self.after: list[str] = []
-        self.stored = False
         self.vectors = 0  # how many accesses move all parts at once
 
     @property
@@ -52,13 +52,9 @@ class Segment:
         loop = over_parts(self.part, self.parts, self.inside) if self.inside else []
         return [*self.before, *loop, *self.after]
 
-    def accepts(self, stmt: ir.Stmt) -> bool:
-        """Whether `stmt` may join: not if it would read what may have been stored here, since stores come last."""
-        return not (self.stored and any(load.buffer.space != "local" for load in _loads((stmt,))))
-
     def add(self, stmt: ir.Let | ir.Acc | ir.Update | ir.Store | ir.If) -> None:
         if not isinstance(stmt, ir.If):
-            for load in _loads((stmt,)):
+            for load in _loads(stmt):
                 self.move_all_parts(load)
         match stmt:
             case ir.Let():
@@ -114,7 +110,6 @@ class Segment:
         if stmt.buffer.space == "local":
             self.inside += self.scalars.store(stmt)
             return
-        self.stored = True
         if not self.moves_together(stmt):
             self.inside += self.store_one(self.scalars, stmt)
             return
@@ -188,7 +183,18 @@ def _all(conditions: Iterable[str]) -> str:
     return texts[0] if len(texts) == 1 else " && ".join(f"({text})" if "||" in text or "?" in text else text for text in texts)
 
 
-def _loads(stmts: Iterable[ir.Stmt]) -> list[ir.Load]:
-    """Loads of the statements, inner ones (indices of others) first."""
-    found = [sub for stmt in ir.walk(tuple(stmts)) for expr in ir.expressions(stmt) for sub in ir.subexpressions(expr) if isinstance(sub, ir.Load)]
-    return list(dict.fromkeys(reversed(found)))
+def _loads(stmt: ir.Stmt) -> list[ir.Load]:
+    """Loads of a statement as they would be made: those in indices before those that have the index."""
+    return list(dict.fromkeys(load for expr in ir.expressions(stmt) for load in _inner_first(expr)))
+
+
+def _inner_first(expr: ir.Expr) -> Iterator[ir.Load]:
+    children: tuple[ir.Expr, ...] = ()
+    if isinstance(expr, ir.Apply):
+        children = expr.args
+    elif isinstance(expr, ir.Load):
+        children = expr.index if expr.where is None else (*expr.index, expr.where)
+    for child in children:
+        yield from _inner_first(child)
+    if isinstance(expr, ir.Load):
+        yield expr

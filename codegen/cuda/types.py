@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -84,15 +86,16 @@ class Names:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        self._kept: set[str] = set()
         self._of: dict[str, str] = {}
 
-    def fresh(self, stem: str) -> str:
-        """An identifier like `stem` that nothing else has."""
+    def fresh(self, stem: str, keep: bool = False) -> str:
+        """An identifier like `stem` that nothing else has; with `keep` one that lives in the whole function, see `block`."""
         name, number = stem, 1
-        while name in self._used or name in _TAKEN:
+        while name in self._used or name in self._kept or name in _TAKEN:
             number += 1
             name = f"{stem}_{number}"
-        self._used.add(name)
+        (self._kept if keep else self._used).add(name)
         return name
 
     def of(self, name: str) -> str:
@@ -101,12 +104,14 @@ class Names:
             self._of[name] = self.fresh(name)
         return self._of[name]
 
-    def saved(self) -> tuple[set[str], dict[str, str]]:
-        return set(self._used), dict(self._of)
-
-    def restore(self, saved: tuple[set[str], dict[str, str]]) -> None:
-        """Forgets the names given out since `saved`."""
-        self._used, self._of = set(saved[0]), dict(saved[1])
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Names given out inside end with it: a block of C."""
+        used, of = set(self._used), dict(self._of)
+        try:
+            yield
+        finally:
+            self._used, self._of = used, of
 
 
 def zero(dtype: DType) -> ir.Const:

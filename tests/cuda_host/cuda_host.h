@@ -24,7 +24,7 @@
 #define __forceinline__ inline
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __grid_constant__
 // Shared variables of one kernel stand in a section of their own, which is filled with 0xff (NaN, -1) before each block.
 #define __shared__ static __attribute__((section(CUDA_HOST_SECTION)))
