@@ -14,6 +14,7 @@ from graphc.codegen.idioms import recognise
 from graphc.codegen.schedule_gpu_flat import batch_products, map_elements, one_thread_a_cell
 from graphc.codegen.schedule_gpu_keep import keep_rows
 from graphc.codegen.schedule_gpu_rows import cells_in_teams
+from graphc.codegen.schedule_gpu_scatter import collect_updates
 from graphc.codegen.schedule_gpu_tiles import tile_transposes
 from graphc.codegen.schedule_sums import split_sums
 
@@ -29,4 +30,6 @@ def schedule_gpu(kernel: ir.Kernel, gpu: Gpu) -> ir.Kernel:
 
 def gpu_steps(gpu: Gpu) -> tuple[Step, ...]:
     """The schedule, step by step."""
-    return recognise, batch_products, tile_transposes, map_elements, cells_in_teams, one_thread_a_cell, keep_rows, split_sums
+    return (
+        recognise, batch_products, collect_updates, tile_transposes, map_elements, cells_in_teams, one_thread_a_cell, keep_rows, split_sums,
+    )  # fmt: skip

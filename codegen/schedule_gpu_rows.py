@@ -67,10 +67,16 @@ def _rows(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
         parts //= 2
     lanes = row_team(nest.cells, length, parts, _kept_registers(nest, inner))
     body = _spread(kernel, nest, inner, "team", lanes, parts)
-    rows = max(1, BLOCK // lanes) if lanes <= WARP else 1
-    while rows * lanes > WARP and rows > 1 and -(-nest.cells // rows) < FEW:
-        rows //= 2
+    rows = block_rows(nest.cells, lanes)
     return on_grid(kernel, nest, _homes(body, rows, lanes), rows)
+
+
+def block_rows(rows: int, lanes: int) -> int:
+    """Rows of a block: many of small teams, but fewer where there would be few blocks; whole warps in any case."""
+    count = max(1, BLOCK // lanes) if lanes <= WARP else 1
+    while count > 1 and count * lanes > WARP and -(-rows // count) < FEW:
+        count //= 2
+    return count
 
 
 def row_team(rows: int, length: int, parts: int, registers: int) -> int:
