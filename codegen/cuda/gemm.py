@@ -4,8 +4,8 @@ cublasLt computes, for each of a batch of matrices,
 
     D = epilogue(alpha * A * B + beta * C + bias)
 
-where the epilogue is nothing, relu, or gelu by tanh, which may also store its argument, `aux`. (The library's backward forms fit no kernel of
-ours: relu's wants a mask of bits, and what fusion keeps of gelu for its gradient is more than its argument.)
+where the epilogue is nothing, relu, or gelu by tanh, which may also store its argument, `aux`. (The library's backward forms fit no kernel
+of ours: relu's wants a mask of bits, and what fusion keeps of gelu for its gradient is more than its argument.)
 `gemm_of` reads a kernel as `lower` made it: every load and store must be a matrix in memory (one index contiguous, the other at a leading
 dimension), and the value stored must mean one of these formulas. What does not is left to the generated kernel; `explain` says why.
 
@@ -126,7 +126,7 @@ def _factor(value: float) -> str:
     return "" if value == 1 else "-" if value == -1 else f"{value:.9g}*"
 
 
-# Where matrices lie ------------------------------------------------------------------------------------------------------------------------
+# Where matrices lie -----------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,18 @@ from graphc.codegen import ir
 from graphc.codegen.cuda.facts import of_loop, of_parts
 from graphc.codegen.cuda.product_plan import THREADS, Plan, make_plan
 from graphc.codegen.cuda.product_stage import Side, make_side
-from graphc.codegen.cuda.product_strip import Access, contiguous, load_strips, unrolled, whole
-from graphc.codegen.cuda.scalars import Scalars, indented
+from graphc.codegen.cuda.product_strip import Access, block, contiguous, load_strips, unrolled, whole
+from graphc.codegen.cuda.scalars import Scalars
 from graphc.codegen.cuda.types import memory_type, register_type
 from graphc.codegen.gpu import WARP, Gpu
 from graphc.codegen.rewrite import substitute, variables
 
-
 # Identifiers of the text itself: no name of the kernel may take their place.
-_WORDS = ("across", "at", "at_depth", "at_extent", "c", "column_at", "down", "first_column", "first_row", "group", "left", "lhs_strips", "lhs_tile",
-          "other", "part", "r", "rhs_strips", "rhs_tile", "right", "row_at", "shared", "slice", "slot", "step", "strip", "sums", "thread", "tile",
-          "total")  # fmt: skip
+_WORDS = (
+    "across", "at", "at_depth", "at_extent", "c", "column_at", "down", "first_column", "first_row", "group", "left", "lhs_strips",
+    "lhs_tile", "other", "part", "r", "rhs_strips", "rhs_tile", "right", "row_at", "shared", "slice", "slot", "step", "strip", "sums", "thread",
+    "tile", "total",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def plan_product(loop: ir.Loop, gpu: Gpu) -> Plan | None:
     return make_plan(product.m, product.n, product.depth, loop.extent, product.acc.dtype.size, max(bytes_read, default=4), gpu)
 
 
-def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, block: str = "int(blockIdx.x)") -> ProductText:
-    """The text of a grid loop that holds a product. `scalars` knows the kernel's top-level `let`s; `block` is C for the number of the block
-    among those of this loop, from 0 on; all threads of the block must arrive here."""
+def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, number: str = "int(blockIdx.x)") -> ProductText:
+    """The text of a grid loop that holds a product. `scalars` knows the kernel's top-level `let`s; `number` is C for the number of the
+    block among those of this loop, from 0 on; all threads of the block must arrive here."""
     product = _product_of(loop)
     if 0 in (product.m, product.n, loop.extent):
         return ProductText([], 0, THREADS, None)
@@ -86,7 +87,7 @@ def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, block: str = "int(b
     assert plan is not None
     for word in _WORDS:
         names.fresh(word)
-    lines = [f"// {plan.describe()}", *_position(plan, batch, block), *lets, *_Printer(product, plan, inner).lines()]
+    lines = [f"// {plan.describe()}", *_position(plan, batch, number), *lets, *_Printer(product, plan, inner).lines()]
     return ProductText(lines, plan.batch * plan.tiles, THREADS, plan)
 
 
@@ -106,10 +107,11 @@ def _accesses(epilogue: Sequence[ir.Stmt]) -> list[Access]:
     return [*loads, *(stmt for stmt in epilogue if isinstance(stmt, ir.Store))]
 
 
-def _position(plan: Plan, batch: str, block: str) -> list[str]:
+def _position(plan: Plan, batch: str, number: str) -> list[str]:
     """Which tile of which product this block computes, and where this thread stands in it."""
     tile = plan.tile
-    number = f"{block} % {plan.tiles}" if plan.batch > 1 else block
+    of_batch = f"{number} / {plan.tiles}" if plan.tiles > 1 else number
+    of_tile = f"{number} % {plan.tiles}" if plan.batch > 1 else number
     row = f"tile % {plan.row_tiles} * {tile.rows}" if plan.column_tiles > 1 else f"tile * {tile.rows}"
     column = f"tile / {plan.row_tiles} * {tile.columns}"
     thread = f"threadIdx.x % {tile.slice_threads}" if tile.slices > 1 else "threadIdx.x"
@@ -121,12 +123,37 @@ def _position(plan: Plan, batch: str, block: str) -> list[str]:
         down = f"thread / {WARP * warps} * {lanes_down} + thread / {lanes} % {lanes_down}"
         across = f"thread / {WARP} % {warps} * {lanes} + thread % {lanes}" if warps > 1 else f"thread % {lanes}"
     return [
-        *([f"const int {batch} = {f'{block} / {plan.tiles}' if plan.tiles > 1 else block};"] if plan.batch > 1 else []),
-        *([f"const int tile = {number};"] if plan.tiles > 1 else []),
+        *([f"const int {batch} = {of_batch};"] if plan.batch > 1 else []),
+        *([f"const int tile = {of_tile};"] if plan.tiles > 1 else []),
         f"const int first_row = {row if plan.row_tiles > 1 else '0'}, first_column = {column if plan.column_tiles > 1 else '0'};",
         *([f"const int slice = threadIdx.x / {tile.slice_threads};"] if tile.slices > 1 else []),
         f"const int thread = {thread}, down = {down}, across = {across};",
     ]
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The rows (or columns) of a tile that belong to one thread: `count`, in groups of `group` neighbours; `threads` of them, of which this
+    one is number `thread` in C."""
+
+    count: int
+    group: int
+    threads: int
+    thread: str
+
+    @property
+    def groups(self) -> int:
+        return self.count // self.group
+
+    def place(self, number: str) -> str:
+        """C for the place in the tile of the thread's row `number`, an identifier, a product, or "0"."""
+        start = self.thread if self.group == 1 else f"{self.thread} * {self.group}"
+        if number == "0":
+            return start
+        if self.groups == 1:
+            return start if self.group == 1 else f"{start} + {number}"
+        apart = f"{number} * {self.threads}" if self.group == 1 else f"{number} / {self.group} * {self.threads * self.group}"
+        return f"{apart} + {start}" + (f" + {number} % {self.group}" if self.group > 1 else "")
 
 
 class _Printer:
@@ -138,19 +165,20 @@ class _Printer:
         self.tile = plan.tile
         self.scalars = scalars
         self.ctype = register_type(product.acc.dtype)
-        self.row_group = self.tile.group(self.tile.thread_rows, plan.size)
-        self.column_group = self.tile.group(self.tile.thread_columns, plan.size)
         p, t = product, self.tile
-        self.lhs = make_side("lhs", p.lhs, p.i, p.k, (p.m, p.depth, t.rows, t.depth), self.row_group, scalars)
-        self.rhs = make_side("rhs", p.rhs, p.j, p.k, (p.n, p.depth, t.columns, t.depth), self.column_group, scalars)
+        self.rows = _Share(t.thread_rows, t.group(t.thread_rows, plan.size), t.down, "down")
+        self.columns = _Share(t.thread_columns, t.group(t.thread_columns, plan.size), t.across, "across")
+        self.lhs = make_side("lhs", p.lhs, p.i, p.k, (p.m, p.depth, t.rows, t.depth), self.rows.group, scalars)
+        self.rhs = make_side("rhs", p.rhs, p.j, p.k, (p.n, p.depth, t.columns, t.depth), self.columns.group, scalars)
 
     def lines(self) -> list[str]:
+        if self.plan.depth == 0:
+            return self.shared_epilogue([f"Pack<{self.ctype}, {self.shared_width}> total = {{}};"])
         tile = self.tile
-        sums = f"{self.ctype} sums[{tile.thread_rows}][{tile.thread_columns}] = {{}};"
-        multiplied = [*self.shared_memory(), sums, *self.steps()] if self.product.depth else [sums]
-        if tile.slices > 1:
-            return [*multiplied, *self.slices_epilogue()]
-        return [*multiplied, *self.epilogue()]
+        summed = [*self.shared_memory(), f"{self.ctype} sums[{tile.thread_rows}][{tile.thread_columns}] = {{}};", *self.steps()]
+        if tile.slices == 1:
+            return [*summed, *self.epilogue()]
+        return [*summed, *self.keep_sums(), *self.shared_epilogue(self.added_sums())]
 
     # Sums
 
@@ -160,7 +188,7 @@ class _Printer:
         buffers = f"[{min(self.plan.steps, 2)}]" if self.plan.steps > 1 else ""
         lhs, rhs = (f"{side.name}_tile{buffers}[{tile.depth}][{side.pitch}]" for side in (self.lhs, self.rhs))
         if tile.slices == 1:
-            return [f"__shared__ alignas(16) {self.ctype} {lhs};", f"__shared__ alignas(16) {self.ctype} {rhs};"]
+            return [f"alignas(16) __shared__ {self.ctype} {lhs};", f"alignas(16) __shared__ {self.ctype} {rhs};"]
         return [
             "__shared__ union {",
             f"  struct {{ alignas(16) {self.ctype} {lhs}; alignas(16) {self.ctype} {rhs}; }};",
@@ -175,17 +203,14 @@ class _Printer:
         steps = self.plan.steps
         strips = [side.declaration(self.ctype) for side in (self.lhs, self.rhs)]
         if steps == 1:
-            return [*strips, *self.fetch("0"), *self.deliver(""), *self.multiply("")]
-        return [
-            f"for (int step = 0; step <= {steps}; step++) {{",
-            *indented([
-                *strips,
-                f"if (step < {steps}) {{", *indented(self.fetch("step")), "}",
-                "if (step > 0) {", *indented(self.multiply("(step + 1) % 2")), "}",
-                f"if (step < {steps}) {{", *indented(self.deliver("step % 2")), "}",
-            ]),
-            "}",
-        ]  # fmt: skip
+            return [*strips, *self.fetch(""), *self.deliver(""), *self.multiply("")]
+        body = [
+            *strips,
+            *block(f"if (step < {steps})", self.fetch("step")),
+            *block("if (step > 0)", self.multiply("(step + 1) % 2")),
+            *block(f"if (step < {steps})", self.deliver("step % 2")),
+        ]
+        return block(f"for (int step = 0; step <= {steps}; step++)", body)
 
     def fetch(self, step: str) -> list[str]:
         return [*self.lhs.fetch(self.scalars, "first_row", step), *self.rhs.fetch(self.scalars, "first_column", step)]
@@ -197,56 +222,64 @@ class _Printer:
     def multiply(self, turn: str) -> list[str]:
         """Adds this slice's part of the tiles in shared memory to the sums. Slices take turns in the depth."""
         tile = self.tile
-        rows, columns = self.row_group, self.column_group
         depth = f"at * {tile.slices} + slice" if tile.slices > 1 else "at"
-        factors = [
-            f"Pack<{self.ctype}, {rows}> left[{tile.thread_rows // rows}];",
-            *unrolled("group", tile.thread_rows // rows,
-                      [f"left[group] = load<{rows}>(&{self.tile_of(self.lhs, turn)}[{depth}][group * {tile.down * rows} + down * {rows}]);"]),
-            f"Pack<{self.ctype}, {columns}> right[{tile.thread_columns // columns}];",
-            *unrolled("group", tile.thread_columns // columns,
-                      [f"right[group] = load<{columns}>(&{self.tile_of(self.rhs, turn)}[{depth}]"
-                       f"[group * {tile.across * columns} + across * {columns}]);"]),
-        ]  # fmt: skip
-        term = f"sums[r][c] += left[r / {rows}][r % {rows}] * right[c / {columns}][c % {columns}];"
-        summed = unrolled("r", tile.thread_rows, unrolled("c", tile.thread_columns, [term]))
-        return unrolled("at", tile.slice_depth, [*factors, *summed])
+        left, lhs = self.factors("left", f"{self.tile_of(self.lhs, turn)}[{depth}]", self.rows, "r")
+        right, rhs = self.factors("right", f"{self.tile_of(self.rhs, turn)}[{depth}]", self.columns, "c")
+        summed = unrolled("r", tile.thread_rows, unrolled("c", tile.thread_columns, [f"sums[r][c] += {lhs} * {rhs};"]))
+        return unrolled("at", tile.slice_depth, [*left, *right, *summed])
+
+    def factors(self, name: str, row: str, share: _Share, number: str) -> tuple[list[str], str]:
+        """Loads the thread's factors from one row of a tile; the second is the factor that its row or column `number` needs."""
+        if share.groups == 1:
+            return [f"const auto {name} = load<{share.group}>(&{row}[{share.place('0')}]);"], f"{name}[{number}]"
+        loaded = f"{name}[group] = load<{share.group}>(&{row}[{share.place(f'group * {share.group}')}]);"
+        lines = [f"Pack<{self.ctype}, {share.group}> {name}[{share.groups}];", *unrolled("group", share.groups, [loaded])]
+        return lines, f"{name}[{number} / {share.group}][{number} % {share.group}]"
 
     # Epilogue
 
     def epilogue(self) -> list[str]:
         """From the sums in registers: row by row of the thread."""
-        tile, group = self.tile, self.column_group
-        width = self.strip_width(group)
-        row = f"first_row + r / {self.row_group} * {tile.down * self.row_group} + down * {self.row_group} + r % {self.row_group}"
-        column = f"c * {width} / {group} * {tile.across * group} + across * {group} + c * {width} % {group}"
-        strips = unrolled("c", tile.thread_columns // width, self.strip(row, f"first_column + {column}", width, "sums[r]", f"c * {width}"))
+        tile = self.tile
+        width = self.strip_width(self.columns.group)
+        first = f"c * {width}" if width > 1 else "c"
+        row, column = f"first_row + {self.rows.place('r')}", f"first_column + {self.columns.place(first)}"
+        strips = unrolled("c", tile.thread_columns // width, self.strip(row, column, width, "sums[r]", first))
         return unrolled("r", tile.thread_rows, strips)
 
-    def slices_epilogue(self) -> list[str]:
-        """From the sums of all slices, each at its place in shared memory: strips are shared out over all threads."""
-        tile, group = self.tile, self.column_group
-        width = self.strip_width(min(4, tile.columns))
-        place = f"[slice][r / {self.row_group} * {tile.down * self.row_group} + down * {self.row_group} + r % {self.row_group}]"
-        kept = f"shared.slice_sums{place}[c / {group} * {tile.across * group} + across * {group} + c % {group}] = sums[r][c];"
-        strips, in_row = tile.rows * tile.columns // width, tile.columns // width
-        slots = -(-strips // THREADS)
-        added = [
+    def keep_sums(self) -> list[str]:
+        """Every slice's sums to their place in shared memory."""
+        kept = f"shared.slice_sums[slice][{self.rows.place('r')}][{self.columns.place('c')}] = sums[r][c];"
+        kept_all = unrolled("r", self.tile.thread_rows, unrolled("c", self.tile.thread_columns, [kept]))
+        return ["__syncthreads();", *kept_all, "__syncthreads();"]
+
+    @property
+    def shared_width(self) -> int:
+        return self.strip_width(min(4, self.tile.columns))
+
+    def added_sums(self) -> list[str]:
+        """The total of a strip, slice after slice."""
+        width = self.shared_width
+        return [
             f"Pack<{self.ctype}, {width}> total = load<{width}>(&shared.slice_sums[0][row_at][column_at]);",
             "#pragma unroll",
-            f"for (int other = 1; other < {tile.slices}; other++) {{",
-            *indented(unrolled("part", width, ["total[part] += shared.slice_sums[other][row_at][column_at + part];"])),
-            "}",
+            *block(f"for (int other = 1; other < {self.tile.slices}; other++)",
+                   unrolled("part", width, ["total[part] += shared.slice_sums[other][row_at][column_at + part];"])),
         ]
+
+    def shared_epilogue(self, total: Sequence[str]) -> list[str]:
+        """Strips of the tile are shared out over all threads; `total` declares a strip's sums."""
+        tile, width = self.tile, self.shared_width
+        strips, in_row = tile.rows * tile.columns // width, tile.columns // width
+        slots = -(-strips // THREADS)
         body = [
             f"const int strip = threadIdx.x{f' + slot * {THREADS}' if slots > 1 else ''};",
             f"const int row_at = strip / {in_row}, column_at = strip % {in_row} * {width};",
-            *self.strip("first_row + row_at", "first_column + column_at", width, "total", "0", added),
+            *self.strip("first_row + row_at", "first_column + column_at", width, "total", "0", total),
         ]
         if strips % THREADS:
-            body = [body[0], f"if (strip < {strips}) {{", *indented(body[1:]), "}"]
-        return ["__syncthreads();", *unrolled("r", tile.thread_rows, unrolled("c", tile.thread_columns, [kept])), "__syncthreads();",
-                *unrolled("slot", slots, body)]  # fmt: skip
+            body = [body[0], *block(f"if (strip < {strips})", body[1:])]
+        return unrolled("slot", slots, body)
 
     def strip_width(self, most: int) -> int:
         """The longest strips of columns in which something is moved at once; 1 where that is nothing, or the stores depend on `let`s."""
@@ -268,10 +301,11 @@ class _Printer:
         i, j = names.of(p.i.name), names.of(p.j.name)
         scalars = self.scalars.inner()
         scalars.bind(p.i, i, of_loop(p.m))
-        lines = [*before, *self.single(scalars, j, f"{sums}[{first}]")] if width == 1 else [*before, *self.several(scalars, j, width, sums, first)]
+        lines = self.single(scalars, j, f"{sums}[{first}]") if width == 1 else self.several(scalars, j, width, sums, first)
+        lines = [*before, *lines]
         guards = ([f"{i} < {p.m}"] if p.m % self.tile.rows else []) + ([f"{j} < {p.n}"] if p.n % self.tile.columns else [])
         if guards:
-            lines = [f"if ({' && '.join(guards)}) {{", *indented(lines), "}"]
+            lines = block(f"if ({' && '.join(guards)})", lines)
         return [f"const int {i} = {row}, {j} = {column};", *lines]
 
     def single(self, scalars: Scalars, j: str, total: str) -> list[str]:

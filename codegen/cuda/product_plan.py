@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from graphc.codegen.gpu import STATIC_SHARED_BYTES, VECTOR_BYTES, WARP, Gpu, gpu_for
 
 THREADS = 256  # of every block
-# rows, columns, thread_rows, thread_columns, slices: all of that many threads. A factor read from shared memory serves one sum for each row or
-# column of the thread on the other side, so threads are nearly square; small tiles have slices instead of more threads.
+# rows, columns, thread_rows, thread_columns, slices: all of that many threads. A factor read from shared memory serves one sum for each row
+# or column of the thread on the other side, so threads are nearly square; small tiles have slices instead of more threads.
 _WIDE = (
     (128, 128, 8, 8, 1), (64, 128, 4, 8, 1), (64, 64, 4, 4, 1), (32, 64, 4, 4, 2), (32, 32, 4, 4, 4), (16, 32, 2, 4, 4), (16, 16, 2, 4, 8),
     (8, 128, 4, 4, 4), (8, 64, 4, 4, 8), (8, 32, 2, 4, 8), (8, 16, 2, 4, 16), (8, 8, 2, 2, 16), (4, 128, 4, 4, 8), (4, 32, 4, 4, 32),
@@ -136,8 +136,8 @@ class Plan:
 
 
 def make_plan(m: int, n: int, depth: int, batch: int, size: int, element_bytes: int, gpu: Gpu) -> Plan:
-    """The plan for `batch` products of m x depth by depth x n, none of them 0 but depth. size: bytes of a sum (4 or 8); element_bytes: of an
-    operand's element in memory. Of `gpu` only the architecture counts."""
+    """The plan for `batch` products of m x depth by depth x n, none of them 0 but depth. size: bytes of a sum (4 or 8); element_bytes: of
+    an operand's element in memory. Of `gpu` only the architecture counts."""
     typical = gpu_for(gpu.arch)
     timed = [(_cycles(tile, m, n, depth, batch, size, element_bytes, typical), tile) for tile in candidates(m, n, depth, size)]
     cycles, tile = min(timed, key=lambda each: (each[0], -each[1].rows * each[1].columns, each[1].slices, each[1].depth))

@@ -9,14 +9,13 @@ have some elements more than they need, so that threads that write together hit 
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphc.codegen import ir
 from graphc.codegen.cuda.facts import of_loop, of_parts
 from graphc.codegen.cuda.product_plan import THREADS
-from graphc.codegen.cuda.product_strip import contiguous, load_strips, unrolled, widest
-from graphc.codegen.cuda.scalars import Scalars, indented
+from graphc.codegen.cuda.product_strip import block, contiguous, load_strips, unrolled, widest
+from graphc.codegen.cuda.scalars import Scalars
 
 _NEIGHBOURS = 8  # threads that read along the depth together: 32 bytes or more
 _NEIGHBOURS_OF_STRIPS = 4  # where they read 16 bytes each, and padding cannot keep more of them apart
@@ -56,30 +55,36 @@ class Side:
     # Text
 
     def declaration(self, ctype: str) -> str:
-        return f"Pack<{ctype}, {self.width}> {self.name}_strips[{self.strips_a_thread}];"
+        return f"Pack<{ctype}, {self.width}> {self.name}_strips{f'[{self.strips_a_thread}]' if self.strips_a_thread > 1 else ''};"
+
+    @property
+    def strip(self) -> str:
+        """Strip number `slot` of the thread, in C."""
+        return f"{self.name}_strips[slot]" if self.strips_a_thread > 1 else f"{self.name}_strips"
 
     def fetch(self, scalars: Scalars, first: str, step: str) -> list[str]:
-        """Computes the strips of tile `step` into registers; `first`: the tile's first row or column. Zeros stand beyond the matrix."""
+        """Computes the strips of tile `step` ("" where there is only one) into registers; `first`: the tile's first row or column. Zeros
+        stand beyond the matrix."""
         inner = scalars.inner()
         names = scalars.names
         var, depth = names.of(self.var.name), names.of(self.depth_var.name)
         place, guards = self._place(), self._guards(var, depth)
-        strip = f"{self.name}_strips[slot]"
-        body = [*place, f"const int {var} = {first} + at_extent, {depth} = {step} * {self.tile_depth} + at_depth;"]
-        filled = self._filled(inner, var, depth, strip)
+        start = f"{step} * {self.tile_depth} + " if step else ""
+        body = [*place, f"const int {var} = {first} + at_extent, {depth} = {start}at_depth;"]
+        filled = self._filled(inner, var, depth)
         if guards:
-            filled = [f"if ({' && '.join(guards)}) {{", *indented(filled), "}"]
-            body += [f"{strip} = {{}};"]
+            filled = block(f"if ({' && '.join(guards)})", filled)
+            body += [f"{self.strip} = {{}};"]
         return unrolled("slot", self.strips_a_thread, [*body, *filled])
 
     def deliver(self, tile: str) -> list[str]:
         """Writes the strips into `tile`."""
         if self.along_depth and self.width > 1:
-            written = unrolled("part", self.width, [f"{tile}[at_depth + part][at_extent] = {self.name}_strips[slot][part];"])
+            written = unrolled("part", self.width, [f"{tile}[at_depth + part][at_extent] = {self.strip}[part];"])
         else:
-            written = [f"store<{self.width}>(&{tile}[at_depth][at_extent], {self.name}_strips[slot]);"]
+            written = [f"store<{self.width}>(&{tile}[at_depth][at_extent], {self.strip});"]
         if self.strips % THREADS:
-            written = [f"if (strip < {self.strips}) {{", *indented(written), "}"]
+            written = block(f"if (strip < {self.strips})", written)
         return unrolled("slot", self.strips_a_thread, [*self._place(), *written])
 
     def _place(self) -> list[str]:
@@ -99,17 +104,17 @@ class Side:
         guards += [f"{var} < {self.extent}"] if self.extent % self.tile_extent else []
         return guards + ([f"{depth} < {self.depth}"] if self.depth % self.tile_depth else [])
 
-    def _filled(self, scalars: Scalars, var: str, depth: str, strip: str) -> list[str]:
+    def _filled(self, scalars: Scalars, var: str, depth: str) -> list[str]:
         moving, still = (self.depth_var, self.var) if self.along_depth else (self.var, self.depth_var)
         moving_text, still_text = (depth, var) if self.along_depth else (var, depth)
         extents = {self.var.name: self.extent, self.depth_var.name: self.depth}
         scalars.bind(still, still_text, of_loop(extents[still.name]))
         scalars.bind(moving, moving_text, of_parts(extents[moving.name], self.width))
         if self.width == 1:
-            return [f"{strip}[0] = {scalars.text(self.expr)};"]
+            return [f"{self.strip}[0] = {scalars.text(self.expr)};"]
         lines = load_strips(scalars, self.loads, self.width)
         scalars.bind(moving, f"({moving_text} + part)", of_loop(extents[moving.name]))
-        return [*lines, *unrolled("part", self.width, [f"{strip}[part] = {scalars.text(self.expr)};"])]
+        return [*lines, *unrolled("part", self.width, [f"{self.strip}[part] = {scalars.text(self.expr)};"])]
 
 
 def make_side(name: str, expr: ir.Expr, var: ir.Var, depth_var: ir.Var, sizes: tuple[int, int, int, int], group: int,

@@ -40,7 +40,8 @@ def whole(scalars: Scalars, accesses: Iterable[Access], var: ir.Var, extent: int
     """Those of the accesses that can move strips of `width` along `var` at once."""
     inner = scalars.inner()
     inner.bind(var, "", of_parts(extent, width))
-    return [access for access in dict.fromkeys(accesses) if width * access.buffer.dtype.size <= VECTOR_BYTES and _follows(inner, access, width)]
+    return [access for access in dict.fromkeys(accesses)
+            if width * access.buffer.dtype.size <= VECTOR_BYTES and _follows(inner, access, width)]  # fmt: skip
 
 
 def _follows(scalars: Scalars, access: Access, width: int) -> bool:
@@ -68,9 +69,14 @@ def load_strips(scalars: Scalars, loads: Iterable[ir.Load], width: int) -> list[
     return lines
 
 
+def block(head: str, body: Sequence[str]) -> list[str]:
+    """`head { body }`; an empty head makes a scope."""
+    return [f"{head} {{" if head else "{", *indented(body), "}"]
+
+
 def unrolled(var: str, count: int, body: list[str]) -> list[str]:
-    """A loop that the compiler unrolls; only a block where it runs once."""
+    """A loop that the compiler unrolls; only a scope where it runs once."""
     if count > 1:
-        return ["#pragma unroll", f"for (int {var} = 0; {var} < {count}; {var}++) {{", *indented(body), "}"]
+        return ["#pragma unroll", *block(f"for (int {var} = 0; {var} < {count}; {var}++)", body)]
     used = any(re.search(rf"\b{var}\b", line) for line in body)
-    return ["{", *indented([*([f"constexpr int {var} = 0;"] if used else []), *body]), "}"]
+    return block("", [*([f"constexpr int {var} = 0;"] if used else []), *body])
