@@ -11,7 +11,7 @@ import graphc as gc
 from graphc import bench, demo, dump, dump_cuda, opt
 from graphc.core.errors import OpError
 from graphc.models import MODELS
-from graphc.runtime.cuda import detect
+from graphc.runtime.cuda.report import report
 
 _MODEL = f"one of {', '.join(MODELS)}, or a Python file that defines build() -> (fetches, feeds)"
 
@@ -80,5 +80,5 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=lambda o: opt.main(o.passes, o.file))
 
     command = commands.add_parser("gpu", help="say what this machine has of what a GPU needs, and what to do about the rest")
-    command.set_defaults(command=lambda o: print(detect.report()))
+    command.set_defaults(command=lambda o: print(report()))
     return parser

@@ -63,7 +63,7 @@ MAY_IMPORT = {
 # runtime carries out what its code generator planned, and `graphc opt` applies passes one by one.
 DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.config",
          "graphc.runtime.executable", "graphc.runtime.cuda.launches", "graphc.runtime.cuda.choice", "graphc.runtime.cuda.cublaslt",
-         "graphc.runtime.cuda.detect", "graphc.dump_cuda", "graphc.opt"}
+         "graphc.runtime.cuda.detect", "graphc.runtime.cuda.report", "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from graphc.cli import main
 from graphc.codegen.cuda import compiler
-from graphc.runtime.cuda import cublaslt, detect, driver
+from graphc.runtime.cuda import cublaslt, detect, driver, report
 
 HOPPER = ("NVIDIA H200", 9, 0, 143 << 30, 132)
 PASCAL = ("Tesla P100", 6, 0, 16 << 30, 56)
@@ -83,6 +83,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> PretendedDriver:
     monkeypatch.setattr(driver, "api", lambda: object())
     monkeypatch.setattr(compiler, "COMPILERS", [PretendedCompiler()])
     monkeypatch.setattr(detect, "pycuda_version", lambda: "2026.1")
+    monkeypatch.setattr(report, "pycuda_version", lambda: "2026.1")
     monkeypatch.setattr(cublaslt, "problem", lambda: "libcublasLt was not found")
     monkeypatch.setattr(cublaslt.Library, "find", staticmethod(lambda: None))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -101,7 +102,7 @@ def test_a_missing_driver(library: PretendedDriver, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(driver, "native", missing)
     assert detect.problem() == ("the NVIDIA driver is missing (libcuda.so.1 cannot be loaded): install it, or start the container with its "
                                 "GPUs (docker run --gpus all)")
-    assert "graphc cannot run on a GPU here" in detect.report()
+    assert "graphc cannot run on a GPU here" in report.report()
 
 
 def test_a_driver_that_does_not_start(library: PretendedDriver) -> None:
@@ -184,7 +185,7 @@ def test_cublaslt_is_named_with_its_version(library: PretendedDriver, monkeypatc
         path: str = "/opt/libcublasLt.so.13"
 
     monkeypatch.setattr(cublaslt.Library, "find", staticmethod(Found))
-    assert "cublasLt  13.1 (/opt/libcublasLt.so.13)\n" in detect.report()
+    assert "cublasLt  13.1 (/opt/libcublasLt.so.13)\n" in report.report()
 
 
 def test_graphc_imports_nothing_of_a_gpu() -> None:
@@ -210,3 +211,15 @@ def test_gpu_tests_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(root / "pyproject.toml"), "-p", "no:cacheprovider", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=root)
     assert "1 passed, 1 deselected" in done.stdout
+
+
+def test_an_installed_package_says_its_version_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pycuda").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    assert detect.pycuda_version() == ""
+    (tmp_path / "pycuda-2031.2.dist-info").mkdir()
+    assert detect.pycuda_version() == "2031.2"
+    (tmp_path / "pycuda").rmdir()
+    sys.path_importer_cache.clear()
+    assert detect.pycuda_version() is None

@@ -18,6 +18,7 @@ import graphc as gc
 from graphc import digits
 from graphc.codegen.cuda import compiler
 from graphc.runtime.cuda import cublaslt, detect, driver
+from graphc.runtime.cuda.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -138,7 +139,7 @@ def test_the_gpu_page_shows_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cublaslt, "_found", cublaslt._found.__wrapped__)  # what was found before is remembered
     monkeypatch.setattr(cublaslt, "_places", lambda: iter(()))
     shown = dict(blocks((ROOT / "docs" / "gpu.md").read_text()))["console"]
-    assert shown == f"$ graphc gpu\n{detect.report()}\n"
+    assert shown == f"$ graphc gpu\n{report()}\n"
 
 
 def test_the_debugging_page_names_variables_that_are_read() -> None:

@@ -5,14 +5,21 @@ It comes as a wheel of its own (nvidia-cuda-nvrtc) and with every toolkit. It ne
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import re
 from ctypes import byref, c_char_p, c_int, c_size_t, c_void_p
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from graphc.codegen.cuda.toolchain import OPTIONS, TEXT_NAME, CudaCompileError, architecture_option, toolkit_folders, wheel_folders
+from graphc.codegen.cuda.toolchain import (
+    OPTIONS,
+    TEXT_NAME,
+    CudaCompileError,
+    architecture_option,
+    toolkit_folders,
+    wheel_folders,
+    wheel_version,
+)
 
 _LIBRARY = re.compile(r"libnvrtc\.so\.(\d+)")
 _MINIMAL_SINCE = 13  # the option that leaves out what kernels of ours never use (textures, launches from the device)
@@ -107,15 +114,11 @@ def _libraries() -> list[Path]:
 
 
 def _patched_version(path: Path, version: str) -> str:
-    for distribution in ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"):
-        try:
-            installed = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        if "nvidia" in path.parts and installed.startswith(version + "."):
-            return installed
-    file = path.resolve().name.removeprefix("libnvrtc.so.")
-    return file if file.startswith(version) else version
+    """`version` with its patch number: that of the wheel that `path` is in, or of the file itself."""
+    packages = path.parents[3] if len(path.parents) > 3 else path.parent  # nvidia/cu13/lib lies beside what pip says of the wheel
+    places = [wheel_version(packages, name) for name in ("nvidia_cuda_nvrtc", "nvidia_cuda_nvrtc_cu12")]
+    places.append(path.resolve().name.removeprefix("libnvrtc.so."))
+    return next((place for place in places if place.startswith(f"{version}.")), version)
 
 
 def _bytes(library: Any, what: str, program: c_void_p) -> bytes:

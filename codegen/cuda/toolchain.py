@@ -42,6 +42,12 @@ def wheel_folders() -> list[Path]:
     return sorted((folder for root in roots for folder in Path(root).glob("cu*") if folder.is_dir()), reverse=True)
 
 
+def wheel_version(packages: Path, name: str) -> str:
+    """The version of the distribution `name` that is installed in the folder `packages`; "" where none is."""
+    found = [path.name for path in packages.glob(f"{name}-*.dist-info")]
+    return found[0].removeprefix(f"{name}-").removesuffix(".dist-info") if found else ""
+
+
 def toolkit_folders() -> list[Path]:
     """The folders of CUDA toolkits: where the environment says, then where the installer puts them."""
     named = [os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH")]

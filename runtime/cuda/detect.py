@@ -1,19 +1,21 @@
 """What this machine has of all that a GPU needs, and what to do about the rest: pycuda, the driver, a device, a compiler of CUDA C.
 
-Asks the driver's library itself, so that it can tell what pycuda only fails at; imports pycuda last. `graphc gpu` prints the report.
+Asks the driver's library itself, so that it can tell what pycuda only fails at; imports pycuda last. Whatever wants a GPU asks `problem`
+first; `report` says the same at length.
 """
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
+import importlib.util
 import os
 from ctypes import byref, c_int, c_size_t
 from dataclasses import dataclass
+from pathlib import Path
 
 from graphc.codegen.cuda.compiler import NoCudaCompiler, usable_compiler
+from graphc.codegen.cuda.toolchain import wheel_version
 from graphc.codegen.gpu import gpu_for
-from graphc.runtime.arena import readable
-from graphc.runtime.cuda import cublaslt, driver
+from graphc.runtime.cuda import driver
 
 INSTALL_PYCUDA = "pip install 'graphc[cuda]'"
 _NAME_BYTES = 256
@@ -40,28 +42,14 @@ class Device:
 
 def problem(ordinal: int = 0) -> str | None:
     """What keeps graphc from using GPU number `ordinal`, and what to do about it, in one line; None where nothing does."""
-    return _driver_problem() or _device_problem(ordinal) or _pycuda_problem() or _compiler_problem()
-
-
-def report() -> str:
-    """A line for each part that a GPU needs, with its version or with what to do about its absence; then the verdict."""
-    parts = [("pycuda", _pycuda_problem() or f"{pycuda_version()}"),
-             ("driver", _driver_problem() or f"for CUDA {_cuda_text(_driver_version())}")]
-    if _driver_problem() is None:
-        found = [(f"/gpu:{ordinal}", device.problem() or _described(device)) for ordinal, device in enumerate(devices())]
-        parts += found or [("device", f"{_device_problem(0)}")]
-    parts += [("compiler", _compiler_problem() or usable_compiler().name), ("cublasLt", _library_text())]
-    width = max(len(name) for name, _ in parts)
-    verdict = "graphc can run on a GPU here." if problem() is None else "graphc cannot run on a GPU here; the CPU needs none of this."
-    return "\n".join([*(f"{name:<{width}}  {text}" for name, text in parts), "", verdict])
+    return driver_problem() or device_problem(ordinal) or pycuda_problem() or compiler_problem()
 
 
 def pycuda_version() -> str | None:
-    """Which pycuda is installed, without importing it; None where it is not."""
-    try:
-        return importlib.metadata.version("pycuda")
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Which pycuda is installed, without importing it; "" where nobody knows, None where there is none."""
+    spec = importlib.util.find_spec("pycuda")
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return next((wheel_version(Path(place).parent, "pycuda") for place in places), None)
 
 
 def devices() -> list[Device]:
@@ -72,7 +60,8 @@ def devices() -> list[Device]:
 
 # Each part: what is wrong with it ---------------------------------------------------------------------------------------------------------
 
-def _driver_problem() -> str | None:
+def driver_problem() -> str | None:
+    """Whether the driver's library can be loaded and started."""
     try:
         library = driver.native()
     except OSError:
@@ -84,7 +73,8 @@ def _driver_problem() -> str | None:
     return None
 
 
-def _device_problem(ordinal: int) -> str | None:
+def device_problem(ordinal: int) -> str | None:
+    """Whether there is a GPU of this number, new enough. Only where there is a driver."""
     library = driver.native()
     count = _device_count(library)
     if not 0 <= ordinal < count:
@@ -94,10 +84,11 @@ def _device_problem(ordinal: int) -> str | None:
     return _device(library, ordinal).problem()
 
 
-def _pycuda_problem() -> str | None:
+def pycuda_problem() -> str | None:
+    """Whether pycuda is installed, and can be imported where there is a driver."""
     if pycuda_version() is None:
         return f"pycuda is missing ({INSTALL_PYCUDA})"
-    if _driver_problem() is not None:
+    if driver_problem() is not None:
         return None  # it cannot be imported without a driver, which is no fault of its own
     try:
         driver.api()
@@ -106,22 +97,17 @@ def _pycuda_problem() -> str | None:
     return None
 
 
-def _compiler_problem() -> str | None:
+def compiler_problem() -> str | None:
+    """Whether there is a compiler of CUDA C, of no newer CUDA than the driver."""
     try:
         compiler = usable_compiler()
     except NoCudaCompiler as error:
         return str(error)
-    made_for, known = _major(compiler.name), _driver_version() // 1000 if _driver_problem() is None else None
+    made_for, known = _major(compiler.name), driver_version() // 1000 if driver_problem() is None else None
     if known is not None and made_for is not None and made_for > known:
-        return (f"{compiler.name} makes code that this driver, for CUDA {_cuda_text(_driver_version())}, cannot load: update the driver, "
+        return (f"{compiler.name} makes code that this driver, for CUDA {cuda_text(driver_version())}, cannot load: update the driver, "
                 f"or compile with CUDA {known} (pip uninstall nvidia-cuda-nvrtc; pip install nvidia-cuda-nvrtc-cu{known})")
     return None
-
-
-def _library_text() -> str:
-    """cublasLt is no need: without it generated kernels compute products."""
-    library = cublaslt.Library.find()
-    return f"{cublaslt.problem()}" if library is None else f"{library.version // 10000}.{library.version // 100 % 100} ({library.path})"
 
 
 # Asking the driver -----------------------------------------------------------------------------------------------------------------------
@@ -147,14 +133,15 @@ def _attribute(library: ctypes.CDLL, number: int, handle: c_int) -> int:
     return value.value
 
 
-def _driver_version() -> int:
-    """13000 for a driver that knows CUDA 13.0."""
+def driver_version() -> int:
+    """13010 for a driver that knows CUDA 13.1."""
     version = c_int()
     driver.native().cuDriverGetVersion(byref(version))
     return version.value
 
 
-def _cuda_text(version: int) -> str:
+def cuda_text(version: int) -> str:
+    """13010 -> "13.1"."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
@@ -162,7 +149,3 @@ def _major(name: str) -> int | None:
     """13 for a compiler called "NVRTC 13.0.88"; None for a name without a version."""
     version = name.rpartition(" ")[2].partition(".")[0]
     return int(version) if version.isdigit() else None
-
-
-def _described(device: Device) -> str:
-    return f"{device.name}, {device.arch}, {readable(device.memory)}, {device.multiprocessors} multiprocessors"
