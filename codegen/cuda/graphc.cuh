@@ -17,8 +17,8 @@ using u16 = unsigned short;
 using u32 = unsigned int;
 using u64 = unsigned long long;
 
-constexpr float infinity = __builtin_huge_valf();
-constexpr float not_a_number = __builtin_nanf("");
+constexpr float infinity = __builtin_bit_cast(float, 0x7f800000);
+constexpr float not_a_number = __builtin_bit_cast(float, 0x7fffffff);
 
 template <int BYTES> struct UnsignedOf;
 template <> struct UnsignedOf<1> { using type = u8; };
