@@ -31,8 +31,8 @@ from graphc.codegen.rewrite import substitute, variables
 # Identifiers of the text itself: no name of the kernel may take their place.
 _WORDS = (
     "across", "at", "at_depth", "at_extent", "c", "column_at", "down", "first_column", "first_row", "group", "left", "lhs_strips",
-    "lhs_tile", "other", "part", "r", "rhs_strips", "rhs_tile", "right", "row_at", "shared", "slice", "slot", "step", "strip", "sums", "thread",
-    "tile", "total",
+    "lhs_tile", "other", "part", "r", "rhs_strips", "rhs_tile", "right", "row_at", "shared", "slice", "slot", "step", "strip", "sums",
+    "thread", "tile", "total",
 )  # fmt: skip
 
 
