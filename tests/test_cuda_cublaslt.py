@@ -5,6 +5,8 @@ import ctypes
 import functools
 import importlib.util
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +15,17 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from graphc.codegen import cache
 from graphc.codegen.cuda.gemm import Gemm, Matrix
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.cuda.cublaslt import EPILOGUES, INSTALL, CublasError, Library, Plan, Unsupported
-from graphc.runtime.cuda.device import device
-from tests.cuda_host.device import Failed, in_subprocess
+from graphc.runtime.cuda.device import CudaDevice, DeviceMemory, device
+from graphc.runtime.cuda.graph import CudaGraph
+from graphc.runtime.cuda.launches import GemmLaunch, KernelLaunch
+from graphc.runtime.cuda.tuning import settle
+from tests.cuda_host.device import Failed, counters, in_subprocess
 
 Array = np.ndarray[Any, Any]
 F32, F64, F16, BF16 = dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16
@@ -185,39 +191,56 @@ def expected_memory(case: Case) -> dict[int, Array]:
     return memory
 
 
-def run_cases() -> None:
-    """In the subprocess: runs every case, prints {id: [hex of each parameter's memory after]}."""
-    gpu, found = device(0), {}
+def blocks_of(gpu: CudaDevice, memory: dict[int, Array]) -> dict[int, DeviceMemory]:
+    """`memory` on the device."""
+    blocks = {number: gpu.allocate(array.nbytes, "a test") for number, array in memory.items()}
+    for number, array in memory.items():
+        gpu.upload(blocks[number], array)
+    return blocks
+
+
+def addresses_of(blocks: dict[int, DeviceMemory]) -> list[int]:
+    return [blocks[number].address if number in blocks else 0 for number in range(6)]
+
+
+def run_cases(gpu: CudaDevice, library: Library) -> dict[str, dict[int, str]]:
+    """Every case: each parameter's memory after the run, in hex."""
+    found = {}
+    for case in CASES.values():
+        memory = memory_of(case)
+        blocks = blocks_of(gpu, memory)
+        plan = library.prepare(case.gemm, 0, case.precision)
+        plan.chosen = case.algorithm
+        workspace, stream = gpu.allocate(plan.workspace_bytes, "a test"), gpu.stream()
+        plan.run(stream.handle, addresses_of(blocks), workspace.address)
+        stream.raw.synchronize()
+        for number, array in memory.items():
+            gpu.download(blocks[number].address, array)
+            blocks[number].free()
+        workspace.free()
+        found[case.id] = {number: array.tobytes().hex() for number, array in memory.items()}
+    return found
+
+
+def run_sections() -> None:
+    """In the subprocess: what every function of SECTIONS gives, as JSON."""
+    gpu, library = device(0), Library.find()
+    assert library is not None
     with gpu.current:
-        library = Library.find()
-        assert library is not None
-        for case in CASES.values():
-            memory = memory_of(case)
-            blocks = {number: gpu.allocate(array.nbytes, "a test") for number, array in memory.items()}
-            for number, array in memory.items():
-                gpu.upload(blocks[number], array)
-            plan = library.prepare(case.gemm, 0, case.precision)
-            plan.chosen = case.algorithm
-            workspace = gpu.allocate(plan.workspace_bytes, "a test")
-            stream = gpu.stream()
-            plan.run(stream.handle, [blocks[number].address if number in blocks else 0 for number in range(6)], workspace.address)
-            stream.raw.synchronize()
-            for number, array in memory.items():
-                gpu.download(blocks[number].address, array)
-                blocks[number].free()
-            workspace.free()
-            found[case.id] = {number: array.tobytes().hex() for number, array in memory.items()}
-    print(json.dumps(found))
+        print(json.dumps({name: section(gpu, library) for name, section in SECTIONS.items()}))
 
 
 @functools.cache
-def results() -> dict[str, dict[str, str]]:
-    return cast(dict[str, dict[str, str]], json.loads(in_subprocess("from tests.test_cuda_cublaslt import run_cases; run_cases()")))
+def results() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        text = in_subprocess("from tests.test_cuda_cublaslt import run_sections; run_sections()", devices=2, GRAPHC_CACHE_DIR=folder,
+                             GRAPHC_CACHE="1", GRAPHC_CUDA_TUNE="1")  # fmt: skip
+    return cast(dict[str, Any], json.loads(text))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.id)
 def test_products_are_those_of_numpy(case: Case) -> None:
-    found = results()[case.id]
+    found = results()["cases"][case.id]
     tolerance = {F32: 2e-5, F64: 1e-12, F16: 4e-3, BF16: 3e-2}[case.out_dtype] * (case.k if case.k > 1 else 1)
     if "DGELU" in case.epilogue:
         tolerance = max(tolerance, 1e-3)
@@ -232,7 +255,7 @@ def test_products_are_those_of_numpy(case: Case) -> None:
 def test_what_is_no_part_of_the_result_is_not_written() -> None:
     """Gaps between rows and the elements before the first keep their bits."""
     case = CASES["turned-10"]
-    got = np.frombuffer(bytes.fromhex(results()[case.id][str(D)]), np.float32)
+    got = np.frombuffer(bytes.fromhex(results()["cases"][case.id][str(D)]), np.float32)
     before = memory_of(case)[D]
     written = np.zeros(got.shape, bool)
     seen(written, case.gemm.d, 1, case.m, case.n)[...] = True
@@ -244,102 +267,94 @@ def test_what_is_no_part_of_the_result_is_not_written() -> None:
 def test_precision_shows(precision: str) -> None:
     """The result is not that of exact operands: otherwise the option would do nothing."""
     case = CASES[f"precision-{precision}"]
-    got = np.frombuffer(bytes.fromhex(results()[case.id][str(D)]), np.float32)
+    got = np.frombuffer(bytes.fromhex(results()["cases"][case.id][str(D)]), np.float32)
     assert not np.allclose(got, expected_memory(replace(case, precision="float32"))[D], 1e-6, 1e-6)
 
 
 # Recording, errors --------------------------------------------------------------------------------------------------------------------
 
-_SETUP = """
-import numpy as np
-from graphc.runtime.cuda.cublaslt import CublasError, Library, Unsupported
-from graphc.runtime.cuda.device import device
-from graphc.runtime.cuda.graph import CudaGraph
-from tests.test_cuda_cublaslt import CASES, memory_of
-from dataclasses import replace
-gpu = device(0)
-library = Library.find()
-case = CASES["bias"]
-def ready():
-    global memory, blocks, addresses
-    memory = memory_of(case)
-    blocks = {number: gpu.allocate(array.nbytes, "a test") for number, array in memory.items()}
-    addresses = [blocks[number].address if number in blocks else 0 for number in range(6)]
-    for number, array in memory.items():
-        gpu.upload(blocks[number], array)
-"""
+BIASED = CASES["bias"]
 
 
-def fake(code: str, **options: Any) -> list[str]:
-    return in_subprocess(_SETUP + code, **options).splitlines()
+def record(gpu: CudaDevice, library: Library) -> list[bool]:
+    """One plan twice in one recording, the second time with another result and other biases, which are greater by 100."""
+    memory = memory_of(BIASED)
+    blocks, plan, stream = blocks_of(gpu, memory), library.prepare(BIASED.gemm), gpu.stream()
+    others = blocks_of(gpu, {D: memory[D], BIAS: memory[BIAS] + np.float32(100)})
+    workspace = gpu.allocate(plan.workspace_bytes, "a test")
+    graph = CudaGraph(stream)
+    with graph:
+        plan.run(stream.handle, addresses_of(blocks), workspace.address)
+        plan.run(stream.handle, addresses_of(blocks | others), workspace.address)
+    before, after, shifted = (np.empty_like(memory[D]) for _ in range(3))
+    gpu.download(blocks[D].address, before)
+    for _ in range(2):
+        graph.launch()
+    stream.raw.synchronize()
+    gpu.download(blocks[D].address, after)
+    gpu.download(others[D].address, shifted)
+    written = after != memory[D]
+    return [bool((before == memory[D]).all()), int(written.sum()) == BIASED.m * BIASED.n,
+            bool(np.allclose(shifted[written], after[written] + 100, atol=1e-4))]
 
 
 def test_a_plan_is_recorded_and_replayed() -> None:
-    """With the biases of two plans in one recording: each keeps the address it was run with."""
-    assert fake("""
-with gpu.current:
-    ready()
-    plan, stream = library.prepare(case.gemm), gpu.stream()
-    workspace = gpu.allocate(plan.workspace_bytes, "a test")
-    other = gpu.allocate(memory[4].nbytes, "a test")
-    gpu.upload(other, memory[4] + np.float32(100))
-    second = gpu.allocate(memory[3].nbytes, "a test")
-    gpu.upload(second, memory[3])
-    graph = CudaGraph(stream)
-    with graph:
-        plan.run(stream.handle, addresses, workspace.address)
-        plan.run(stream.handle, [*addresses[:3], second.address, other.address, 0], workspace.address)
-    before, after, shifted = np.empty_like(memory[3]), np.empty_like(memory[3]), np.empty_like(memory[3])
-    gpu.download(addresses[3], before)
-    graph.launch(), graph.launch()
-    stream.raw.synchronize()
-    gpu.download(addresses[3], after), gpu.download(second.address, shifted)
-    written = after != memory[3]
-    print((before == memory[3]).all(), written.sum() == case.m * case.n, np.allclose(shifted[written], after[written] + 100, atol=1e-4))
-""") == ["True True True"]
+    """Recording runs nothing; each run in it keeps the addresses that it was given."""
+    assert results()["record"] == [True, True, True]
+
+
+def fail(gpu: CudaDevice, library: Library) -> list[str]:
+    """What is told of what cannot be."""
+    def told(call: Callable[[], object]) -> str:
+        try:
+            return str(call())
+        except (CublasError, ValueError) as error:
+            return f"{type(error).__name__} {error}"
+
+    gemm, plan = BIASED.gemm, library.prepare(BIASED.gemm)
+    broken = (replace(gemm, k=0), replace(gemm, b=replace(gemm.b, leading=1)))
+    gpu.context.pop()
+    without_context = told(lambda: Library(library.path).prepare(gemm))
+    gpu.context.push()
+    return [without_context, *(told(functools.partial(library.prepare, wrong)) for wrong in broken),
+            told(lambda: plan.run(gpu.stream().handle, [0] * 6, 0)), told(lambda: library.prepare(gemm, precision="float8"))]
 
 
 def test_errors_have_words() -> None:
-    lines = fake("""
-try:
-    library.prepare(case.gemm)
-except CublasError as error:
-    print(type(error).__name__, error)
-with gpu.current:
-    ready()
-    for broken in (replace(case.gemm, k=0), replace(case.gemm, b=replace(case.gemm.b, leading=1))):
-        try:
-            library.prepare(broken)
-        except Unsupported as error:
-            print("Unsupported", error.status)
-    plan, stream = library.prepare(case.gemm), gpu.stream()
-    try:
-        plan.run(stream.handle, addresses, 0)
-    except CublasError as error:
-        print(error)
-    try:
-        library.prepare(case.gemm, precision="float8")
-    except ValueError as error:
-        print(error)
-""")
-    assert lines == [
-        "CublasError cublasLt: cublasLtCreate failed with status 1: it is not initialised: no driver, or no context is current",
-        "Unsupported 7", "Unsupported 7", "cublasLt: cublasLtMatmul failed with status 7: an invalid value",
-        "the precision of products must be one of float32, tfloat32, bfloat16, float16; got 'float8'"]  # fmt: skip
+    refused = "Unsupported cublasLt: cublasLtMatmulAlgoGetHeuristic failed with status 7: an invalid value"
+    assert results()["fail"] == [
+        "Unsupported cublasLt: cublasLtCreate failed with status 1: it does not start: too old a driver, or no context is current",
+        refused, refused, "CublasError cublasLt: cublasLtMatmul failed with status 7: an invalid value",
+        "ValueError the precision of products must be one of float32, tfloat32, bfloat16, float16; got 'float8'"]  # fmt: skip
+
+
+def handle(gpu: CudaDevice, library: Library) -> list[bool]:
+    mine = Library(library.path)
+    first = mine.handle(0)
+    with device(1).current:
+        differs = mine.handle(1).value != first.value
+    same = mine.handle(0) is first
+    for ordinal in (0, 0, 7):
+        mine.release(ordinal)
+    again = mine.handle(0) is not first
+    mine.prepare(BIASED.gemm)
+    return [differs, same, again]
 
 
 def test_handles_are_one_a_device_and_can_be_made_again() -> None:
-    assert fake("""
-second = device(1)
-with gpu.current:
-    first = library.handle(0)
-    with second.current:
-        print(library.handle(1).value != first.value)
-    print(library.handle(0) is first)
-    library.release(0), library.release(0), library.release(7)
-    print(library.handle(0) is first)
-    library.prepare(case.gemm, 0)
-""", devices=2) == ["True", "True", "False"]
+    assert results()["handle"] == [True, True, True]
+
+
+def test_a_product_outside_of_memory_is_an_error_of_the_driver() -> None:
+    with pytest.raises(Failed, match="illegal memory access"):
+        in_subprocess("""
+            from tests.test_cuda_cublaslt import *
+            gpu, library = device(0), Library.find()
+            with gpu.current:
+                plan, stream = library.prepare(BIASED.gemm), gpu.stream()
+                plan.chosen = 1
+                plan.run(stream.handle, [4096] * 6, 0)
+                stream.raw.synchronize()""")
 
 
 def test_without_the_library_there_is_a_reason_and_no_error() -> None:
@@ -413,7 +428,7 @@ def plan_of(case: Case, recorder: Recorder) -> Plan:
 def test_algorithms_are_asked_for_the_alignment_that_addresses_have(shift: int, dtype: DType, expected: int) -> None:
     recorder = Recorder()
     plan = plan_of(Case("x", shift=shift, dtype=dtype, out_dtype=dtype, epilogue="BIAS"), recorder)
-    preference = "MatmulPreference 6"
+    preference = "MatmulPreference 5"
     assert [recorder.told[preference, attribute] for attribute in (5, 6, 7, 8)] == [expected] * 4
     assert recorder.told[preference, 1] == 32 << 20
     assert recorder.told["MatmulDesc 1", 8] == expected, "the address that stands for that of the bias"
@@ -425,12 +440,20 @@ def test_algorithms_are_asked_for_the_alignment_that_addresses_have(shift: int, 
 def test_the_transposed_problem_is_described() -> None:
     recorder = Recorder()
     plan_of(Case("x", m=5, n=8, k=7, batch=3, gap=2, turned=(False, True)), recorder)
-    assert recorder.made[:5] == [
+    assert recorder.made == [
         ("MatmulDesc", (68, 0)), ("MatrixLayout", (0, 7, 8, 9)), ("MatrixLayout", (0, 7, 5, 9)), ("MatrixLayout", (0, 8, 5, 10)),
-        ("MatrixLayout", (0, 8, 5, 10))]  # fmt: skip
+        ("MatmulPreference", ())]  # fmt: skip
     assert (recorder.told["MatmulDesc 1", 3], recorder.told["MatmulDesc 1", 4]) == (1, 0)
-    assert [recorder.told[f"MatrixLayout {number}", 5] for number in (2, 3, 4, 5)] == [3] * 4
-    assert [recorder.told[f"MatrixLayout {number}", 6] for number in (2, 3, 4, 5)] == [72, 45, 50, 50]
+    assert [recorder.told[f"MatrixLayout {number}", 5] for number in (2, 3, 4)] == [3] * 3
+    assert [recorder.told[f"MatrixLayout {number}", 6] for number in (2, 3, 4)] == [72, 45, 50]
+
+
+def test_what_is_added_has_a_layout_of_its_own_where_it_lies_otherwise() -> None:
+    recorder = Recorder()
+    gemm = Case("x", m=5, n=8, beta=1.0).gemm
+    assert gemm.c is not None
+    Plan(cast(Library, recorder), replace(gemm, c=replace(gemm.c, leading=64)), 0, "float32")
+    assert [made[1] for made in recorder.made if made[0] == "MatrixLayout"][2:] == [(0, 8, 5, 8), (0, 8, 5, 64)]
 
 
 @pytest.mark.parametrize(("dtype", "precision", "expected"), [
@@ -456,7 +479,7 @@ def test_descriptors_go_with_the_plan() -> None:
     plan = plan_of(Case("x"), recorder)
     assert recorder.destroyed == 0
     del plan
-    assert recorder.destroyed == len(recorder.made) == 6
+    assert recorder.destroyed == len(recorder.made) == 5
 
 
 def test_unknown_statuses_have_words_too() -> None:
@@ -466,46 +489,38 @@ def test_unknown_statuses_have_words_too() -> None:
 # Measuring on the device --------------------------------------------------------------------------------------------------------------
 
 
-def test_candidates_are_timed_on_the_device_and_remembered(tmp_path: Path) -> None:
-    code = """
-from graphc.runtime.cuda.launches import GemmLaunch, KernelLaunch
-from graphc.runtime.cuda.tuning import settle
-from tests.cuda_host.device import counters
-launch = GemmLaunch(case.gemm, "float32", (), KernelLaunch("dot", b"", (1, 1, 1), (32, 1, 1), (), 0), 0)
-sizes = [array.nbytes for array in (memory_of(case).get(n, np.empty(0)) for n in range(6))]
-with gpu.current:
-    plan = library.prepare(case.gemm)
-    before = counters()
-    choice = settle(launch, plan, gpu, sizes)
-    after = counters()
-    print(choice.origin, sorted(choice.milliseconds), choice.name == f"cublasLt {plan.chosen}", after.products > before.products)
-    print([getattr(after, n) - getattr(before, n) for n in ("live_allocations", "live_streams", "live_events", "live_graphs")])
-    print(settle(launch, plan, gpu, [1 << 50] * 6).origin)
-"""
-    cached = {"GRAPHC_CACHE_DIR": str(tmp_path / "cache"), "GRAPHC_CACHE": "1", "GRAPHC_CUDA_TUNE": "1"}
-    names = "['cublasLt 0', 'cublasLt 1']"
-    assert fake(code, **cached) == [f"measured {names} True True", "[0, 0, 0, 0]", "from memory"]
-    assert fake(code, **cached)[0] == f"from disk {names} True False"
-    assert fake(code, **{**cached, "GRAPHC_CUDA_TUNE": "0"})[0] == "the library's guess [] True False"
+def tune(gpu: CudaDevice, library: Library) -> list[list[Any]]:
+    """[origin, candidates, whether the plan follows, whether anything ran] of a choice: new, known, known from the disk, not wanted, and
+    of another product without scratch memory. Then what is left of what was made."""
+    launch = GemmLaunch(BIASED.gemm, "float32", (), KernelLaunch("dot", b"", (1, 1, 1), (32, 1, 1), (), 0), 0)
+    memory, found, start = memory_of(BIASED), [], counters()
+    sizes = [memory[number].nbytes if number in memory else 0 for number in range(6)]
+
+    def choose(launch: GemmLaunch = launch, sizes: Sequence[int] = sizes) -> None:
+        plan, before = library.prepare(launch.gemm), counters().products
+        choice = settle(launch, plan, gpu, sizes)
+        follows = choice.name == f"cublasLt {plan.chosen}"
+        found.append([choice.origin, sorted(choice.milliseconds), follows, counters().products > before])
+
+    choose()
+    choose(sizes=[1 << 50] * 6)
+    cache._cache_for.cache_clear()
+    choose()
+    os.environ["GRAPHC_CUDA_TUNE"] = "0"
+    choose()
+    del os.environ["GRAPHC_CUDA_TUNE"]
+    choose(replace(launch, gemm=replace(launch.gemm, alpha=2.0, m=4)), [1 << 50] * 6)
+    end = counters()
+    found.append([getattr(end, name) - getattr(start, name) for name in ("live_allocations", "live_streams", "live_events", "live_graphs")])
+    return found
 
 
-def test_without_scratch_memory_the_library_decides(tmp_path: Path) -> None:
-    assert fake("""
-from graphc.runtime.cuda.launches import GemmLaunch, KernelLaunch
-from graphc.runtime.cuda.tuning import settle
-launch = GemmLaunch(case.gemm, "float32", (), KernelLaunch("dot", b"", (1, 1, 1), (32, 1, 1), (), 0), 0)
-with gpu.current:
-    print(settle(launch, library.prepare(case.gemm), gpu, [1 << 50] * 6))
-""", GRAPHC_CACHE_DIR=str(tmp_path / "cache")) == ["Choice(name='cublasLt 0', milliseconds={}, origin=\"the library's guess\")"]
+def test_candidates_are_timed_on_the_device_and_remembered() -> None:
+    names = ["cublasLt 0", "cublasLt 1"]
+    assert results()["tune"] == [
+        ["measured", names, True, True], ["from memory", names, True, False], ["from disk", names, True, False],
+        ["the library's guess", [], True, False], ["the library's guess", [], True, False], [0, 0, 0, 0]]  # fmt: skip
 
 
-def test_a_product_outside_of_memory_is_an_error() -> None:
-    with pytest.raises(Failed, match="illegal memory access"):
-        fake("""
-with gpu.current:
-    ready()
-    plan, stream = library.prepare(case.gemm), gpu.stream()
-    plan.chosen = 1
-    plan.run(stream.handle, [addresses[0] + (1 << 20), *addresses[1:]], 0)
-    stream.raw.synchronize()
-""")
+SECTIONS: dict[str, Callable[[CudaDevice, Library], Any]] = {
+    "cases": run_cases, "record": record, "fail": fail, "handle": handle, "tune": tune}

@@ -45,7 +45,7 @@ _TRANSA, _TRANSB, _EPILOGUE, _BIAS_POINTER, _AUX_POINTER, _AUX_LEADING, _AUX_BAT
 _BATCH_COUNT, _BATCH_STRIDE = 5, 6  # of a layout
 _WORKSPACE, _REDUCTIONS, _ALIGNMENT_A, _ALIGNMENT_B, _ALIGNMENT_C, _ALIGNMENT_D = 1, 3, 5, 6, 7, 8  # of a preference
 _REDUCE_WIDE = 2  # CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: partial sums meet in the type of the sum, never in that of the result
-_STATUS = {1: "it is not initialised: no driver, or no context is current", 3: "it could not allocate memory", 7: "an invalid value",
+_STATUS = {1: "it does not start: too old a driver, or no context is current", 3: "it could not allocate memory", 7: "an invalid value",
            8: "the device lacks something that it needs", 11: "it could not read memory", 13: "a kernel of it failed",
            14: "an error inside of it", 15: "it does not support this product on this device", 16: "a licence error"}  # fmt: skip
 _INVALID_VALUE, _NOT_SUPPORTED = 7, 15
@@ -60,7 +60,7 @@ class CublasError(InternalError):
 
 
 class Unsupported(CublasError):
-    """The library has no algorithm for a product on this device: the generated kernel serves."""
+    """The library cannot compute a product on this device, or any: the generated kernel serves."""
 
 
 class _Algorithm(ctypes.Structure):
@@ -123,10 +123,13 @@ class Library:
         self.call(f"{kind}SetAttribute", made, attribute, ctypes.byref(value), ctypes.sizeof(value))
 
     def handle(self, ordinal: int) -> c_void_p:
-        """The handle of device `ordinal`, whose context must be current."""
+        """The handle of device `ordinal`, whose context must be current. Unsupported where library and driver do not go together."""
         with self._lock:
             if ordinal not in self._handles:
-                self._handles[ordinal] = self.make("")
+                try:
+                    self._handles[ordinal] = self.make("")
+                except CublasError as error:
+                    raise Unsupported("cublasLtCreate", error.status) from None
             return self._handles[ordinal]
 
     def release(self, ordinal: int) -> None:
@@ -138,7 +141,7 @@ class Library:
 
     def prepare(self, gemm: Gemm, ordinal: int = 0, precision: str = "float32") -> Plan:
         """How to run `gemm` on device `ordinal`, whose context must be current. precision: what float32 operands may be rounded to.
-        Unsupported where the library cannot."""
+        Unsupported where the library cannot, or does not work with this device and driver at all."""
         return Plan(self, gemm, ordinal, precision)
 
 
@@ -209,8 +212,10 @@ class Plan:
         a, b = gemm.a, gemm.b
         self._first = self._layout(gemm.dtype, b, gemm.k, gemm.n)
         self._second = self._layout(gemm.dtype, a, gemm.m, gemm.k)
-        self._added = self._layout(gemm.out_dtype, gemm.c or gemm.d, gemm.m, gemm.n)
         self._result = self._layout(gemm.out_dtype, gemm.d, gemm.m, gemm.n)
+        # Where C may be the memory of D the library wants one layout for both.
+        alike = gemm.c is None or (gemm.c.leading, gemm.c.batch_stride) == (gemm.d.leading, gemm.d.batch_stride)
+        self._added = self._result if alike else self._layout(gemm.out_dtype, gemm.c or gemm.d, gemm.m, gemm.n)
         self._algorithms = self._heuristic()
         self.candidates = tuple(Candidate(number, each.workspace_bytes, each.waves) for number, each in enumerate(self._algorithms))
         self.chosen = 0
