@@ -1,0 +1,77 @@
+"""Every kernel of the table of operations, and fused groups, as CUDA text on the host: in three orders of threads, each with the expected values.
+
+Lowered, scheduled for a GPU, printed, compiled by g++ and run beside guard pages: all that a GPU does but its own rounding and speed.
+"""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphc.codegen import ir
+from graphc.codegen.cuda.printer import CudaSource, print_cuda
+from graphc.codegen.gpu import gpu_for
+from graphc.codegen.lower import lower
+from graphc.codegen.schedule_gpu import schedule_gpu
+from graphc.core.program import Program
+from tests.cuda_host import host
+from tests.groups import SAMPLES, Sample
+from tests.kernels import run_node, run_program
+from tests.op_table import Case
+from tests.op_table_arrays import CASES
+from tests.tolerances import assert_close
+
+Array = np.ndarray[Any, Any]
+GPU = gpu_for("sm_90")
+VIEWS = ("constant", "get_tuple_element", "parameter")  # nodes that are no kernels
+
+BY_PRIMITIVE: dict[str, list[Case]] = defaultdict(list)
+for _case in CASES:
+    BY_PRIMITIVE[_case.primitive].append(_case)
+
+
+@cache
+def scheduled(kernel: ir.Kernel) -> ir.Kernel:
+    return schedule_gpu(kernel, GPU)
+
+
+@cache
+def printed(kernel: ir.Kernel) -> CudaSource:
+    return print_cuda(kernel, GPU)
+
+
+def sources(programs: Iterable[Program]) -> list[CudaSource]:
+    """The text of every kernel of `programs`."""
+    return [printed(scheduled(lower(node))) for program in programs for node in program.nodes if node.name not in VIEWS]
+
+
+@pytest.mark.parametrize("primitive", sorted(BY_PRIMITIVE))
+def test_operation_gives_the_expected_values(primitive: str) -> None:
+    programs = [case.program() for case in BY_PRIMITIVE[primitive]]
+    host.build_many(sources(programs))
+    problems = []
+    for case, program in zip(BY_PRIMITIVE[primitive], programs, strict=True):
+        for order in host.ORDERS:
+            try:
+                (result,) = run_program(program, case.arrays(), scheduled, lambda kernel, arrays, order=order: on_host(kernel, arrays, order))
+                assert_close(result, case.want(), program.outputs[0].dtype, case.depth, case.scale)
+            except (AssertionError, host.KernelFault) as error:
+                problems.append(f"{case.id}, {order}: {error}")
+    assert not problems, "\n\n".join(problems)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.id)
+def test_group_gives_the_expected_values(sample: Sample) -> None:
+    node = sample.node()
+    for order in host.ORDERS:
+        results = run_node(node, sample.arrays(), scheduled, lambda kernel, arrays, order=order: on_host(kernel, arrays, order))
+        for result, want, type_ in zip(results, sample.want(), node.types, strict=True):
+            assert_close(result, want, type_.dtype, sample.depth, sample.scale)
+
+
+def on_host(kernel: ir.Kernel, arrays: Sequence[Array], order: str) -> None:
+    host.run(printed(kernel), kernel, arrays, order)
