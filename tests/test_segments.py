@@ -1,0 +1,433 @@
+"""Graphs on several devices: a Program in segments computes what it does in one piece, and so does a session, whatever stands where.
+
+CPUs of one machine (`device_count`), and GPUs that are faked (their code is a CPU's), stand for the devices.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+import graphc as gc
+import graphc.primitives as p
+from graphc.core.devices import Devices
+from graphc.core.dtypes import float32
+from graphc.core.errors import FailedPreconditionError, InvalidArgumentError
+from graphc.core.interpret import interpret
+from graphc.core.program import Node, Program, make
+from graphc.core.text import print_program
+from graphc.core.types import TensorType
+from graphc.core.verify import verify
+from graphc.runtime import placement
+from graphc.runtime.cuda.detect import Device as FoundGpu
+from graphc.runtime.placed import PlacedExecutable
+from graphc.runtime.segments import Split, split, whole
+from tests.random_programs import programs
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_graph() -> Any:
+    gc.reset_default_graph()
+    yield
+    gc.reset_default_graph()
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs whose architecture is the CPU's."""
+    monkeypatch.setattr(placement, "gpus", lambda: ((FoundGpu("one", "", 1 << 30, 1), FoundGpu("two", "", 2 << 30, 1)), None))
+
+
+def config(cpus: int = 2, **options: Any) -> gc.ConfigProto:
+    return gc.ConfigProto(device_count={"CPU": cpus}, **options)
+
+
+# Programs --------------------------------------------------------------------------------------------------------------------------------
+
+HOMES = {"v": "GPU:0", "w": "CPU:0"}
+
+
+def spread(program: Program, choose: Callable[[Node], str]) -> Program:
+    """`program` with its nodes on the devices that `choose` says, and transfers between."""
+    devices = Devices(HOMES)
+    new: dict[Node, Node] = {}
+    for node in program.nodes:
+        device = HOMES[node.attrs.variable] if node.name == "variable_assign" else choose(node)
+        operands = [devices.bring(new[operand], device) for operand in node.operands]
+        new[node] = make(node.primitive, operands, node.attrs)
+    return Program(program.parameters, tuple(new[o] for o in program.outputs), tuple(new[e] for e in program.effects))
+
+
+def run_segments(parts: Split, feeds: list[Array], variables: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
+    """Interprets segment by segment. Every array is there when it is taken, and given once; variables change at their device's last."""
+    arrays: dict[int, Array] = dict(enumerate(feeds))
+    written: dict[str, Array] = {}
+    for number, segment in enumerate(parts.segments):
+        verify(segment.program)
+        assert not any(node.name == "transfer" for node in segment.program.nodes)
+        assert {HOMES[name] for name in segment.program.variables} <= {segment.device}
+        if segment.program.effects:
+            assert segment.device not in [later.device for later in parts.segments[number + 1:]]
+        outputs, changed = interpret(segment.program, [arrays[each] for each in segment.takes], variables)
+        assert not arrays.keys() & set(segment.gives)
+        arrays.update(zip(segment.gives, outputs, strict=True))
+        written.update(changed)
+    count = len(parts.program.parameters)
+    outputs = [arrays.pop(count + number) for number in range(len(parts.program.outputs))]
+    assert [(a.dtype, a.shape) for _, a in sorted(arrays.items())[count:]] == [(t.dtype.np_dtype, t.dims) for t in parts.handed_over]
+    return outputs, written
+
+
+@given(programs(), st.data())
+@effort(max_examples=300, deadline=None)
+def test_segments_compute_what_the_program_does(program: Program, data: st.DataObject) -> None:
+    names = data.draw(st.sampled_from((["CPU:0", "GPU:0"], ["GPU:0", "GPU:1"], ["CPU:0", "CPU:1", "GPU:0", "GPU:1"])))
+    placed = spread(program, lambda node: data.draw(st.sampled_from(names)))
+    verify(placed)
+    parts = split(placed, HOMES)
+    assert all(one.device != other.device for one, other in zip(parts.segments, parts.segments[1:], strict=False))
+    generator = np.random.default_rng(0)
+    feeds = [generator.standard_normal(each.dims).astype(np.float32) for each in program.parameters]
+    variables = {name: generator.standard_normal(t.dims).astype(np.float32) for name, t in program.variables.items()}
+    wanted, written = interpret(program, feeds, variables)
+    for outputs, changed in (interpret(placed, feeds, variables), run_segments(parts, feeds, variables)):
+        for one, other in zip((*outputs, *changed.values()), (*wanted, *written.values()), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert changed.keys() == written.keys()
+
+
+def _tensor(*dims: int) -> TensorType:
+    return TensorType(float32, dims)
+
+
+def test_one_device_is_one_segment_with_every_parameter() -> None:
+    x, unused = p.parameter("x", _tensor(3)), p.parameter("unused", _tensor(2))
+    there = p.transfer(x, "CPU:0", "GPU:0")
+    parts = split(Program((unused, x), (p.tanh(there), x)), HOMES)
+    (segment,) = parts.segments
+    assert (segment.device, segment.takes, segment.gives) == ("GPU:0", (0, 1), (2, 3))
+    assert segment.program == Program((unused, x), (p.tanh(x), x))
+    program = Program((unused, x), (p.tanh(x),))
+    assert whole(program, "GPU:0").segments[0].program is program
+
+
+def test_a_program_of_nothing_is_one_segment_on_the_default_device() -> None:
+    for program in (Program((), ()), Program((), (p.constant(np.float32(1)),))):
+        (segment,) = split(program, HOMES, "GPU:1").segments
+        assert segment.device == "GPU:1"
+        assert segment.program == program
+
+
+def test_going_on_with_one_device_makes_few_segments() -> None:
+    """Two chains that go back and forth take turns together, whatever the order in which they were declared."""
+    devices = Devices(HOMES)
+    ends = []
+    for name in ("x", "y"):
+        node = p.parameter(name, _tensor(3))
+        for place in ("CPU:0", "GPU:0", "CPU:0", "GPU:0"):
+            node = p.exponential(devices.bring(node, place))
+        ends.append(node)
+    parameters = tuple(p.parameter(name, _tensor(3)) for name in ("x", "y"))
+    assert [segment.device for segment in split(Program(parameters, tuple(ends)), HOMES).segments] == ["CPU:0", "GPU:0"] * 2
+
+
+def test_the_first_device_is_the_one_that_leads_to_fewest_segments() -> None:
+    x = p.parameter("x", _tensor(3))
+    a = p.tanh(p.transfer(x, "CPU:0", "GPU:0"))
+    b = p.add(p.tanh(x), p.transfer(a, "GPU:0", "CPU:0"))
+    assert [segment.device for segment in split(Program((x,), (a, b)), HOMES).segments] == ["GPU:0", "CPU:0"]
+
+
+def test_operands_on_two_devices_are_an_error() -> None:
+    x = p.parameter("x", _tensor(3))
+    with pytest.raises(ValueError, match=r"^<add\(.*> has operands on CPU:0 and GPU:0$"):
+        split(Program((x,), (p.add(x, p.transfer(x, "CPU:0", "GPU:0")),)), HOMES)
+
+
+def test_what_comes_back_needs_no_transfer() -> None:
+    devices = Devices(HOMES)
+    x = p.parameter("x", _tensor(3))
+    there = devices.bring(x, "GPU:0")
+    assert there is p.transfer(x, "CPU:0", "GPU:0")
+    assert devices.bring(there, "CPU:0") is x
+    assert devices.bring(there, "GPU:1") is p.transfer(x, "CPU:0", "GPU:1")
+    constant = p.constant(np.ones(3, np.float32))
+    assert devices.bring(constant, "GPU:0") is constant
+    assert devices.of(p.exponential(constant)) is None
+
+
+# Sessions ---------------------------------------------------------------------------------------------------------------
+
+def both_ways(build: Callable[[], tuple[Any, dict[Any, Any]]], runs: int = 3, **options: Any) -> PlacedExecutable:
+    """Runs a graph on the devices that it names, and all on one CPU: the same results and variables, but for what the rounding of other
+    fusions may change. The first executable."""
+    results = []
+    made = None
+    for placed in (True, False):
+        with gc.Graph().as_default():
+            gc.get_default_graph().seed = 7
+            if placed:
+                fetches, feeds = build()
+            else:
+                with gc.device(lambda operation: ""):
+                    fetches, feeds = build()
+                for operation in gc.get_default_graph().get_operations():
+                    operation.device = ""
+            with gc.Session(config=config(4, **options)) as session:
+                session.run(gc.global_variables_initializer())
+                made = session.compile(fetches, feeds) if placed else made
+                found = [session.run(fetches, feeds) for _ in range(runs)]
+                results.append((found, session.run(gc.global_variables()), session.list_variables()))
+    for one, other in zip(*(_flat(result) for result in results), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-7)
+    assert isinstance(made, PlacedExecutable)
+    return made
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, list | tuple):
+        return [leaf for each in value for leaf in _flat(each)]
+    return [value]
+
+
+def test_values_go_from_device_to_device() -> None:
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x = gc.placeholder(gc.float32, (4, 3), name="x")
+        with gc.device("/cpu:0"):
+            a = x * 2.0 + 1.0
+        with gc.device("/cpu:1"):
+            w = gc.Variable(np.ones((3, 2), np.float32), name="w")
+            b = gc.matmul(a, w)
+        with gc.device("/cpu:0"):
+            c = gc.reduce_sum(b) + gc.reduce_sum(a)
+        with gc.device("/cpu:1"):
+            return [c, w.assign_add(gc.fill([3, 2], c)), a], {x: X}
+
+    made = both_ways(build)
+    assert [(segment.device, segment.takes, segment.gives) for segment in made.segments] == [
+        ("CPU:0", (0,), (3, 5)), ("CPU:1", (3,), (4,)), ("CPU:0", (4, 5), (1,)), ("CPU:1", (1,), (2,))]
+
+
+def test_the_program_shows_its_transfers() -> None:
+    x = gc.placeholder(gc.float32, (4, 3), name="x")
+    with gc.device("/cpu:1"):
+        y = gc.tanh(x * 2.0, name="y")
+    with gc.device("/cpu:2"):
+        z = gc.add(y, x, name="z")
+    with gc.Session(config=config(3)) as session:
+        made = session.compile([y, z], {x: X})
+    verify(made.program)
+    assert [(node.attrs.source, node.attrs.target) for node in made.program.nodes if node.name == "transfer"] == [
+        ("CPU:0", "CPU:1"), ("CPU:1", "CPU:2"), ("CPU:0", "CPU:2")]
+    assert re.search(r'transfer\(%\d+\) {source = "CPU:1", target = "CPU:2"} : f32\[4,3\]  // z \(test_segments.py:\d+\)',
+                     print_program(made.program))
+    assert made.plan_text.splitlines() == [
+        "// segment 0 on CPU:1: takes x:0; gives output 0", "// segment 1 on CPU:2: takes x:0, output 0; gives output 1"]
+    assert made.target == "mixed"
+    assert [kernel.name for kernel in made.kernels] == ["segment0_0_loop_y", "segment1_0_add_z"]
+    assert made.bytes_moved == sum(segment.executable.bytes_moved for segment in made.segments) > 0
+    assert [str(type_) for type_ in (*made.feeds, *made.fetches)] == ["f32[4,3]"] * 3
+    assert made.expectation.count("CPU:") == 2
+
+
+def test_variables_keep_their_old_value_until_the_end() -> None:
+    """A swap across devices, and readers after the writer, on both sides."""
+    def build() -> tuple[Any, dict[Any, Any]]:
+        with gc.device("/cpu:0"):
+            a = gc.Variable([1.0, 2.0], name="a")
+        with gc.device("/cpu:1"):
+            b = gc.Variable([5.0, 7.0], name="b")
+        old_a, old_b = a.read_value(), b.read_value()
+        new_a, new_b = a.assign(old_b), b.assign(old_a * 2.0)
+        with gc.device("/cpu:1"):
+            late = gc.exp(new_a * 0.1) + old_a
+        with gc.device("/cpu:0"):
+            later = gc.exp(new_b * 0.1) + late + old_a
+            again = a.assign(new_a + later)
+        return [late, later, again, old_a, old_b, a, b], {}
+
+    both_ways(build)
+
+
+def test_two_towers_share_the_variables_of_the_cpu() -> None:
+    """TF1's pattern for several GPUs: variables on the CPU, a tower on each device, gradients averaged on the CPU."""
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x = gc.placeholder(gc.float32, (4, 3), name="x")
+        with gc.device("/cpu:0"):
+            w = gc.get_variable("w", (3, 2))
+            b = gc.Variable(np.zeros(2, np.float32), name="b")
+            optimizer = gc.train.MomentumOptimizer(0.1, 0.9)
+        towers = []
+        for number, part in ((1, x[:2]), (2, x[2:])):
+            with gc.device(f"/cpu:{number}"):
+                loss = gc.reduce_mean(gc.square(gc.tanh(gc.matmul(part, w) + b) - 0.5))
+                towers.append((loss, optimizer.compute_gradients(loss)))
+        with gc.device("/cpu:0"):
+            mean = [((one[0] + other[0]) / 2.0, one[1]) for one, other in zip(towers[0][1], towers[1][1], strict=True)]
+            step = optimizer.apply_gradients(mean)
+        return [towers[0][0], towers[1][0], step], {x: X}
+
+    made = both_ways(build, runs=5)
+    assert [segment.device for segment in made.segments] == ["CPU:0", "CPU:1", "CPU:2", "CPU:0"]
+    assert [name for name, _ in made.writes] == [name for name, _ in made.segments[-1].executable.writes]
+
+
+def test_gradients_follow_their_forward_operations() -> None:
+    """One segment for a model in a scope and an optimizer outside of it; feeds and the loss cross over by themselves."""
+    x = gc.placeholder(gc.float32, (4, 3), name="x")
+    with gc.device("/cpu:1"):
+        hidden = gc.layers.dense(x, 5, gc.tanh)
+        loss = gc.reduce_sum(gc.layers.dense(hidden, 2) * 2.0)
+    step = gc.train.AdamOptimizer().minimize(loss)
+    with gc.Session(config=config()) as session:
+        session.run(gc.global_variables_initializer())
+        made = session.compile([loss, step], {x: X})
+        assert not isinstance(made, PlacedExecutable)
+        assert session.run(loss, {x: X}) > session.run([loss, step], {x: X})[0] - 1e-6 > session.run(loss, {x: X})
+
+
+def test_random_operations_give_the_same_numbers_anywhere() -> None:
+    def build() -> tuple[Any, dict[Any, Any]]:
+        with gc.device("/cpu:1"):
+            a = gc.random_normal((5,), seed=3)
+        with gc.device("/cpu:0"):
+            b = gc.random_uniform((5,), seed=4)
+        with gc.device("/cpu:2"):
+            return [a, b, a + b, gc.nn.dropout(a + b, 0.5, seed=5)], {}
+
+    both_ways(build)
+
+
+def test_equal_operations_on_two_devices() -> None:
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x = gc.placeholder(gc.float32, (4, 3), name="x")
+        with gc.device("/cpu:0"):
+            one, six = gc.tanh(x), gc.constant([1.0, 2.0]) * 6.0
+        with gc.device("/cpu:1"):
+            other, again = gc.tanh(x), gc.constant([1.0, 2.0]) * 6.0
+        return [one, other, six, again, one + other], {x: X}
+
+    made = both_ways(build)
+    assert [segment.device for segment in made.segments] in (["CPU:1", "CPU:0"], ["CPU:0", "CPU:1", "CPU:0"])
+    assert sum(node.name == "tanh" for segment in made.segments for node in segment.executable.stages[0].program.nodes) == 2
+
+
+def test_outputs_that_nothing_computes() -> None:
+    """Feeds, constants, variables and identities of them, fetched from whatever device; one twice, one empty, one scalar."""
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x = gc.placeholder(gc.float32, (4, 3), name="x")
+        n = gc.placeholder(gc.int32, (), name="n")
+        empty = gc.placeholder(gc.float32, (0, 3), name="empty")
+        with gc.device("/cpu:1"):
+            same, seven = gc.identity(x), gc.constant(7.0)
+            v = gc.Variable([1.0], name="v")
+            nothing = gc.matmul(empty, gc.transpose(x))
+        with gc.device("/cpu:2"):
+            copy = gc.identity(v)
+            fetches = [x, same, seven, v, copy, n, n + 1, nothing, gc.reduce_sum(nothing), same, v + 1.0]
+        return fetches, {x: X, n: 3, empty: np.zeros((0, 3), np.float32)}
+
+    both_ways(build)
+
+
+def test_shapes_that_depend_on_values_of_another_device() -> None:
+    n = gc.placeholder(gc.int32, (), name="n")
+    with gc.device("/cpu:1"):
+        filled = gc.fill([n, 2], 1.5)
+    with gc.device("/cpu:2"):
+        total = gc.reduce_sum(filled * gc.cast(n, gc.float32))
+    with gc.Session(config=config(3)) as session:
+        for size in (1, 3, 0):
+            assert session.run([filled, total], {n: size})[1] == 3.0 * size * size
+
+
+def test_a_bad_feed_or_a_missing_variable_changes_nothing() -> None:
+    x = gc.placeholder(gc.float32, (None, 3), name="x")
+    late = gc.placeholder(gc.float32, (2,), name="late")
+    with gc.device("/cpu:1"):
+        v = gc.Variable(np.zeros(3, np.float32), name="v")
+        first = v.assign_add(gc.reduce_sum(x, 0))
+    with gc.device("/cpu:0"):
+        w = gc.Variable(np.zeros(2, np.float32), name="w")
+        second = w.assign(gc.reduce_sum(first) + late)
+    with gc.Session(config=config()) as session:
+        session.run(v.initializer)
+        assert session.run([first, second], {x: X, late: [1.0, 2.0]})[1].tolist() == [9.25, 10.25]  # w is only written
+        before = session.run([v, w])
+        for wrong in ({x: X, late: [1.0]}, {x: X[:, :2], late: [1.0, 2.0]}, {x: X, late: "no"}, {x: X}):
+            with pytest.raises((ValueError, TypeError, InvalidArgumentError)):
+                session.run([first, second], wrong)
+        np.testing.assert_array_equal(np.concatenate(session.run([v, w])), np.concatenate(before))
+        converted = session.run([first, second], {x: X[:1].tolist(), late: (3, 4)})  # as anywhere else
+        np.testing.assert_array_equal(converted[0], before[0] + X[0])
+        u = gc.Variable([1.0], name="u")
+        with gc.device("/cpu:1"):
+            third = gc.identity(v.assign_add(gc.zeros(3) + u))
+        with pytest.raises(FailedPreconditionError, match="Attempting to use uninitialized value u"):
+            session.run(third)
+        assert session.list_variables() == ["v", "w"]
+
+
+def test_new_shapes_callables_and_control_inputs() -> None:
+    x = gc.placeholder(gc.float32, (None, 3), name="x")
+    with gc.device("/cpu:1"):
+        count = gc.Variable(0, name="count")
+        counted = count.assign_add(1)
+    with gc.control_dependencies([counted]):
+        y = gc.reduce_sum(gc.identity(x) * 2.0, 1)
+    with gc.Session(config=config()) as session:
+        session.run(count.initializer)
+        call = session.make_callable(y, [x])
+        for rows in (4, 1, 0, 4):
+            np.testing.assert_allclose(call(X[:rows]), X[:rows].sum(1) * 2, rtol=1e-6)
+        assert session.run(count) == 4
+        session.run(count.initializer)
+        assert session.run(count) == 0
+
+
+def test_a_closed_session_on_two_devices() -> None:
+    with gc.device("/cpu:1"):
+        y = gc.random_uniform((3,))
+    z = gc.random_uniform(())
+    total = gc.reduce_sum(y) + z
+    session = gc.Session(config=config())
+    session.run([total, y, z])
+    session.close()
+    with pytest.raises(RuntimeError, match="Attempted to use a closed Session"):
+        session.run([total, y, z])
+
+
+def test_each_pipeline(two_gpus: None) -> None:
+    """On GPUs that are faked, as on any two devices."""
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x = gc.placeholder(gc.float32, (4, 3), name="x")
+        with gc.device("/gpu:1"):
+            v = gc.get_variable("v", (3, 3))
+            y = gc.nn.softmax(gc.matmul(x, v))
+        with gc.device("/gpu:0"):
+            z = gc.nn.relu(y - 0.3)
+        return [gc.reduce_sum(z), v.assign_sub(gc.matmul(x, z, transpose_a=True))], {x: X}
+
+    for pipeline in ("default", "unfused", "none"):
+        made = both_ways(build, pipeline=pipeline)
+        assert [segment.device for segment in made.segments] == ["GPU:1", "GPU:0", "CPU:0", "GPU:1"]
+
+
+def test_reports_of_each_segment(caplog: pytest.LogCaptureFixture) -> None:
+    x = gc.placeholder(gc.float32, (4, 3), name="x")
+    with gc.device("/cpu:1"):
+        y = gc.tanh(x)
+    z = gc.reduce_sum(y)
+    with caplog.at_level("INFO", "graphc"), gc.Session(config=config()) as session:
+        session.run([y, z], {x: X})
+    assert "(segment 0 of 2, on CPU:1)" in caplog.text
+    assert "(segment 1 of 2, on CPU:0)" in caplog.text
