@@ -62,7 +62,9 @@ def device_array(tensor: Tensor, value: Any, ordinal: int | None) -> DeviceArray
         raise InvalidArgumentError(None, tensor.op, explain(tensor.op, problem))
     check_shape(tensor, shape)
     type_ = TensorType(tensor.dtype, shape)
-    if address_of(value, type_, ordinal) is None:
+    with device(ordinal).current:
+        usable = address_of(value, type_, ordinal) is not None
+    if not usable:
         raise TypeError(f"Cannot feed an array of type {interface['typestr']} and strides {interface.get('strides')} on {here} for Tensor "
                         f"'{tensor.name}' of type {tensor.dtype.name}: on a device it must have the tensor's type, and be contiguous.\n"
                         f"  declared at {tensor.op.source_line.describe()}")

@@ -21,8 +21,8 @@ def not_enough(problem: str, executable: CudaExecutable, variables: Sequence[tup
     buffers = [(buffer.size, buffer.values[0].split(", ")[0]) for buffer in executable.memory.buffers]
     nbytes, name = max([*results, *buffers, *variables], default=(0, ""))
     operation = _operation(graph, name)
-    text = explain(operation, problem, f"which alone needs {readable(nbytes)}") if operation else problem
-    return ResourceExhaustedError(None, operation, text)
+    who = "which" if operation else f"'{name}'"
+    return ResourceExhaustedError(None, operation, explain(operation, problem, f"{who} alone needs {readable(nbytes)}" if name else ""))
 
 
 def failed(problem: str, executable: CudaExecutable, suspects: Sequence[int], label: str, graph: Graph) -> InternalError:
