@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphc.core.program import Node, Program
 from graphc.passes.fuse import emit, fused
@@ -45,7 +46,7 @@ class Epilogues:
     def _partition(self, program: Program) -> Partition:
         """The partition in which no large product has a map that the library cannot do, found by barring such maps from products' groups:
         what remains of a group is looked at anew, since nodes may find other groups."""
-        asked: dict[Node, bool] = {}
+        asked: dict[Any, bool] = {}
         barred: set[Node] = set()
         while True:
             partition = Partition(program, barred)
@@ -58,13 +59,19 @@ class Epilogues:
     def _is_large(self, group: Group) -> bool:
         return group.has_product and len(group.members) > 1 and multiplications(next(filter(is_product, group.members))) >= self.smallest
 
-    def _leaving(self, group: Group, partition: Partition, asked: dict[Node, bool]) -> list[Node]:
+    def _leaving(self, group: Group, partition: Partition, asked: dict[Any, bool]) -> list[Node]:
         """The members of `group` that the library cannot compute with its product; none where it cannot compute the bare product."""
         for part in _parts(group, partition):
-            node = _as_node(part, partition)
-            if asked.setdefault(node, self.expressible(node)):
+            if self._can(_as_node(part, partition), asked):
                 return [member for member in group.members if member not in part.members]
         return []
+
+    def _can(self, node: Node, asked: dict[Any, bool]) -> bool:
+        """`expressible`, asked once of all nodes that compute the same: those of a model's layers."""
+        key = (node.primitive, node.attrs, tuple(operand.type for operand in node.operands), tuple(map(node.operands.index, node.operands)))
+        if key not in asked:
+            asked[key] = self.expressible(node)
+        return asked[key]
 
 
 def multiplications(product: Node) -> int:

@@ -165,6 +165,21 @@ def test_operations_are_named_where_they_are_computed() -> None:
     assert found == [["MatMul", "BiasAdd", "Relu"], ["Tanh"]]
 
 
+def test_the_library_is_asked_once_about_equal_layers() -> None:
+    asked: list[Node] = []
+
+    def library_(node: Node) -> bool:
+        asked.append(node)
+        return library("add")(node)
+
+    hidden, residual = X, x_(6, 7, name="residual")
+    for number in range(6):
+        hidden = p.tanh(p.add(p.dot_general(hidden, x_(7, 7, name=f"w{number}"), (), (), (1,), (0,)), residual))
+    after = Epilogues(library_, smallest=1)(program_of(hidden))
+    assert steps(after) == [["dot_general", "add"], ["tanh"]] * 6
+    assert len(asked) == 2, "with tanh and without"
+
+
 def test_explain_says_why() -> None:
     reasons = {reason for _, _, reason in Epilogues(library("add"), smallest=1).explain(program_of(p.tanh(BIASED)))}
     assert reasons == {BARRED}
