@@ -10,6 +10,7 @@ from pathlib import Path
 
 from graphc.codegen.cuda.compiler import HEADER
 from graphc.dump import compiled
+from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch
 from graphc.runtime.executable import CudaExecutable, CudaKernel
 from graphc.terminal import bytes_text, table
 
@@ -53,17 +54,27 @@ def file_names(kernels: Sequence[CudaKernel]) -> list[str]:
 def index(model: str, plan: CudaExecutable) -> str:
     """A page about all launches: what each takes of the device, what it computes, and the lines that asked for it."""
     names = file_names(plan.kernels)
-    parts = [f"# {model} for {plan.target}", summary(plan), f"```\n{resource_table(plan)}\n```"]
+    parts = [f"# {Path(model).name} for {plan.target}", summary(plan), f"```\n{resource_table(plan)}\n```"]
     parts += [_section(name, kernel) for name, kernel in zip(names, plan.kernels, strict=True)]
     return "\n\n".join(parts) + "\n"
 
 
 def summary(plan: CudaExecutable) -> str:
     """Who compiled the kernels, how many launches there are, and what they move."""
-    made = any(kernel.resources for kernel in plan.kernels)
-    compiler = f"Compiled by {plan.compiler}" if made else f"Not compiled, so resources are unknown ({plan.compiler})"
-    return (f"{compiler}. {len(plan.launches)} launches, {bytes_text(plan.bytes_moved)} moved, {plan.flops:,} flops, "
-            f"arena {bytes_text(plan.memory.arena_bytes)}.")
+    count = len(plan.launches)
+    return (f"{_compiler_text(plan)}. {count} launch{'' if count == 1 else 'es'}, {bytes_text(plan.bytes_moved)} moved, "
+            f"{plan.flops:,} flops, arena {bytes_text(plan.memory.arena_bytes)}.")
+
+
+def _compiler_text(plan: CudaExecutable) -> str:
+    own = [launch.generated if isinstance(launch, GemmLaunch) else launch for launch in plan.launches if not isinstance(launch, CopyLaunch)]
+    if not own:
+        return "Nothing to compile"
+    if not any(launch.image for launch in own):
+        return f"Not compiled, so resources are unknown ({plan.compiler})"
+    if not any(kernel.resources for kernel in plan.kernels):
+        return f"Compiled to PTX by {plan.compiler}, which does not know {plan.target}: resources are unknown"
+    return f"Compiled by {plan.compiler}"
 
 
 def resource_table(plan: CudaExecutable) -> str:
@@ -99,7 +110,7 @@ def _section(name: str, kernel: CudaKernel) -> str:
     """One launch: its file, who computes it, its operations with the lines that declared them."""
     lines = [f"## [{name}]({name})"]
     if kernel.library:
-        lines += ["", f"cublasLt, where it is installed: {kernel.library}. The file is what runs without it."]
+        lines += ["", f"{kernel.library}. The file is what runs where the library is missing or slower."]
     if kernel.origins:
         lines += ["", *(f"- {origin}" for origin in kernel.origins)]
     return "\n".join(lines)

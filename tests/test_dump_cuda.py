@@ -58,9 +58,8 @@ def test_a_file_for_each_launch_and_an_index(model: str, tmp_path: Path, capsys:
         assert kernel.symbol in compile_cuda(text, "sm_90").resources  # as it lies there
     page = (out / "index.md").read_text()
     assert all(f"## [{name}]({name})" in page for name in files)
-    assert "(MatMul)" in page or "MatMul" in page
-    assert "small_model.py:7" in page
-    (row, *_) = re.findall(r"^0 .*$", page, re.MULTILINE)
+    assert "- MatMul (small_model.py:8)" in page
+    (row, *_) = re.findall(r"^ *0 .*$", page, re.MULTILINE)
     resources = plan.kernels[0].resources
     assert resources is not None
     assert row.split()[3] == str(resources.registers)
@@ -103,11 +102,25 @@ def test_without_a_compiler_there_is_text_and_the_reason(model: str, tmp_path: P
     assert list((tmp_path / "out").glob("*.cu"))
 
 
+def test_a_gpu_that_the_compiler_does_not_know(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dump", model, "--target", "sm_150"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^Compiled to PTX by NVRTC .*, which does not know sm_150: resources are unknown\. ", out, re.MULTILINE)
+
+
+def test_a_model_without_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "nothing.py"
+    file.write_text("import graphc as gc\n\ndef build():\n    return [gc.no_op()], {}\n")
+    assert main(["dump", str(file), "--target", "sm_90", "--out", str(tmp_path / "out")]) == 0
+    assert "\nNothing to compile. 0 launches, 0 B moved, 0 flops" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["graphc.cuh", "index.md"]
+
+
 def test_products_of_the_library_are_described(model: str) -> None:
     plan = cuda(model)
-    kernel = replace(plan.kernels[0], library="d[64, 40] = a[64, 300] b[300, 40]")
+    kernel = replace(plan.kernels[0], library="cublasLt: D = A*B, f32 64x40x300")
     page = dump_cuda.index("m", replace(plan, kernels=(kernel,)))
-    assert "cublasLt, where it is installed: d[64, 40] = a[64, 300] b[300, 40]. The file is what runs without it." in page
+    assert "cublasLt: D = A*B, f32 64x40x300. The file is what runs where the library is missing or slower." in page
 
 
 def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
