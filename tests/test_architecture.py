@@ -33,6 +33,7 @@ ROOMS = {
     "graphc.passes": "passes",
     "graphc.codegen": "codegen",
     "graphc.runtime": "runtime",
+    "graphc.runtime.cuda": "cuda",
     "graphc.digits": "tools",
     "graphc.models": "tools",
     "graphc.demo": "tools",
@@ -55,15 +56,15 @@ MAY_IMPORT = {
     "train": _DECLARING | {"train"},
     "passes": {"core", "primitives", "passes"},
     "codegen": {"core", "primitives", "codegen"},
-    "runtime": _DECLARING | {"runtime"},
+    "runtime": _DECLARING | {"runtime", "cuda"},
+    "cuda": _DECLARING | {"runtime", "cuda", "codegen"},  # carries out what the CUDA code generator planned
     "face": _DECLARING | {"train", "runtime", "face"},
-    "tools": _DECLARING | {"train", "runtime", "face", "tools"},
+    "tools": _DECLARING | {"train", "runtime", "cuda", "face", "tools"},
 }
-# The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, the CUDA
-# runtime carries out what its code generator planned, and `graphc opt` applies passes one by one.
-DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.config",
-         "graphc.runtime.executable", "graphc.runtime.cuda.launches", "graphc.runtime.cuda.choice", "graphc.runtime.cuda.cublaslt",
-         "graphc.runtime.cuda.detect", "graphc.runtime.cuda.report", "graphc.dump_cuda", "graphc.opt"}
+# The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc opt`
+# applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
+DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.merging", "graphc.runtime.config",
+         "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 
