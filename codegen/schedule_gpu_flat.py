@@ -11,6 +11,7 @@ from graphc.codegen.schedule_gpu_nest import nest_of, on_grid
 
 BLOCK = 256  # threads of a block
 FEW = 128  # blocks: with fewer, smaller blocks keep more multiprocessors busy
+SCRATCH_BYTES = STATIC_SHARED_BYTES * 5 // 6  # shared memory of a block for buffers; the rest is for the totals of teams
 SCARCE = 1 << 14  # threads: with fewer, a thread takes fewer elements
 _STRAIGHT = (ir.Let, ir.Acc, ir.Update, ir.Store)
 
@@ -51,7 +52,7 @@ def one_thread_a_cell(kernel: ir.Kernel) -> ir.Kernel:
         return kernel
     scratch = [stmt.buffer for stmt in ir.walk(nest.body) if isinstance(stmt, ir.Local)]
     lanes = lanes_for(nest.cells)
-    while lanes > 1 and lanes * sum(buffer.nbytes for buffer in scratch) > STATIC_SHARED_BYTES:
+    while lanes > 1 and lanes * sum(buffer.nbytes for buffer in scratch) > SCRATCH_BYTES:
         lanes //= 2
     return on_grid(kernel, nest, with_shared(nest.body, {buffer.name for buffer in scratch}), lanes)
 

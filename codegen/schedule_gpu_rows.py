@@ -6,20 +6,21 @@ where each thread has few enough of it.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from graphc.codegen import ir
-from graphc.codegen.gpu import MAX_THREADS, STATIC_SHARED_BYTES, WARP
+from graphc.codegen.gpu import MAX_THREADS, WARP
 from graphc.codegen.rewrite import Body, loads, map_expr, map_exprs, substitute_expr, variables
 from graphc.codegen.schedule_access import accesses, stride, varying
 from graphc.codegen.schedule_gpu_access import Access, wide_parts
-from graphc.codegen.schedule_gpu_flat import BLOCK, FEW, lanes_for, with_shared
+from graphc.codegen.schedule_gpu_flat import BLOCK, FEW, SCRATCH_BYTES, lanes_for, with_shared
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, joined, names, nest_of, on_grid, power_above, power_below, team_work
 
 ENOUGH = 1 << 16  # threads that keep a GPU busy; with as many rows or columns, teams need not be larger than memory asks
 REGISTERS = 64  # of a thread for kept rows, in teams of up to half a block; half of it in full blocks
-TERMS = 4  # of a column that a thread takes at least
+LEAST_COLUMNS = 8  # of a block: with fewer, memory is read in pieces shorter than the 32 bytes in which it comes
 EASY = 8  # elements of a row for each thread of a warp, up to which a larger team is not worth its barriers
 
 
@@ -127,7 +128,7 @@ def _homes(body: Body, rows: int, lanes: int) -> Body:
     for buffer in [stmt.buffer for stmt in body if isinstance(stmt, ir.Local)]:
         if _fits_registers(buffer, body, lanes):
             continue
-        body = with_shared(body, {buffer.name}) if rows * buffer.nbytes <= STATIC_SHARED_BYTES else recomputed(body, buffer)
+        body = with_shared(body, {buffer.name}) if rows * buffer.nbytes <= SCRATCH_BYTES else recomputed(body, buffer)
     return body
 
 
@@ -176,20 +177,24 @@ def _columns(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
     parts = wide_parts(nest.loops, nest.body)
     while parts > 1 and nest.cells // parts < ENOUGH:
         parts //= 2
-    columns, lanes = column_team(nest.cells, length)
-    if lanes == 1 and any(isinstance(stmt, ir.Local) for stmt in nest.body):
-        return kernel
-    if lanes == 1:
-        return on_grid(kernel, nest, nest.body, lanes_for(nest.cells, parts), parts)
-    return on_grid(kernel, nest, _homes(_spread(kernel, nest, inner, "cross", lanes, 1), columns, lanes), columns, parts)
+    totals = sum(stmt.var.dtype.size for stmt in nest.body if isinstance(stmt, ir.Acc))
+    columns, lanes = column_team(nest.cells, length, totals * parts)
+    if lanes > 1:
+        body = _homes(_spread(kernel, nest, inner, "cross", lanes, 1), columns, lanes)
+        return on_grid(kernel, nest, body, columns, parts)
+    scratch = any(isinstance(stmt, ir.Local) for stmt in nest.body)
+    return kernel if scratch else on_grid(kernel, nest, nest.body, lanes_for(nest.cells, parts), parts)
 
 
-def column_team(columns: int, length: int) -> tuple[int, int]:
-    """Columns of a block, and threads of the team of each: one where there are columns enough for as many threads as keep a GPU busy."""
+def column_team(columns: int, length: int, totals: int) -> tuple[int, int]:
+    """Columns of a block, and threads of the team of each: one where there are columns enough for as many threads as keep a GPU busy.
+
+    Larger teams sum shorter stretches, but then have more `totals` (bytes for each thread) to add up: the square root balances both.
+    """
     wide = min(WARP, power_above(columns))
-    while wide > 8 and -(-columns // wide) < FEW // 2:
+    while wide > LEAST_COLUMNS and -(-columns // wide) < FEW // 2:
         wide //= 2
-    most = min(MAX_THREADS // wide, power_below(length // TERMS))
+    most = min(MAX_THREADS // wide, power_below(SCRATCH_BYTES // max(1, wide * totals)), power_above(math.isqrt(3 * length)))
     lanes = 1
     while lanes < most and columns * lanes < ENOUGH:
         lanes *= 2

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
-from graphc.codegen.gpu import STATIC_SHARED_BYTES
 from graphc.codegen.rewrite import Body, loads, map_expr, map_exprs, variables
 from graphc.codegen.schedule_access import stride, varying
+from graphc.codegen.schedule_gpu_flat import SCRATCH_BYTES
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, names, nest_of, on_grid
 from graphc.core import dtypes
 
@@ -83,7 +83,7 @@ class _Tiler:
         self.tiles: dict[ir.Load, ir.Buffer] = {}
         for load in crossing:
             tile = ir.Buffer(self.fresh("tile"), load.dtype, (self.size, self.size + 1), "shared")
-            if sum(each.nbytes for each in (*self.tiles.values(), tile)) <= STATIC_SHARED_BYTES:
+            if sum(each.nbytes for each in (*self.tiles.values(), tile)) <= SCRATCH_BYTES:
                 self.tiles[load] = tile
 
     def fresh(self, stem: str) -> str:
