@@ -41,8 +41,9 @@ KEPT_KERNELS = 512  # distinct kernels whose text is remembered by the process
 
 @dataclass(frozen=True)
 class Products:
-    """Who computes matrix products. library: whether cublasLt may. exactly: only where it gives NaN where NaN is due (its relu gives 0).
-    precision: to which float32 operands are rounded in it ("float32", "tfloat32", "bfloat16", "float16"); sums are float32."""
+    """Who computes matrix products. library: whether cublasLt may. exactly: only where it gives NaN where NaN is due (its relu gives 0),
+    and is not slower. precision: to which float32 operands are rounded in it ("float32", "tfloat32", "bfloat16", "float16"); sums are
+    float32."""
 
     library: bool = False
     exactly: bool = True
@@ -162,7 +163,7 @@ def _launches(works: Sequence[_Work], memory: MemoryPlan, slots: Slots, gpu: Gpu
         image = b"" if cubin is None else cubin.image
         launch = KernelLaunch(source.name, image, source.grid, source.block, params, position)
         gemm = members[0].made.gemm
-        launches.append(launch if gemm is None else GemmLaunch(gemm, products.precision, params, launch, position))
+        launches.append(launch if gemm is None else GemmLaunch(gemm, products.precision, params, launch, position, not products.exactly))
         kernels.append(made)
     copies = [CopyLaunch(pointer_to(to, slots), pointer_to(source, slots), size) for source, to, size in memory.copies]
     return tuple(kernels), (*launches, *copies)

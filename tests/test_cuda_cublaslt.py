@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+import graphc as gc
 from graphc.codegen import cache
 from graphc.codegen.cuda.gemm import Gemm, Matrix
 from graphc.core import dtypes
@@ -522,5 +523,35 @@ def test_candidates_are_timed_on_the_device_and_remembered() -> None:
         ["the library's guess", [], True, False], ["the library's guess", [], True, False], [0, 0, 0, 0]]  # fmt: skip
 
 
+def train(gpu: CudaDevice, library: Library) -> list[Any]:
+    """The losses of a few steps on the CPU and on the GPU with each way to compute products; and how many products the library did there
+    outside of being timed."""
+    found: list[Any] = []
+    rng = np.random.default_rng(0)
+    image, start = rng.standard_normal((33, 17), np.float32), rng.standard_normal((17, 9), np.float32)
+    for device_name, products in (("cpu", "auto"), ("gpu", "generated"), ("gpu", "cublaslt"), ("gpu", "auto")):
+        with gc.Graph().as_default():
+            x, w, b = gc.placeholder(gc.float32, [33, 17]), gc.Variable(start), gc.Variable(np.ones(9, np.float32))
+            loss = gc.reduce_mean(gc.square(gc.tanh(gc.matmul(x, w) + b)))
+            step = gc.train.GradientDescentOptimizer(0.5).minimize(loss)
+            with gc.Session(config=gc.ConfigProto(device=device_name, products=products)) as session:
+                session.run(gc.global_variables_initializer())
+                losses = [float(session.run([loss, step], {x: image})[0])]
+                before = counters().products
+                losses += [float(session.run([loss, step], {x: image})[0]) for _ in range(4)]
+                found.append([losses, counters().products - before])
+    return found
+
+
+def test_sessions_train_alike_whoever_computes_products() -> None:
+    (cpu, _), *others = results()["train"]
+    assert cpu[-1] < cpu[0]
+    for losses, _ in others:
+        np.testing.assert_allclose(losses, cpu, rtol=1e-5)
+    generated, library, _ = (count for _, count in others)
+    assert generated == 0
+    assert library >= 4
+
+
 SECTIONS: dict[str, Callable[[CudaDevice, Library], Any]] = {
-    "cases": run_cases, "record": record, "fail": fail, "handle": handle, "tune": tune}
+    "cases": run_cases, "record": record, "fail": fail, "handle": handle, "tune": tune, "train": train}

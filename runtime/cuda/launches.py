@@ -29,13 +29,14 @@ class KernelLaunch:
 class GemmLaunch:
     """A product that cublasLt computes, on the addresses `params` of the kernel whose parameters `gemm` numbers. precision: to what it may
     round float32 operands ("float32", "tfloat32", "bfloat16", "float16"). generated: graphc's own kernel for it, for a machine where the
-    library is missing, refuses, or is slower."""
+    library is missing, refuses, or is slower (which is not looked at where the library is `wanted`)."""
 
     gemm: Gemm
     precision: str
     params: tuple[Pointer, ...]
     generated: KernelLaunch
     kernel: int
+    wanted: bool = False
 
 
 @dataclass(frozen=True)

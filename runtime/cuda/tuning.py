@@ -28,7 +28,7 @@ def settle(launch: GemmLaunch, plan: Plan, device: CudaDevice, sizes: Sequence[i
     library = Library.find()
     machine = Machine(device.name, str(driver.api().get_driver_version()), 0 if library is None else library.version)
     with _Scratch(launch, plan, device, sizes) as scratch:
-        generated = scratch.generated if launch.generated.image else None
+        generated = scratch.generated if launch.generated.image and not launch.wanted else None
         try:
             return choose(plan, machine, launch.precision, launch.generated.symbol, scratch.library, generated, scratch.time_ms)
         except ResourceExhaustedError:
