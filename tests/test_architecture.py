@@ -61,10 +61,10 @@ MAY_IMPORT = {
     "face": _DECLARING | {"train", "runtime", "face"},
     "tools": _DECLARING | {"train", "runtime", "cuda", "face", "tools"},
 }
-# The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc opt`
-# applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
-DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.merging", "graphc.runtime.config",
-         "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.dump_cuda", "graphc.opt"}
+# The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc
+# opt` applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
+DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.merging",
+         "graphc.runtime.config", "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 
