@@ -34,6 +34,7 @@ Thread threads[MOST_THREADS];
 int sequence[MOST_THREADS];  // the order in which threads are resumed
 int thread_count, current, next_fresh, fibers_used;
 char* stacks;
+int guarded_stacks;
 const Kernel* kernel;
 Launch* request;
 void** arguments;
@@ -105,7 +106,11 @@ void fiber_main() {
 void allocate_stacks() {
   constexpr size_t size = MOST_THREADS * STACK_BYTES;
   stacks = static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-  for (int n = 0; n < MOST_THREADS; n++) mprotect(stacks + n * STACK_BYTES, 4096, PROT_NONE);  // a stack that overflows is a fault
+}
+
+// A stack that overflows is a fault. Only stacks in use are guarded: each guard is one more mapping, of which a process has 65530.
+void guard_stack(int number) {
+  for (; guarded_stacks <= number; guarded_stacks++) mprotect(stacks + guarded_stacks * STACK_BYTES, 4096, PROT_NONE);
 }
 
 // Errors ---------------------------------------------------------------------------------------------------------------------------------
@@ -271,6 +276,7 @@ void run_block() {
   next_fresh = fibers_used = 0;
   arrange_sequence();
   while (next_fresh < thread_count && !failed) {
+    guard_stack(fibers_used);
     make_fiber(fibers_used, stacks + (fibers_used + 1) * STACK_BYTES);
     enter(fibers_used++);
   }
