@@ -52,6 +52,7 @@ class Stats:
 
 _lock = threading.RLock()  # guards the look-ups of every cache; `fork` waits for it, since a child would find it taken for ever
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_used: dict[Path | None, int] = {}  # bytes in each folder, as far as this process knows: caches of all kinds count together
 
 
 class ObjectCache:
@@ -70,7 +71,6 @@ class ObjectCache:
         self._memory_limit = memory_bytes
         self._memory: OrderedDict[str, bytes] = OrderedDict()  # oldest use first
         self._memory_used = 0
-        self._disk_used: int | None = None  # unknown before the first write
 
     @property
     def folder(self) -> Path | None:
@@ -106,10 +106,11 @@ class ObjectCache:
         """Forgets everything, on disk too, and starts counting anew."""
         with self.lock:
             self._memory.clear()
-            self._memory_used, self._disk_used = 0, None
+            self._memory_used = 0
             self.stats = Stats()
             for path, _ in self._files():
                 path.unlink(missing_ok=True)
+            _used.pop(self._folder, None)
 
     def _remember(self, key: str, data: bytes) -> None:
         self._memory_used += len(data) - len(self._memory.pop(key, b""))
@@ -160,8 +161,9 @@ class ObjectCache:
 
     def _make_room(self, added: int) -> None:
         """Counts what was written, and deletes the least recently used files when the bound is passed."""
-        if self._disk_used is not None and self._disk_used + added <= self._limit:
-            self._disk_used += added
+        before = _used.get(self._folder)
+        if before is not None and before + added <= self._limit:
+            _used[self._folder] = before + added
             return
         # The first write, or the bound seems reached: other processes write here as well, so look.
         files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
@@ -173,7 +175,7 @@ class ObjectCache:
             path.unlink(missing_ok=True)
             used -= info.st_size
             self.stats.evicted += 1
-        self._disk_used = used
+        _used[self._folder] = used
 
     def _files(self) -> list[tuple[Path, os.stat_result]]:
         """The files of compiled code in the folder. Removes what a killed process left half written."""
