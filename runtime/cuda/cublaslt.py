@@ -36,6 +36,7 @@ INSTALL = "install NVIDIA's wheel (pip install nvidia-cublas), or put libcublasL
 EPILOGUES = {"DEFAULT": 1, "RELU": 2, "BIAS": 4, "RELU_BIAS": 2 | 4, "RELU_AUX": 2 | 128, "RELU_AUX_BIAS": 2 | 4 | 128, "DRELU": 8 | 128,
              "DRELU_BGRAD": 8 | 16 | 128, "GELU": 32, "GELU_BIAS": 32 | 4, "GELU_AUX": 32 | 128, "GELU_AUX_BIAS": 32 | 4 | 128,
              "DGELU": 64 | 128, "DGELU_BGRAD": 64 | 16 | 128, "BGRADA": 256, "BGRADB": 512}  # fmt: skip
+# BGRADA sums the columns of our B into bias, BGRADB the rows of our A, DRELU_BGRAD and DGELU_BGRAD the columns of D.
 PRECISIONS = ("float32", "tfloat32", "bfloat16", "float16")  # what float32 operands may be rounded to; sums are float32 always
 
 _TYPES = {dtypes.float32: 0, dtypes.float64: 1, dtypes.float16: 2, dtypes.bfloat16: 14}  # cudaDataType_t
