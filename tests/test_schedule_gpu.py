@@ -25,9 +25,11 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.program import Node
 from graphc.models import MODELS, declare
-from tests.groups import F32, SAMPLES, Sample, columns, gelu, group, layer_norm, rows, softmax, t
+from graphc.passes.memory import plan_memory
+from graphc.passes.pipelines import DEFAULT, for_gpu, run_pipeline
+from tests.groups import F32, SAMPLES, Sample, columns, gelu, layer_norm, rows, softmax, t
 from tests.kernel_samples import arguments, kernels
-from tests.kernels import run_node, run_program
+from tests.kernels import Runner, group, run_node, run_program
 from tests.op_table import Case
 from tests.op_table_arrays import CASES
 from tests.test_lower import GOLDEN, loops_of
@@ -78,7 +80,7 @@ def form(kernel: ir.Kernel) -> list[str]:
     return [f"{loop.kind} {loop.extent} ({loop.lanes}, {loop.parts})" for loop in loops_of(kernel)]
 
 
-def in_order(order: str) -> Callable[[ir.Kernel, list[np.ndarray]], None]:
+def in_order(order: str) -> Runner:
     return lambda kernel, arrays: interp.run(kernel, arrays, order)
 
 
@@ -128,7 +130,9 @@ def steps_of(model: str) -> list[ir.Kernel]:
     with gc.Graph().as_default() as graph, gc.Session(graph=graph) as session:
         fetches, feeds = declare(model)
         session.run(gc.global_variables_initializer())
-        return [lower(step, f"k{n}") for n, step in enumerate(session.compile(fetches, feeds).plan.steps)]
+        program = session.compile(fetches, feeds).stages[0].program
+    steps = plan_memory(run_pipeline(program, for_gpu(DEFAULT))[-1].program).steps
+    return [lower(step, f"k{n}") for n, step in enumerate(steps)]
 
 
 @pytest.mark.parametrize("model", MODELS)
