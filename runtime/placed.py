@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.core.devices import KEPT
 from graphc.core.types import TensorType
 from graphc.runtime.arena import aligned_empty
 from graphc.runtime.bound import Runs, refuse
 from graphc.runtime.executable import BufferUse, DeviceExecutable, Executable, Memory
-from graphc.runtime.segments import Split
+from graphc.runtime.segments import Split, array_name
 
 Array = np.ndarray[Any, Any]
 
@@ -55,8 +56,8 @@ def placed_executable(split: Split, executables: Sequence[DeviceExecutable]) -> 
     return PlacedExecutable(
         target="mixed", kernels=kernels, memory=_side_by_side(executables),
         stages=(replace(executables[0].stages[0], program=split.program),),
-        reads=tuple(dict.fromkeys(read for each in executables for read in each.reads)),
-        writes=tuple(write for each in executables for write in each.writes),
+        reads=tuple(dict.fromkeys(read for each in executables for read in each.reads if not read[0].startswith(KEPT))),
+        writes=tuple(write for each in executables for write in each.writes if not write[0].startswith(KEPT)),
         compile_ms=_summed([each.compile_ms for each in executables]),
         objects_from={how: int(count) for how, count in _summed([each.objects_from for each in executables]).items()},
         plan_text=_plan_text(segments, split), segments=segments, handed_over=split.handed_over)
@@ -86,14 +87,15 @@ def _side_by_side(executables: Sequence[DeviceExecutable]) -> Memory:
 
 def _plan_text(segments: Sequence[CompiledSegment], split: Split) -> str:
     """A line for each segment: what it takes and gives."""
-    feeds = [node.attrs.name for node in split.program.parameters]
-    names = [*feeds, *(f"output {number}" for number in range(len(split.program.outputs))),
-             *(f"value {number}" for number in range(len(split.handed_over)))]
     lines = []
     for number, segment in enumerate(segments):
-        taken, given = (", ".join(names[array] for array in arrays) or "nothing" for arrays in (segment.takes, segment.gives))
-        written = ", ".join(name for name, _ in segment.executable.writes)
-        lines.append(f"// segment {number} on {segment.device}: takes {taken}; gives {given}" + (f"; writes {written}" if written else ""))
+        taken, given = (", ".join(array_name(split.program, array) for array in arrays) or "nothing"
+                        for arrays in (segment.takes, segment.gives))
+        changed = [name for name, _ in segment.executable.writes]
+        written = ", ".join(name for name in changed if not name.startswith(KEPT))
+        kept = sum(name.startswith(KEPT) for name in changed)
+        parts = [f"takes {taken}", f"gives {given}", f"keeps {kept} there" if kept else "", f"writes {written}" if written else ""]
+        lines.append(f"// segment {number} on {segment.device}: {'; '.join(filter(None, parts))}")
     return "\n".join(lines)
 
 

@@ -6,19 +6,23 @@
     GPU:0  %4 = exponential(transfer(%2))     -->     segment 1, GPU:0: takes %2, gives %4
     CPU:0  %6 = add(transfer(%4), %2)                 segment 2, CPU:0: takes %4, %2, gives %6
 
-Values that segments hand over lie in arrays on the host. A variable is read where it lives, and has its new value when the last segment of
-its device has run, whichever segment computed that: so every segment reads the old value, and an error before changes nothing there.
-Nodes made of constants are in every segment that reads them.
+Values that go from one device to another lie in arrays on the host. What a segment on a GPU leaves for a later one there stays on it, in a
+variable that nobody else knows (its name begins with "/kept/"). A variable is read where it lives, and has its new value when the last
+segment of its device has run, whichever segment computed that: so every segment reads the old value, and an error before changes nothing
+there. Nodes made of constants are in every segment that reads them.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
-from graphc.core.devices import HOST, Devices
-from graphc.core.primitive import lookup
-from graphc.core.program import Node, Origins, Program, make, substitute
+from graphc.core.devices import HOST, KEPT, Devices
+from graphc.core.program import Node, Origins, Program, substitute
 from graphc.core.types import TensorType
+from graphc.primitives import parameter, variable_assign, variable_read
+
+_serial = count()  # of programs that were split: sets their kept values apart
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,14 @@ def split(program: Program, variables: dict[str, str], default: str = HOST) -> S
     return _Splitter(program, Devices(variables), default).split()
 
 
+def array_name(program: Program, number: int) -> str:
+    """What to call an array of a run: the feed's name, "output 0", or "value 0" for what is handed over."""
+    feeds, outputs = len(program.parameters), len(program.outputs)
+    if number < feeds:
+        return str(program.parameters[number].attrs.name)
+    return f"output {number - feeds}" if number < feeds + outputs else f"value {number - feeds - outputs}"
+
+
 @dataclass
 class _Draft:
     """A segment while it is made. mapping: what stands for nodes that are not computed here."""
@@ -76,8 +88,10 @@ class _Splitter:
         self.program = program
         self.devices = devices
         self.default = default
-        self.arrays = {parameter: number for number, parameter in enumerate(program.parameters)}
+        self.arrays = {each: number for number, each in enumerate(program.parameters)}
         self.handed_over: list[TensorType] = []
+        self.kept: dict[Node, Node] = {}
+        self.serial = next(_serial)
         leaving = {_origin(node) for node in program.outputs}
         leaving.update(node.operands[0] for node in program.nodes if node.name == "transfer")
         # A variable that is only read where it lives needs no unit: each segment there reads it.
@@ -107,7 +121,20 @@ class _Splitter:
     def _turns(self) -> list[tuple[str, list[Node]]]:
         """(device, units) in order: the shortest list of those that begin with each of the devices."""
         devices = sorted({self._device(unit) for unit in self.units}, key=lambda device: (device != self.default, device))
-        return min((self._turns_from(first, devices) for first in devices), key=len, default=[])
+        return min((self._put_off(self._turns_from(first, devices)) for first in devices), key=len, default=[])
+
+    def _put_off(self, turns: list[tuple[str, list[Node]]]) -> list[tuple[str, list[Node]]]:
+        """`turns` without those that can wait for the next one of their device, because nobody between needs what they compute."""
+        for number in reversed(range(len(turns))):
+            device, units = turns[number]
+            later = next((n for n in range(number + 1, len(turns)) if turns[n][0] == device), None)
+            if later is None:
+                continue
+            between = {need for _, others in turns[number + 1:later] for unit in others for need in self.needs[unit]}
+            if between.isdisjoint(units):
+                turns[later] = (device, [*units, *turns[later][1]])
+                del turns[number]
+        return turns
 
     def _turns_from(self, first: str, devices: Sequence[str]) -> list[tuple[str, list[Node]]]:
         waiting = {unit: len(needed) for unit, needed in self.needs.items()}
@@ -148,23 +175,33 @@ class _Splitter:
         self.arrays.setdefault(node, array)
 
     def _take(self, operand: Node, draft: _Draft) -> None:
-        """Makes `operand` something that `draft` has: a feed, or a parameter that stands for what another segment computes."""
+        """Makes `operand` something that `draft` has: a feed, its own value, or what stands for the value of another segment."""
         node = _origin(operand)
+        own = node.name == "variable_read" and self.devices.of(node) == draft.device
+        stand_in = node
         if node.name == "parameter":
             draft.taken[node] = self.arrays[node]
-        own = node.name == "variable_read" and self.devices.of(node) == draft.device
-        stand_in = node if own or self.place.get(node, draft) is draft else self._stand_in(node, draft)
+        elif not own and self.place.get(node, draft) is not draft:
+            stays = draft.device == self.devices.of(node) and not draft.device.startswith("CPU")
+            stand_in = self._kept(node) if stays else self._arrived(node, draft)
         if stand_in is not operand:
             draft.mapping[operand] = stand_in
 
-    def _stand_in(self, node: Node, draft: _Draft) -> Node:
+    def _kept(self, node: Node) -> Node:
+        """A read of the variable in which the segment that computes `node` leaves it for later ones of its device."""
+        if node not in self.kept:
+            name = f"{KEPT}{self.serial}/{len(self.kept)}"
+            self.kept[node] = variable_read(name, node.type)
+            self.place[node].effects.append(variable_assign(name, node))
+        return self.kept[node]
+
+    def _arrived(self, node: Node, draft: _Draft) -> Node:
         """A parameter of `draft` for `node`, which the segment that computes it gives."""
         if node not in self.arrays:
             self.arrays[node] = len(self.program.parameters) + len(self.program.outputs) + len(self.handed_over)
             self.handed_over.append(node.type)
             self.place[node].given.append((node, self.arrays[node]))
-        parameter = lookup("parameter")
-        made = make(parameter, (), parameter.attrs(name=f"{self.devices.of(node)} array {self.arrays[node]}", type=node.type))
+        made = parameter(f"{array_name(self.program, self.arrays[node])} of {self.devices.of(node)}", node.type)
         draft.taken[made] = self.arrays[node]
         return made
 
@@ -172,10 +209,10 @@ class _Splitter:
         roots = [*(node for node, _ in draft.given), *draft.effects]
         new = substitute(roots, draft.mapping, draft.mapping.keys())
         if len(self.drafts) == 1:
-            draft.taken = {parameter: self.arrays[parameter] for parameter in self.program.parameters}
+            draft.taken = {each: self.arrays[each] for each in self.program.parameters}
         taken = sorted(draft.taken.items(), key=lambda item: item[1])
         given = sorted(draft.given, key=lambda item: item[1])
-        program = Program(tuple(parameter for parameter, _ in taken), tuple(new[node] for node, _ in given),
+        program = Program(tuple(each for each, _ in taken), tuple(new[node] for node, _ in given),
                           tuple(new[node] for node in draft.effects), origins=self._origins(new))
         return Segment(draft.device, program, tuple(array for _, array in taken), tuple(array for _, array in given))
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from graphc.core.devices import KEPT
 from graphc.core.errors import FailedPreconditionError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation
@@ -36,11 +37,12 @@ class Store(ABC, Generic[Memory]):
         """Memory for a variable, filled with `first` unless it is None; ResourceExhaustedError where there is too little."""
 
     def array(self, name: str, type_: TensorType) -> Memory:
-        """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start."""
+        """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start; of what
+        is only kept during a run nobody asks whether it has."""
         if name not in self._arrays:
             counted = self._counted(name)
             self._arrays[name] = self._allocate(name, type_, None if counted is None else first_run(counted))
-            if counted is not None:
+            if counted is not None or name.startswith(KEPT):
                 self.initialised.add(name)
         return self._arrays[name]
 
@@ -50,6 +52,8 @@ class Store(ABC, Generic[Memory]):
 
     def _counted(self, name: str) -> Operation | None:
         """The random operation whose runs `name` counts: a variable that no operation declares."""
+        if name.startswith(KEPT):
+            return None
         try:
             self._graph.get_operation_by_name(name)
         except KeyError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from graphc.core.devices import KEPT
 from graphc.core.graph import Graph
 from graphc.core.program import Program
 from graphc.runtime.bound import Bound, Runs, Surroundings
@@ -59,7 +60,8 @@ class Targets:
     @property
     def initialised(self) -> set[str]:
         """The variables that have a value, wherever they are."""
-        return self.variables.initialised.union(*(gpu.memory.store.initialised for gpu in self._gpus.values()))
+        found = self.variables.initialised.union(*(gpu.memory.store.initialised for gpu in self._gpus.values()))
+        return {name for name in found if not name.startswith(KEPT)}
 
     def clear(self) -> None:
         """Frees the memory on every device."""

@@ -35,13 +35,6 @@ def devices(**options: Any) -> dict[str, str]:
     return {operation.name: device.short for operation, device in Placer(graph, settings(**options)).place(graph.get_operations()).items()}
 
 
-@pytest.fixture(autouse=True)
-def _fresh_graph() -> Any:
-    gc.reset_default_graph()
-    yield
-    gc.reset_default_graph()
-
-
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two GPUs whose architecture is the CPU's."""

@@ -13,6 +13,7 @@ from graphc.core.primitive import lookup
 from graphc.core.program import Node, make, postorder
 
 HOST = "CPU:0"
+KEPT = "/kept/"  # names of variables that hold what one segment of a run leaves for a later one (see `runtime.segments`) begin with this
 
 
 @dataclass
