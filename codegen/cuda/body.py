@@ -99,7 +99,7 @@ class Body:
         for stmt in run:
             self.note(stmt)
             segment.add(stmt)
-        scalars.loaded = {load: text for load, text in scalars.loaded.items() if load.buffer.space == "in"}
+        scalars.loaded = {expr: text for expr, text in scalars.loaded.items() if not isinstance(expr, ir.Load) or expr.buffer.space == "in"}
         self.vectors += segment.vectors
         return lines + segment.lines()
 
@@ -139,11 +139,11 @@ class Body:
             body = self.block(stmt.body, inner, place)
         self.barriers.join(before)
         self.fresh_accs.clear()
-        return [f"if ({cond.text}) {{", *indented(body), "}"]
+        return [f"if ({scalars.at_first_part().text(stmt.cond)}) {{", *indented(body), "}"]
 
     def predicated(self, stmt: ir.If, inner: Scalars, place: Place) -> list[str]:
         """A condition on what other teams wait for: everybody goes through the body, but reads and stores only where it holds."""
-        cond = inner.value(stmt.cond).inside(AND)
+        cond = inner.at_first_part().value(stmt.cond).inside(AND)
         with self.names.block():
             name = self.names.fresh("active")
             head = f"const bool {name} = {cond if inner.guard is None else f'{inner.guard} && {cond}'};"

@@ -229,15 +229,24 @@ template <class Combine, int ROWS, class T> GRAPHC_DEVICE T combine_rows(const T
 
 // Random bits -------------------------------------------------------------------------------------------------------------------------------
 
-// Word `position & 3` of block `position >> 2` of Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
-// counter: the number of the run; key: two words, the first one low. Four positions of one block cost little more than one.
-GRAPHC_DEVICE u32 random_word(i64 counter, i64 key, i64 position) {
-  const u64 block = u64(position >> 2);
-  u32 c0 = u32(block), c1 = u32(block >> 32), c2 = u32(counter), c3 = u32(u64(counter) >> 32);
+GRAPHC_DEVICE u64 wide_product(u32 x, u32 y) {
+#ifdef GRAPHC_HOST
+  return u64(x) * y;
+#else
+  u64 product;  // one instruction, which compilers do not always find
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(x), "r"(y));
+  return product;
+#endif
+}
+
+// One block of Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four words.
+// counter: the number of the run; key: two words, the first one low.
+GRAPHC_DEVICE Pack<u32, 4> random_block(i64 counter, i64 key, i64 block) {
+  u32 c0 = u32(block), c1 = u32(u64(block) >> 32), c2 = u32(counter), c3 = u32(u64(counter) >> 32);
   u32 k0 = u32(key), k1 = u32(u64(key) >> 32);
 #pragma unroll
   for (int round = 0; round < 10; round++) {
-    const u64 p0 = u64(c0) * 0xd2511f53u, p1 = u64(c2) * 0xcd9e8d57u;
+    const u64 p0 = wide_product(c0, 0xd2511f53u), p1 = wide_product(c2, 0xcd9e8d57u);
     c0 = u32(p1 >> 32) ^ c1 ^ k0;
     c1 = u32(p1);
     c2 = u32(p0 >> 32) ^ c3 ^ k1;
@@ -245,6 +254,24 @@ GRAPHC_DEVICE u32 random_word(i64 counter, i64 key, i64 position) {
     k0 += 0x9e3779b9u;
     k1 += 0xbb67ae85u;
   }
+  return {{c0, c1, c2, c3}};
+}
+
+// The word at one position: word `position & 3` of block `position >> 2`.
+GRAPHC_DEVICE u32 random_word(i64 counter, i64 key, i64 position) {
+  const auto words = random_block(counter, key, position >> 2);
   const int word = int(position & 3);
-  return word < 2 ? (word == 0 ? c0 : c1) : (word == 2 ? c2 : c3);
+  return word < 2 ? (word == 0 ? words[0] : words[1]) : (word == 2 ? words[2] : words[3]);
+}
+
+// COUNT words from one position on; both are multiples of 4.
+template <int COUNT> GRAPHC_DEVICE Pack<u32, COUNT> random_words(i64 counter, i64 key, i64 position) {
+  Pack<u32, COUNT> words;
+#pragma unroll
+  for (int block = 0; block < COUNT / 4; block++) {
+    const auto four = random_block(counter, key, (position >> 2) + block);
+#pragma unroll
+    for (int word = 0; word < 4; word++) words[4 * block + word] = four[word];
+  }
+  return words;
 }

@@ -10,7 +10,7 @@ made already, `product` binds the rows and columns of its tiles and prints epilo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
 from graphc.codegen.cuda import arith, facts
@@ -34,7 +34,7 @@ class Scalars:
 
     def __post_init__(self) -> None:
         self.env: dict[str, Value] = {}
-        self.loaded: dict[ir.Load, str] = {}  # loads made before, and the C expression that has the element
+        self.loaded: dict[ir.Expr, str] = {}  # loads (and random words) made before, and the C expression that has the value
         self.places: dict[str, Place] = {}  # buffers that are no parameters: how an element is written
         self.bases: dict[str, Value] = {}  # shared buffers: how many elements lie before those of this thread's team
         self.private: frozenset[str] = frozenset()  # buffers that have another element for each part
@@ -46,6 +46,15 @@ class Scalars:
         copy.env, copy.loaded, copy.places = dict(self.env), dict(self.loaded), dict(self.places)
         copy.bases, copy.private, copy.guard = dict(self.bases), self.private, self.guard
         return copy
+
+    def at_first_part(self) -> Scalars:
+        """What names stand for at part 0, outside of the loop over parts."""
+        first = self.inner()
+        first.loaded = {}
+        for name, value in self.env.items():
+            if value.first is not None:
+                first.env[name] = Value(value.first, value.dtype, PRIMARY, replace(value.fact, step=0))
+        return first
 
     def bind(self, var: ir.Var, text: str, fact: Fact | None = None) -> None:
         """From here on `var` is the C expression `text` (an identifier, or in parentheses). An int64 whose `fact` says that it fits must be
@@ -65,8 +74,13 @@ class Scalars:
                 return constant(expr)
             case ir.Load():
                 return self.load(expr)
+            case ir.Apply() if expr in self.loaded:
+                return Value(self.loaded[expr], expr.dtype)
             case ir.Apply():
-                return arith.apply(expr.op, [self.value(arg) for arg in expr.args], expr.dtype, self.parts)
+                args = [self.value(arg) for arg in expr.args]
+                result = arith.apply(expr.op, args, expr.dtype, self.parts)
+                steps_cancel = result.fact.step == 0 and any(arg.fact.step != 0 for arg in args)
+                return self.at_first_part().value(expr) if steps_cancel else result
 
     def fact(self, expr: ir.Expr) -> Fact:
         return self.value(expr).fact

@@ -54,8 +54,11 @@ class Segment:
 
     def add(self, stmt: ir.Let | ir.Acc | ir.Update | ir.Store | ir.If) -> None:
         if not isinstance(stmt, ir.If):
-            for load in _loads(stmt):
-                self.move_all_parts(load)
+            for expr in _inner_first(stmt):
+                if isinstance(expr, ir.Load):
+                    self.move_all_parts(expr)
+                elif isinstance(expr, ir.Apply) and expr.op == "random_word":
+                    self.draw_all_parts(expr)
         match stmt:
             case ir.Let():
                 self.let(stmt)
@@ -83,11 +86,12 @@ class Segment:
 
     def let(self, stmt: ir.Let) -> None:
         value = self.scalars.value(stmt.value)
+        first = self.scalars.at_first_part()
         name = self.scalars.names.of(stmt.var.name)
         if value.fact.step == 0:
-            self.before.append(self.scalars.let(stmt.var, value))
+            self.before.append(self.scalars.let(stmt.var, first.value(stmt.value)))
         elif value.fact.step is not None and stmt.var.dtype is dtypes.int64:
-            self.before.append(f"const {value.ctype} {name} = {self.at_first_part().text(stmt.value)};")
+            self.before.append(f"const {value.ctype} {name} = {first.text(stmt.value)};")
             self.scalars.env[stmt.var.name] = stepping(name, self.part, value.fact)
         elif stmt.var.name in self.outlive:
             self.before.append(f"{value.ctype} {name}[{self.parts}];")
@@ -114,7 +118,7 @@ class Segment:
             self.inside += self.store_one(self.scalars, stmt)
             return
         self.vectors += 1
-        base = self.at_first_part()
+        base = self.scalars.at_first_part()
         name = self.scalars.names.fresh(f"{self.scalars.names.of(stmt.buffer.name)}_{self.part}")
         self.before.append(f"Pack<{memory_type(stmt.buffer.dtype)}, {self.parts}> {name};")
         self.inside.append(f"{name}[{self.part}] = {self.scalars.stored(stmt)};")
@@ -132,7 +136,7 @@ class Segment:
         if load in self.scalars.loaded or not self.moves_together(load):
             return
         self.vectors += 1
-        base = self.at_first_part()
+        base = self.scalars.at_first_part()
         name = self.scalars.names.fresh(f"{self.scalars.names.of(load.buffer.name)}_{self.part}")
         access = f"load<{self.parts}>({base.address(load.buffer, load.index)})"
         condition = base.condition(load)
@@ -141,6 +145,19 @@ class Segment:
         self.before.append(f"const auto {name} = {access};")
         element = f"{name}[{self.part}]"
         self.scalars.loaded[load] = f"float({element})" if is_half(load.dtype) else element
+
+    def draw_all_parts(self, word: ir.Apply) -> None:
+        """Draws the random words of all parts, if they are whole blocks of four."""
+        counter, key, position = word.args
+        place = self.scalars.fact(position)
+        uniform = self.scalars.fact(counter).step == self.scalars.fact(key).step == 0
+        if word in self.scalars.loaded or not uniform or place.step != 1 or place.multiple % 4 or self.parts % 4:
+            return
+        base = self.scalars.at_first_part()
+        name = self.scalars.names.fresh(f"bits_{self.part}")
+        arguments = ", ".join(base.text(arg) for arg in word.args)
+        self.before.append(f"const auto {name} = random_words<{self.parts}>({arguments});")
+        self.scalars.loaded[word] = f"{name}[{self.part}]"
 
     def moves_together(self, access: ir.Load | ir.Store) -> bool:
         """Whether the parts of an access are neighbours from an aligned place on, and all happen or none."""
@@ -154,15 +171,6 @@ class Segment:
         whole = nbytes & (nbytes - 1) == 0 if nbytes <= VECTOR_BYTES else nbytes % VECTOR_BYTES == 0
         aligned = place.multiple * buffer.dtype.size % min(nbytes, VECTOR_BYTES) == 0
         return parts > 1 and place.step == 1 and whole and aligned
-
-    def at_first_part(self) -> Scalars:
-        """What names stand for at part 0."""
-        first = self.scalars.inner()
-        first.loaded = {}
-        for name, value in self.scalars.env.items():
-            if value.first is not None:
-                first.env[name] = Value(value.first, value.dtype, fact=value.fact)
-        return first
 
 
 def stepping(name: str, part: str, fact: Fact) -> Value:
@@ -183,18 +191,7 @@ def _all(conditions: Iterable[str]) -> str:
     return texts[0] if len(texts) == 1 else " && ".join(f"({text})" if "||" in text or "?" in text else text for text in texts)
 
 
-def _loads(stmt: ir.Stmt) -> list[ir.Load]:
-    """Loads of a statement as they would be made: those in indices before those that have the index."""
-    return list(dict.fromkeys(load for expr in ir.expressions(stmt) for load in _inner_first(expr)))
-
-
-def _inner_first(expr: ir.Expr) -> Iterator[ir.Load]:
-    children: tuple[ir.Expr, ...] = ()
-    if isinstance(expr, ir.Apply):
-        children = expr.args
-    elif isinstance(expr, ir.Load):
-        children = expr.index if expr.where is None else (*expr.index, expr.where)
-    for child in children:
-        yield from _inner_first(child)
-    if isinstance(expr, ir.Load):
-        yield expr
+def _inner_first(stmt: ir.Stmt) -> Iterator[ir.Expr]:
+    """Every expression in a statement, operands (and indices of loads) before what is made of them."""
+    for expr in ir.expressions(stmt):
+        yield from reversed(list(ir.subexpressions(expr)))

@@ -74,7 +74,7 @@ _TAKEN = frozenset("""
     not_eq nullptr operator or or_eq private protected public register requires return short signed sizeof static struct switch template
     this throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
     i8 i16 i64 u8 u16 u32 u64 f16 bf16 infinity not_a_number Pack load store Add Multiply Maximum Minimum And Or lowest highest
-    reduce_team sync_team team_mask store_warp_total combine_warp_totals combine_rows random_word absolute to_integer min max
+    reduce_team sync_team team_mask store_warp_total combine_warp_totals combine_rows random_word random_words random_block wide_product absolute to_integer min max
     threadIdx blockIdx blockDim gridDim warpSize
     expf exp expm1f expm1 logf log log1pf log1p sqrtf sqrt rsqrtf rsqrt cbrtf cbrt tanhf tanh sinf sin cosf cos tanf tan erff erf erfcf erfc
     floorf floor ceilf ceil rintf rint fabsf fabs fmodf fmod powf pow atan2f atan2 exp2f y0 y1 yn j0 j1 jn
