@@ -99,7 +99,7 @@ class Body:
         for stmt in run:
             self.note(stmt)
             segment.add(stmt)
-        scalars.loaded = {expr: text for expr, text in scalars.loaded.items() if not isinstance(expr, ir.Load) or expr.buffer.space == "in"}
+        scalars.made = {expr: text for expr, text in scalars.made.items() if not isinstance(expr, ir.Load) or expr.buffer.space == "in"}
         self.vectors += segment.vectors
         return lines + segment.lines()
 

@@ -34,7 +34,7 @@ class Scalars:
 
     def __post_init__(self) -> None:
         self.env: dict[str, Value] = {}
-        self.loaded: dict[ir.Expr, str] = {}  # loads (and random words) made before, and the C expression that has the value
+        self.made: dict[ir.Expr, str] = {}  # loads (and random words) made before, and the C expression that has the value
         self.places: dict[str, Place] = {}  # buffers that are no parameters: how an element is written
         self.bases: dict[str, Value] = {}  # shared buffers: how many elements lie before those of this thread's team
         self.private: frozenset[str] = frozenset()  # buffers that have another element for each part
@@ -43,14 +43,14 @@ class Scalars:
     def inner(self) -> Scalars:
         """A copy for an inner block: what it binds ends with it."""
         copy = Scalars(self.names, self.parts)
-        copy.env, copy.loaded, copy.places = dict(self.env), dict(self.loaded), dict(self.places)
+        copy.env, copy.made, copy.places = dict(self.env), dict(self.made), dict(self.places)
         copy.bases, copy.private, copy.guard = dict(self.bases), self.private, self.guard
         return copy
 
     def at_first_part(self) -> Scalars:
         """What names stand for at part 0, outside of the loop over parts."""
         first = self.inner()
-        first.loaded = {}
+        first.made = {}
         for name, value in self.env.items():
             if value.first is not None:
                 first.env[name] = Value(value.first, value.dtype, PRIMARY, replace(value.fact, step=0))
@@ -74,8 +74,8 @@ class Scalars:
                 return constant(expr)
             case ir.Load():
                 return self.load(expr)
-            case ir.Apply() if expr in self.loaded:
-                return Value(self.loaded[expr], expr.dtype)
+            case ir.Apply() if expr in self.made:
+                return Value(self.made[expr], expr.dtype)
             case ir.Apply():
                 args = [self.value(arg) for arg in expr.args]
                 result = arith.apply(expr.op, args, expr.dtype, self.parts)
@@ -88,8 +88,8 @@ class Scalars:
     def load(self, expr: ir.Load) -> Value:
         """An element, widened to its register type; zero where the load's condition does not hold."""
         fact = Fact(step=0 if self.is_uniform(expr) else None)
-        if expr in self.loaded:
-            return Value(self.loaded[expr], expr.dtype, PRIMARY, fact)
+        if expr in self.made:
+            return Value(self.made[expr], expr.dtype, PRIMARY, fact)
         element = self.element(expr.buffer, expr.index)
         text = f"float({element})" if is_half(expr.dtype) else element
         condition = self.condition(expr)

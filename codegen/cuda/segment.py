@@ -133,7 +133,7 @@ class Segment:
 
     def move_all_parts(self, load: ir.Load) -> None:
         """Loads all parts of `load` at once, if they lie side by side."""
-        if load in self.scalars.loaded or not self.moves_together(load):
+        if load in self.scalars.made or not self.moves_together(load):
             return
         self.vectors += 1
         base = self.scalars.at_first_part()
@@ -144,20 +144,20 @@ class Segment:
             access = f"{condition} ? {access} : Pack<{memory_type(load.dtype)}, {self.parts}>{{}}"
         self.before.append(f"const auto {name} = {access};")
         element = f"{name}[{self.part}]"
-        self.scalars.loaded[load] = f"float({element})" if is_half(load.dtype) else element
+        self.scalars.made[load] = f"float({element})" if is_half(load.dtype) else element
 
     def draw_all_parts(self, word: ir.Apply) -> None:
         """Draws the random words of all parts, if they are whole blocks of four."""
         counter, key, position = word.args
         place = self.scalars.fact(position)
         uniform = self.scalars.fact(counter).step == self.scalars.fact(key).step == 0
-        if word in self.scalars.loaded or not uniform or place.step != 1 or place.multiple % 4 or self.parts % 4:
+        if word in self.scalars.made or not uniform or place.step != 1 or place.multiple % 4 or self.parts % 4:
             return
         base = self.scalars.at_first_part()
         name = self.scalars.names.fresh(f"bits_{self.part}")
         arguments = ", ".join(base.text(arg) for arg in word.args)
         self.before.append(f"const auto {name} = random_words<{self.parts}>({arguments});")
-        self.scalars.loaded[word] = f"{name}[{self.part}]"
+        self.scalars.made[word] = f"{name}[{self.part}]"
 
     def moves_together(self, access: ir.Load | ir.Store) -> bool:
         """Whether the parts of an access are neighbours from an aligned place on, and all happen or none."""
