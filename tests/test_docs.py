@@ -142,8 +142,8 @@ def test_the_gpu_page_shows_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     assert shown == f"$ graphc gpu\n{report()}\n"
 
 
-def test_the_debugging_page_names_variables_that_are_read() -> None:
-    named = set(re.findall(r"GRAPHC_[A-Z_]+", (ROOT / "docs" / "debugging.md").read_text()))
+def test_the_pages_name_variables_that_are_read() -> None:
+    named = {name for page in ("debugging.md", "gpu.md") for name in re.findall(r"GRAPHC_[A-Z_]+", (ROOT / "docs" / page).read_text())}
     read = {name for room in ("graphc", "codegen", "runtime") for path in (ROOT / room).rglob("*.py")
             for name in re.findall(r"\"(GRAPHC_[A-Z_]+)\"", path.read_text())}
     assert named
