@@ -17,6 +17,7 @@ from graphc.codegen.schedule_access import accesses, stride, varying
 from graphc.codegen.schedule_gpu_access import Access, wide_parts
 from graphc.codegen.schedule_gpu_flat import BLOCK, FEW, SCRATCH_BYTES, lanes_for, with_shared
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, joined, names, nest_of, on_grid, power_above, power_below, team_work
+from graphc.core import dtypes
 
 ENOUGH = 1 << 16  # threads that keep a GPU busy; with as many rows or columns, teams need not be larger than memory asks
 REGISTERS = 64  # of a thread for kept rows, in teams of up to half a block; half of it in full blocks
@@ -111,8 +112,8 @@ def _kept_registers(nest: Nest, inner: Sequence[Nest]) -> int:
 
 
 def registers_of(buffer: ir.Buffer) -> int:
-    """Registers of 32 bits for one element."""
-    return max(1, buffer.dtype.size // 4)
+    """Registers of 32 bits for one element; more for a float64, whose functions and divisions are calls, which want registers too."""
+    return 4 if buffer.dtype is dtypes.float64 else max(1, buffer.dtype.size // 4)
 
 
 def _spread(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest], kind: str, lanes: int, parts: int) -> Body:
