@@ -13,6 +13,7 @@ from graphc.pictures.canvas import Canvas
 from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
 from graphc.pictures.stages import stage_bars
+from graphc.runtime.placed import PlacedExecutable
 from graphc.terminal import bytes_text, table
 
 
@@ -24,7 +25,8 @@ def compiled(name: str, pipeline: str = "default", target: str = "") -> gc.Execu
 
 
 def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "") -> None:
-    """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan."""
+    """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan; of
+    a graph on several devices the whole with its transfers, and then so for each segment."""
     plan = compiled(name, pipeline, target)
     if kernels or llvm:
         for kernel in plan.kernels:
@@ -32,11 +34,22 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
             print((kernel.code if llvm else kernel.text) + "\n")
     elif stage is not None:
         print(print_program(program_after(plan, stage)))
+    elif isinstance(plan, PlacedExecutable):
+        _print_stages(plan)
+        print(plan.plan_text)
+        for number, segment in enumerate(plan.segments):
+            print(f"\n// segment {number} on {segment.device}")
+            _print_stages(segment.executable)
+            print(memory_text(segment.executable))
     else:
-        for each in plan.stages:
-            print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms")
-            print(print_program(each.program))
+        _print_stages(plan)
         print(memory_text(plan))
+
+
+def _print_stages(plan: gc.Executable) -> None:
+    for each in plan.stages:
+        print(f"// after {each.name}: {len(each.program.nodes)} nodes, {each.ms:.1f} ms")
+        print(print_program(each.program))
 
 
 def program_after(plan: gc.Executable, stage: str) -> Program:

@@ -4,8 +4,11 @@ CPUs of one machine (`device_count`), and GPUs that are faked (their code is a C
 """
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 
 import graphc as gc
 import graphc.primitives as p
+from graphc.cli import main
 from graphc.core.devices import KEPT, Devices
 from graphc.core.dtypes import float32
 from graphc.core.errors import FailedPreconditionError, InvalidArgumentError
@@ -443,6 +447,36 @@ def test_each_pipeline(two_gpus: None) -> None:
     for pipeline in ("default", "unfused", "none"):
         made = both_ways(build, pipeline=pipeline)
         assert [segment.device for segment in made.segments] == ["GPU:1", "GPU:0", "CPU:0", "GPU:1"]
+
+
+def test_the_page_about_placement_shows_what_is(two_gpus: None) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "placement.md").read_text()
+    code, printed = (re.search(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "text"))
+    assert code is not None
+    assert printed is not None
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code[1], "placement.md", "exec"), {})
+    assert out.getvalue() == printed[1]
+
+
+def test_dump_shows_segments_and_transfers(two_gpus: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model.py"
+    model.write_text("""
+import graphc as gc
+def build():
+    x = gc.placeholder(gc.float32, (4, 3), name="x")
+    with gc.device("/gpu:0"):
+        y = gc.tanh(x * 2.0)
+    return gc.reduce_sum(y), {x: (4, 3)}
+""")
+    assert main(["dump", str(model)]) == 0
+    text = capsys.readouterr().out
+    first, gpu, cpu = text.split("\n// segment 0 on GPU:0\n")[0], *text.split("\n\n// segment ")[1:]
+    assert 'transfer(%0) {source = "CPU:0", target = "GPU:0"}' in first
+    assert "// segment 1 on CPU:0: takes value 0; gives output 0" in first
+    assert [part.count("// after fuse") for part in (first, gpu, cpu)] == [0, 1, 1]
+    assert "transfer" not in gpu + cpu
 
 
 def test_reports_of_each_segment(caplog: pytest.LogCaptureFixture) -> None:
