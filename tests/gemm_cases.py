@@ -26,6 +26,7 @@ class Case:
     n: int = 8
     k: int = 7
     batch: int = 1
+    rounds: int = 1
     dtype: DType = F32
     out_dtype: DType = F32
     epilogue: str = "DEFAULT"
@@ -48,7 +49,8 @@ class Case:
         def matrix(parameter: int, rows: int, columns: int, turned: bool = False, batch: bool = True) -> Matrix:
             rows, columns = (columns, rows) if turned else (rows, columns)
             leading = columns + self.gap
-            return Matrix(parameter, self.shift, leading, self.shift + rows * leading if batch else 0, turned)
+            stride = self.shift + rows * leading if batch else 0
+            return Matrix(parameter, self.shift, leading, stride, turned, self.batch * stride + 1 if self.rounds > 1 and batch else 0)
 
         a, b = matrix(A, self.m, self.k, self.turned[0]), matrix(B, self.k, self.n, self.turned[1], not self.shared_b)
         d = matrix(D, self.m, self.n)
@@ -58,7 +60,7 @@ class Case:
         has_aux = "AUX" in self.epilogue or "DGELU" in self.epilogue or self.masks
         aux = Matrix(AUX, 0, MASK_BITS, self.m * MASK_BITS) if self.masks else replace(d, parameter=AUX) if has_aux else None
         return Gemm(self.m, self.n, self.k, self.batch, self.dtype, self.out_dtype, a, b, d, c, bias, aux, self.alpha, self.beta,
-                    self.epilogue)  # fmt: skip
+                    self.epilogue, self.rounds)  # fmt: skip
 
 
 _TYPES = ((F32, F32), (F64, F64), (F16, F16), (BF16, BF16), (F16, F32), (BF16, F32))
@@ -72,6 +74,8 @@ CASES = {case.id: case for case in [
     *(replace(_PLAIN, id=f"batch-turned-{int(left)}{int(right)}", turned=(left, right), batch=3, gap=1) for left in (False, True)
       for right in (False, True)),
     Case("shared-b", batch=4, shared_b=True), Case("shared-b-bias", batch=4, shared_b=True, epilogue="BIAS"),
+    replace(_PLAIN, id="rounds", batch=3, rounds=4), Case("rounds-bias", rounds=2, epilogue="GELU_AUX_BIAS"),
+    replace(_PLAIN, id="rounds-shared-b", batch=2, rounds=3, shared_b=True, turned=(True, True)),
     replace(_PLAIN, id="in-place", in_place=True), replace(_PLAIN, id="in-place-batch", in_place=True, batch=2, gap=2),
     *(Case(epilogue.lower(), epilogue=epilogue, gap=8, turned=(True, False)) for epilogue in EPILOGUES),
     *(Case(f"{epilogue.lower()}-f16", epilogue=epilogue, dtype=F16, out_dtype=F16, alpha=2.0)
@@ -97,7 +101,8 @@ def memory_of(case: Case) -> dict[int, Array]:
             found[number] = rng.integers(0, 256, case.batch * case.m * MASK_BITS // 8).astype(np.uint8)
         elif matrix is not None:
             rows = max(case.m, case.n, case.k)
-            count = matrix.offset + (case.batch - 1) * matrix.batch_stride + rows * max(matrix.leading, 1)
+            start = matrix.offset + (case.rounds - 1) * matrix.round_stride + (case.batch - 1) * matrix.batch_stride
+            count = start + rows * max(matrix.leading, 1)
             found[number] = rng.standard_normal(count).astype(dtype.np_dtype)
     return found
 
@@ -129,9 +134,21 @@ def gelu_slope(x: Array, step: float = 1e-6) -> Array:
 
 def expected_memory(case: Case) -> dict[int, Array]:
     """Every parameter's memory after the run."""
-    memory, gemm = {number: array.copy() for number, array in memory_of(case).items()}, case.gemm
+    memory = {number: array.copy() for number, array in memory_of(case).items()}
+    for number in range(case.rounds):
+        run_round(case, number, memory)
+    return memory
+
+
+def run_round(case: Case, number: int, memory: dict[int, Array]) -> None:
+    """One batch of products, on `memory`."""
+    def moved(matrix: Matrix | None) -> Any:
+        return matrix and replace(matrix, offset=matrix.offset + number * matrix.round_stride)
+
+    whole = case.gemm
+    gemm = replace(whole, **{name: moved(getattr(whole, name)) for name in ("a", "b", "c", "d", "aux")})
     m, n, k, batch = case.m, case.n, case.k, case.batch
-    a, b = (seen(memory[number], matrix, batch, rows, columns) for number, matrix, rows, columns in ((A, gemm.a, m, k), (B, gemm.b, k, n)))
+    a, b = seen(memory[A], gemm.a, batch, m, k), seen(memory[B], gemm.b, batch, k, n)
     if case.dtype is F32 and case.precision != "float32":
         a, b = rounded(a, case.precision), rounded(b, case.precision)
     total = case.alpha * (a.astype(np.float64) @ b.astype(np.float64))
@@ -163,4 +180,3 @@ def expected_memory(case: Case) -> dict[int, Array]:
     if "BGRAD" in case.epilogue:
         memory[BIAS][case.shift:case.shift + len(sums)] = sums
     d[...] = result
-    return memory

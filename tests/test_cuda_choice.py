@@ -174,7 +174,8 @@ def test_the_shortest_time_counts_and_the_first_run_does_not() -> None:
 
 def test_the_key_names_all_that_speed_depends_on() -> None:
     variants = [
-        GEMM, replace(GEMM, m=65), replace(GEMM, n=33), replace(GEMM, k=17), replace(GEMM, batch=2), replace(GEMM, dtype=F16),
+        GEMM, replace(GEMM, m=65), replace(GEMM, n=33), replace(GEMM, k=17), replace(GEMM, batch=2), replace(GEMM, rounds=2),
+        replace(GEMM, b=replace(GEMM.b, round_stride=512)), replace(GEMM, dtype=F16),
         replace(GEMM, out_dtype=F16), replace(GEMM, epilogue="RELU_BIAS"), replace(GEMM, a=replace(GEMM.a, leading=17)),
         replace(GEMM, a=replace(GEMM.a, transposed=True)), replace(GEMM, b=replace(GEMM.b, batch_stride=512)), replace(GEMM, bias=None),
         replace(GEMM, c=GEMM.d), replace(GEMM, aux=GEMM.d), replace(GEMM, d=replace(GEMM.d, offset=1))]  # fmt: skip

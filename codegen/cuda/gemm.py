@@ -32,14 +32,15 @@ from graphc.core.dtypes import DType
 _HALVES = (dtypes.float16, dtypes.bfloat16)
 _GELU_SCALE, _GELU_CUBE = math.sqrt(8 / math.pi), 0.044715  # gelu(u) = u * logistic(_GELU_SCALE * (u + _GELU_CUBE * u**3))
 _CONSTANT_ERROR = {dtypes.float16: 2.0**-9, dtypes.bfloat16: 2.0**-6}  # of coefficients made of rounded constants
+MOST_ROUNDS = 64  # calls of the library for one product: more cost more than they gain
 _AUX_LEADING, _AUX_BYTES = 8, 16  # cublasLt: the leading dimension of aux is a multiple of 8, its address of 16 bytes
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Where a matrix lies: row r, column c of matrix b of the batch is element
+    """Where a matrix lies: row r, column c of matrix b of the batch, of round t, is element
 
-        offset + b * batch_stride + r * leading + c
+        offset + t * round_stride + b * batch_stride + r * leading + c
 
     of kernel parameter number `parameter` (all in elements). `transposed`: the product takes the matrix's rows as its columns. A bias has
     one row, which serves every row of the result.
@@ -50,6 +51,7 @@ class Matrix:
     leading: int
     batch_stride: int
     transposed: bool = False
+    round_stride: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Gemm:
     """D[b, i, j] = epilogue(alpha * sum over k of A[b, i, k] B[b, k, j] + beta * C[b, i, j] + bias[j]), i < m, j < n, k < depth `k`.
 
     dtype: of A and B; out_dtype: of C, D, bias and aux. Sums are float32 (float64 for float64). epilogue: the library's name without
-    its prefix. aux: written by GELU_AUX, what gelu is taken of; of the shape of D.
+    its prefix. aux: written by GELU_AUX, what gelu is taken of; of the shape of D. rounds: calls of the library, one a batch: for batches
+    of batches whose matrices do not follow one another at one distance.
     """
 
     m: int
@@ -75,10 +78,11 @@ class Gemm:
     alpha: float
     beta: float
     epilogue: str
+    rounds: int = 1
 
     @property
     def flops(self) -> int:
-        return 2 * self.m * self.n * self.k * self.batch
+        return 2 * self.m * self.n * self.k * self.batch * self.rounds
 
     @property
     def hides_nan(self) -> bool:
@@ -93,7 +97,7 @@ class Gemm:
         wrapped = {"relu": f"relu({terms})", "gelu": f"gelu({terms})"}.get(function, terms)
         stored = "D, aux" if self.aux else "D"
         types = self.dtype.code if self.dtype is self.out_dtype else f"{self.dtype.code} to {self.out_dtype.code}"
-        batch = f" x {self.batch}" if self.batch > 1 else ""
+        batch = "".join(f" x {count}" for count in (self.batch, self.rounds) if count > 1)
         return f"cublasLt: {stored} = {wrapped}, {types} {self.m}x{self.n}x{self.k}{batch}"
 
 
@@ -178,14 +182,21 @@ class _Nest:
         if columns > 1 and place.stride(column) != 1:
             return None
         leading = place.stride(row) if rows > 1 else columns
-        return Matrix(place.parameter, place.offset, leading, batch.stride(place)) if leading >= columns else None
+        if leading < columns:
+            return None
+        return Matrix(place.parameter, place.offset, leading, batch.stride(place), round_stride=batch.round_stride(place))
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """The batch loops as one: `loops` inner first."""
+    """The batch loops as one: `loops` inner first. outer: the loop whose iterations are calls of their own."""
 
     loops: tuple[ir.Loop, ...] = ()
+    outer: ir.Loop | None = None
+
+    @property
+    def rounds(self) -> int:
+        return 1 if self.outer is None else self.outer.extent
 
     @property
     def extent(self) -> int:
@@ -194,16 +205,22 @@ class _Batch:
     def stride(self, place: _Place) -> int:
         return place.stride(self.loops[0].var) if self.loops else 0
 
+    def round_stride(self, place: _Place) -> int:
+        return 0 if self.outer is None else place.stride(self.outer.var)
+
 
 def _collapsed(nest: _Nest, places: Iterable[_Place]) -> _Batch:
-    """One stride from each matrix of the batch to the next, for every operand; no gemm where there is none."""
+    """One stride from each matrix of the batch to the next, for every operand; else a call for each iteration of one loop, the shorter; no
+    gemm where those are too many."""
     loops = tuple(loop for loop in reversed(nest.batches) if loop.extent > 1)
     places = tuple(places)
     for order in (loops, loops[::-1]):
         if all(place.stride(outer.var) == inner.extent * place.stride(inner.var)
                for place in places for inner, outer in pairwise(order)):  # fmt: skip
             return _Batch(order)
-    raise _NoGemm("the matrices of the batch do not follow one another at one distance")
+    outer, inner = sorted(loops, key=lambda loop: loop.extent)
+    _require(outer.extent <= MOST_ROUNDS, "the matrices of the batch do not follow one another at one distance")
+    return _Batch((inner,), outer)
 
 
 # What is stored -------------------------------------------------------------------------------------------------------------------------
@@ -350,7 +367,7 @@ def _match(kernel: ir.Kernel) -> Gemm:
     beta = terms["c"][1] if "c" in terms else 0.0
     sizes = (nest.product.m, nest.product.n, nest.product.depth, batch.extent)
     return Gemm(*sizes, lhs.dtype, out_dtype, matrices["a"], matrices["b"], matrices["d"], matrices.get("c"), matrices.get("bias"),
-                matrices.get("aux"), alpha, beta, epilogue)  # fmt: skip
+                matrices.get("aux"), alpha, beta, epilogue, batch.rounds)  # fmt: skip
 
 
 def _outputs(stores: list[tuple[ir.Store, Polynomial]], matcher: _Matcher) -> tuple[_Formula, ir.Store, ir.Store | None]:
@@ -423,7 +440,7 @@ def _matrices(nest: _Nest, place: Mapping[str, _Place], batch: _Batch) -> dict[s
             raise _NoGemm(f"{nest.kernel.params[where.parameter].name} is not a matrix with contiguous rows or columns")
         if name == "aux":
             aligned = matrix.leading % _AUX_LEADING == 0 and all(
-                x * where.dtype.size % _AUX_BYTES == 0 for x in (matrix.offset, matrix.batch_stride))  # fmt: skip
+                x * where.dtype.size % _AUX_BYTES == 0 for x in (matrix.offset, matrix.batch_stride, matrix.round_stride))  # fmt: skip
             _require(aligned, "the argument of gelu is not aligned as the library wants it")
         found[name] = matrix
     return found

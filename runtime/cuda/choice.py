@@ -8,7 +8,6 @@ measured with. From then on the same is run in every process, so that results do
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from graphc.codegen.cache import ObjectCache, default
 from graphc.codegen.cuda.gemm import Gemm, Matrix
 from graphc.core.dtypes import DType
-from graphc.runtime.cuda.cublaslt import ALIGNMENT, CublasError, Plan
+from graphc.runtime.cuda.cublaslt import CublasError, Plan, alignment
 
 GENERATED = "generated"
 ROUNDS = 5  # each candidate is timed so often, in turns, so that a slow moment of the machine hits all; its shortest time counts
@@ -125,7 +124,7 @@ def fastest(times: Mapping[str, float]) -> str:
 
 def text_of(gemm: Gemm) -> str:
     """All of `gemm` that its speed depends on: sizes, types, where matrices lie, how well they are aligned, what is fused."""
-    sizes = f"{gemm.m}x{gemm.n}x{gemm.k} x {gemm.batch}, {gemm.dtype.code} to {gemm.out_dtype.code}, {gemm.epilogue}"
+    sizes = f"{gemm.m}x{gemm.n}x{gemm.k} x {gemm.batch} x {gemm.rounds}, {gemm.dtype.code} to {gemm.out_dtype.code}, {gemm.epilogue}"
     read = {"a": gemm.a, "b": gemm.b}
     others = {"c": gemm.c, "d": gemm.d, "bias": gemm.bias, "aux": gemm.aux}
     texts = [f"{name} {_text(matrix, gemm.dtype)}" for name, matrix in read.items()]
@@ -135,4 +134,4 @@ def text_of(gemm: Gemm) -> str:
 
 def _text(matrix: Matrix, dtype: DType) -> str:
     turned = " transposed" if matrix.transposed else ""
-    return f"{matrix.leading}+{matrix.batch_stride}{turned} at {math.gcd(ALIGNMENT, matrix.offset * dtype.size)}"
+    return f"{matrix.leading}+{matrix.batch_stride}+{matrix.round_stride}{turned} at {alignment(matrix, dtype)}"

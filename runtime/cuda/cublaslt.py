@@ -2,7 +2,7 @@
 
     library = Library.find()                              where the library lies; None where there is none (`problem` says what to do)
     plan = library.prepare(gemm, ordinal)                 descriptors and the library's algorithms, best guess first; no launch
-    plan.run(stream, addresses, workspace)                one call: allocates nothing and waits for nothing, so a graph can capture it
+    plan.run(stream, addresses, workspace)                allocates nothing and waits for nothing, so a graph can capture it
 
 A `Gemm` speaks of matrices row by row, the library of columns: it is given the transposed problem, D' = B' * A', in the same memory. So our
 B is its first operand, and our n its rows. Attribute and status numbers are those of the public header cublasLt.h, of versions 12 and 13.
@@ -234,17 +234,24 @@ class Plan:
     def run(self, stream: int, pointers: Sequence[int], workspace: int) -> None:
         """Puts the product on `stream`, a CUstream. pointers: the device addresses of the kernel's parameters, each a multiple of
         ALIGNMENT; workspace: that of `workspace_bytes` bytes (0 where none are needed), a multiple of 256."""
+        for number in range(self.gemm.rounds):
+            self._run_round(number, stream, pointers, workspace)
+
+    def _run_round(self, number: int, stream: int, pointers: Sequence[int], workspace: int) -> None:
         gemm = self.gemm
+
+        def address(matrix: Matrix, dtype: DType) -> int:
+            return pointers[matrix.parameter] + (matrix.offset + number * matrix.round_stride) * dtype.size
+
         if gemm.bias is not None:
-            self._library.put("MatmulDesc", self._product, _BIAS_POINTER, c_void_p(_address(gemm.bias, gemm.out_dtype, pointers)))
+            self._library.put("MatmulDesc", self._product, _BIAS_POINTER, c_void_p(address(gemm.bias, gemm.out_dtype)))
         if gemm.aux is not None:
-            self._library.put("MatmulDesc", self._product, _AUX_POINTER, c_void_p(_address(gemm.aux, gemm.out_dtype, pointers)))
-        first, second = _address(gemm.b, gemm.dtype, pointers), _address(gemm.a, gemm.dtype, pointers)
-        added, result = _address(gemm.c or gemm.d, gemm.out_dtype, pointers), _address(gemm.d, gemm.out_dtype, pointers)
+            self._library.put("MatmulDesc", self._product, _AUX_POINTER, c_void_p(address(gemm.aux, gemm.out_dtype)))
+        added, result = address(gemm.c or gemm.d, gemm.out_dtype), address(gemm.d, gemm.out_dtype)
         self._library.call(
-            "Matmul", self._handle, self._product, ctypes.byref(self._alpha), first, self._first, second, self._second,
-            ctypes.byref(self._beta), added, self._added, result, self._result, ctypes.byref(self._algorithms[self.chosen]), workspace,
-            self.workspace_bytes, stream)  # fmt: skip
+            "Matmul", self._handle, self._product, ctypes.byref(self._alpha), address(gemm.b, gemm.dtype), self._first,
+            address(gemm.a, gemm.dtype), self._second, ctypes.byref(self._beta), added, self._added, result, self._result,
+            ctypes.byref(self._algorithms[self.chosen]), workspace, self.workspace_bytes, stream)  # fmt: skip
 
     def _make(self, kind: str, *arguments: Any) -> c_void_p:
         made = self._library.make(kind, *arguments)
@@ -258,9 +265,9 @@ class Plan:
         put(_EPILOGUE, c_uint32(EPILOGUES[gemm.epilogue]))
         # The library reads the alignment of bias and aux off their addresses when it looks for algorithms: these stand for them.
         if gemm.bias is not None:
-            put(_BIAS_POINTER, c_void_p(_alignment(gemm.bias, gemm.out_dtype)))
+            put(_BIAS_POINTER, c_void_p(alignment(gemm.bias, gemm.out_dtype)))
         if gemm.aux is not None:
-            put(_AUX_POINTER, c_void_p(_alignment(gemm.aux, gemm.out_dtype)))
+            put(_AUX_POINTER, c_void_p(alignment(gemm.aux, gemm.out_dtype)))
             put(_AUX_LEADING, c_int64(gemm.aux.leading))
             put(_AUX_BATCH_STRIDE, c_int64(gemm.aux.batch_stride))
 
@@ -283,7 +290,7 @@ class Plan:
         put(_REDUCTIONS, c_uint32(_REDUCE_WIDE))
         for attribute, matrix, dtype in ((_ALIGNMENT_A, gemm.b, gemm.dtype), (_ALIGNMENT_B, gemm.a, gemm.dtype),
                                          (_ALIGNMENT_C, gemm.c or gemm.d, gemm.out_dtype), (_ALIGNMENT_D, gemm.d, gemm.out_dtype)):
-            put(attribute, c_uint32(_alignment(matrix, dtype)))
+            put(attribute, c_uint32(alignment(matrix, dtype)))
         results, count = (_Algorithm * ALGORITHMS)(), c_int()
         try:
             library.call("MatmulAlgoGetHeuristic", self._handle, self._product, self._first, self._second, self._added, self._result,
@@ -298,13 +305,9 @@ class Plan:
         return found
 
 
-def _address(matrix: Matrix, dtype: DType, pointers: Sequence[int]) -> int:
-    return pointers[matrix.parameter] + matrix.offset * dtype.size
-
-
-def _alignment(matrix: Matrix, dtype: DType) -> int:
-    """Bytes that the address of `matrix` is a multiple of, as far as is known."""
-    return math.gcd(ALIGNMENT, matrix.offset * dtype.size)
+def alignment(matrix: Matrix, dtype: DType) -> int:
+    """Bytes that the addresses of `matrix` are multiples of, as far as is known."""
+    return math.gcd(ALIGNMENT, matrix.offset * dtype.size, matrix.round_stride * dtype.size)
 
 
 def _destroy(library: Library, owned: Sequence[tuple[str, c_void_p]]) -> None:
