@@ -26,7 +26,7 @@ from graphc.codegen.cuda.product_strip import Access, block, contiguous, load_st
 from graphc.codegen.cuda.scalars import Scalars
 from graphc.codegen.cuda.types import memory_type, register_type
 from graphc.codegen.gpu import WARP, Gpu
-from graphc.codegen.rewrite import substitute, variables
+from graphc.codegen.rewrite import map_exprs, substitute, variables
 
 # Identifiers of the text itself: no name of the kernel may take their place.
 _WORDS = (
@@ -318,20 +318,20 @@ class _Printer:
         p = self.product
         moved = whole(scalars, _accesses(p.epilogue), p.j, p.n, width)
         scalars.bind(p.j, j, of_parts(p.n, width))
-        lines = load_strips(scalars, [access for access in moved if isinstance(access, ir.Load)], width)
+        lines, held = load_strips(scalars, [access for access in moved if isinstance(access, ir.Load)], width)
         each = scalars.inner()
         each.bind(p.j, f"({j} + part)", of_loop(p.n))
         each.bind(p.acc, f"{sums}[{'part' if first == '0' else f'{first} + part'}]")
         body, after = [], []
         for stmt in p.epilogue:
             if not isinstance(stmt, ir.Store):
-                body += each.statement(stmt)
+                body += each.statements(map_exprs((stmt,), held))
                 continue
             pack = scalars.names.fresh(f"{stmt.buffer.name}_strip")
             lines.append(f"Pack<{memory_type(stmt.buffer.dtype)}, {width}> {pack};")
-            body.append(f"{pack}[part] = {each.stored(stmt)};")
+            body.append(f"{pack}[part] = {each.stored(replace(stmt, value=held(stmt.value)))};")
             if stmt in moved:
-                after.append(f"store<{width}>(&{scalars.element(stmt.buffer, stmt.index)}, {pack});")
+                after.append(f"store<{width}>({scalars.address(stmt.buffer, stmt.index)}, {pack});")
             else:
                 after += unrolled("part", width, [f"{each.element(stmt.buffer, stmt.index)} = {pack}[part];"])
         return [*lines, *unrolled("part", width, body), *after]

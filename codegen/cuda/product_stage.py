@@ -112,9 +112,9 @@ class Side:
         scalars.bind(moving, moving_text, of_parts(extents[moving.name], self.width))
         if self.width == 1:
             return [f"{self.strip}[0] = {scalars.text(self.expr)};"]
-        lines = load_strips(scalars, self.loads, self.width)
+        lines, held = load_strips(scalars, self.loads, self.width)
         scalars.bind(moving, f"({moving_text} + part)", of_loop(extents[moving.name]))
-        return [*lines, *unrolled("part", self.width, [f"{self.strip}[part] = {scalars.text(self.expr)};"])]
+        return [*lines, *unrolled("part", self.width, [f"{self.strip}[part] = {scalars.text(held(self.expr))};"])]
 
 
 def make_side(name: str, expr: ir.Expr, var: ir.Var, depth_var: ir.Var, sizes: tuple[int, int, int, int], group: int,

@@ -13,7 +13,7 @@ from graphc.codegen.cuda.facts import of_parts
 from graphc.codegen.cuda.scalars import Scalars, indented
 from graphc.codegen.cuda.types import is_half, memory_type
 from graphc.codegen.gpu import VECTOR_BYTES
-from graphc.codegen.rewrite import variables
+from graphc.codegen.rewrite import OnExpr, map_expr, variables
 
 _WIDTHS = (8, 4, 2)
 Access = ir.Load | ir.Store
@@ -39,6 +39,7 @@ def widest(scalars: Scalars, loads: Sequence[ir.Load], var: ir.Var, extent: int,
 def whole(scalars: Scalars, accesses: Iterable[Access], var: ir.Var, extent: int, width: int) -> list[Access]:
     """Those of the accesses that can move strips of `width` along `var` at once."""
     inner = scalars.inner()
+    inner.parts = width
     inner.bind(var, "", of_parts(extent, width))
     return [access for access in dict.fromkeys(accesses)
             if width * access.buffer.dtype.size <= VECTOR_BYTES and _follows(inner, access, width)]  # fmt: skip
@@ -53,20 +54,22 @@ def _follows(scalars: Scalars, access: Access, width: int) -> bool:
     return fact.step == 1 and fact.multiple % width == 0 and all(scalars.fact(guard).step == 0 for guard in guards)
 
 
-def load_strips(scalars: Scalars, loads: Iterable[ir.Load], width: int) -> list[str]:
-    """Loads each strip into a pack; from here on `scalars` takes the element from part `part` of it."""
-    lines = []
+def load_strips(scalars: Scalars, loads: Iterable[ir.Load], width: int) -> tuple[list[str], OnExpr]:
+    """Loads each strip into a pack. The function rewrites expressions so that they take these elements from part `part` of the packs."""
+    lines: list[str] = []
+    held: dict[ir.Expr, ir.Expr] = {}
     for load in loads:
         name = scalars.names.fresh(f"{load.buffer.name}_strip")
-        moved = f"load<{width}>(&{scalars.element(load.buffer, load.index)})"
+        moved = f"load<{width}>({scalars.address(load.buffer, load.index)})"
         if load.where is None:
             lines.append(f"const auto {name} = {moved};")
         else:
             lines.append(f"Pack<{memory_type(load.dtype)}, {width}> {name} = {{}};")
             lines.append(f"if ({scalars.text(load.where)}) {name} = {moved};")
-        element = f"{name}[part]"
-        scalars.loaded[load] = f"float({element})" if is_half(load.dtype) else element
-    return lines
+        part = ir.Var(name, load.dtype)
+        scalars.bind(part, f"float({name}[part])" if is_half(load.dtype) else f"{name}[part]")
+        held[load] = part
+    return lines, lambda expr: map_expr(expr, lambda each: held.get(each, each))
 
 
 def block(head: str, body: Sequence[str]) -> list[str]:
