@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from graphc.core.errors import FailedPreconditionError, OpError, ResourceExhaustedError
 from graphc.core.graph import Graph
+from graphc.runtime.arena import readable
 from graphc.runtime.cuda import errors
 from graphc.runtime.cuda.cublaslt import CublasError, Library, Plan, Unsupported
 from graphc.runtime.cuda.device import DeviceMemory, Owner
@@ -83,9 +85,7 @@ class CudaBound:
     def retire(self) -> None:
         """Lets nobody run this any more: every array is refused. Frees what is its own."""
         self.run = _refuse
-        self._launches.clear()
-        self._recorded.clear()
-        self._owner.close()
+        self._end()
 
     # -- memory -------------------------------------------------------------------------------------------------------------------------
 
@@ -108,9 +108,17 @@ class CudaBound:
             workspace.lend(workspace.ARENA, executable.memory.arena_bytes, self._place)
             workspace.lend(workspace.LIBRARY, max((plan.workspace_bytes for plan in self._plans if plan), default=0), self._place)
         except (ResourceExhaustedError, *self._errors) as error:
-            self._owner.close()
+            self._end()
             store.forget([name for name in new if name in store])
             raise error if isinstance(error, ResourceExhaustedError) else self._failure(error, ()) from None
+
+    def _end(self) -> None:
+        """Frees what is its own, and borrows nothing any more."""
+        self._transfers.give_back()
+        self._workspace.take_back(self._place)
+        self._launches.clear()
+        self._recorded.clear()
+        self._owner.close()
 
     def _place(self, kind: str, memory: DeviceMemory) -> None:
         if kind == DeviceWorkspace.ARENA:
@@ -195,8 +203,10 @@ class CudaBound:
             if refused is not None:
                 return refused
             try:
+                self._workspace.begin_run()
                 self._start(self._transfers.begin(feeds))
                 self._transfers.finish(outputs)
+                self._workspace.end_run()
             except self._errors as error:
                 raise self._failure(error, range(len(self.executable.launches))) from None
         return None
@@ -204,22 +214,34 @@ class CudaBound:
     def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Callable[[Any], None]]) -> None:
         """A run launch by launch, which calls one of `marks` with pycuda's stream before each launch, and the last one after all."""
         with self.device.current:
+            self._workspace.begin_run()
             staged = self._transfers.begin(feeds)
             self._enqueue_all(staged, functools.partial(self._marked, marks))
             self._transfers.finish(outputs)
+            self._workspace.end_run()
 
     def _start(self, staged: tuple[int, ...]) -> None:
         """Enqueues everything between `begin` and `finish`."""
-        if self._warm and self._records:
-            (self._recorded.get(staged) or self._record(staged)).launch()
+        graph = self._recorded.get(staged) or (self._record(staged) if self._warm and self._records else None)
+        if graph is not None:
+            graph.launch()
         else:
             self._enqueue_all(staged, self._in_a_row if self._warm and not self._blocking else self._one_by_one)
             self._warm = True
 
-    def _record(self, staged: tuple[int, ...]) -> CudaGraph:
+    def _record(self, staged: tuple[int, ...]) -> CudaGraph | None:
+        """The graph of a run; None where the driver will not record it, which is said once: runs go launch by launch then."""
         graph = CudaGraph(self._workspace.stream)
-        with graph:
-            self._enqueue_all(staged, self._in_a_row)
+        try:
+            with graph:
+                self._enqueue_all(staged, self._in_a_row)
+        except self._errors as error:
+            if self.device.find_fault():
+                raise
+            self._records = False
+            warnings.warn(f"graphc: a run on {self.device.label} goes launch by launch, for it cannot be recorded: {error}", RuntimeWarning,
+                          stacklevel=2)
+            return None
         self._recorded[staged] = self._owner.keep(graph)
         return graph
 
@@ -255,7 +277,9 @@ class CudaBound:
     def _failure(self, error: Exception, suspects: Sequence[int]) -> OpError:
         """What to tell of an error of the driver, in these launches; where the context is lost the device is not used again."""
         if isinstance(error, self.device.api.MemoryError):
-            return errors.not_enough(self.device.too_little(f"a run ({error})", 0), self.executable, (), self._graph)
+            free = readable(self.device.free_bytes()[0])
+            problem = f"Out of memory on {self.device.label} ({self.device.name}): {error}, with {free} free."
+            return errors.not_enough(problem, self.executable, (), self._graph)
         fault = self.device.find_fault()
         kernels = [launch.kernel for launch in map(self.executable.launches.__getitem__, suspects) if not isinstance(launch, CopyLaunch)]
         return errors.failed(fault or str(error), self.executable, kernels, self.device.label, self._graph)

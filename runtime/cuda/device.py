@@ -170,10 +170,7 @@ class CudaDevice:
 
     def require(self) -> None:
         """An error where the device cannot be used: InternalError after a fault on it, FailedPreconditionError in a forked child."""
-        if driver.forked():
-            raise FailedPreconditionError(
-                None, None, f"CUDA cannot be used in a process forked from one that uses it: {self.label} belongs to process "
-                f"{driver.forked()}.\n  start processes anew instead: multiprocessing.get_context(\"spawn\")")
+        refuse_fork()
         if self.problem:
             raise InternalError(None, None, self.problem)
         if self._closed:
@@ -269,12 +266,21 @@ class Owner:
         self._finalizer()
 
 
+def refuse_fork() -> None:
+    """FailedPreconditionError in a child of a process that had started the driver."""
+    if driver.forked():
+        raise FailedPreconditionError(
+            None, None, "CUDA cannot be used in a process forked from one that uses it: its devices belong to process "
+            f"{driver.forked()}.\n  start processes anew instead: multiprocessing.get_context(\"spawn\")")
+
+
 _devices: dict[int, CudaDevice] = {}
 _lock = threading.Lock()
 
 
 def device(ordinal: int) -> CudaDevice:
     """The process's one `CudaDevice` of this number; FailedPreconditionError, with what to do, where it cannot be used."""
+    refuse_fork()  # before the lock, which another thread may have held when the process was forked
     with _lock:
         if ordinal not in _devices:
             problem = detect.problem(ordinal)

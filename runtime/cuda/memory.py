@@ -58,6 +58,7 @@ class DeviceWorkspace:
         self._stream: Stream | None = None
         self._blocks: dict[str, Any] = {}
         self._borrowers: dict[str, list[Callable[[str, Any], None]]] = {}
+        self._is_running = False
 
     @property
     def stream(self) -> Stream:
@@ -84,6 +85,23 @@ class DeviceWorkspace:
             self._grow(kind, nbytes)
         self._borrowers.setdefault(kind, []).append(place)
         place(kind, self._blocks[kind])
+
+    def take_back(self, place: Callable[[str, Any], None]) -> None:
+        """Forgets a borrower, which is told nothing any more."""
+        for borrowers in self._borrowers.values():
+            if place in borrowers:
+                borrowers.remove(place)
+
+    def begin_run(self) -> None:
+        """A run takes the memory. Where the one before has not said `end_run` (an error, an interrupt), the device may be at it still:
+        waits."""
+        if self._is_running:
+            self.stream.raw.synchronize()
+        self._is_running = True
+
+    def end_run(self) -> None:
+        """The device is done with the run."""
+        self._is_running = False
 
     def clear(self) -> None:
         """Frees the memory and the stream, and forgets the borrowers."""

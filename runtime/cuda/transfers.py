@@ -75,6 +75,10 @@ class Transfers:
         if any(place.large for place in (*self.feeds, *self.outputs)):
             workspace.lend(workspace.CHUNKS, 2 * CHUNK, self._place)
 
+    def give_back(self) -> None:
+        """Ends the loan: what moves from now on is of no concern."""
+        self._workspace.take_back(self._place)
+
     def _place(self, kind: str, block: Any) -> None:
         if kind == DeviceWorkspace.CHUNKS:
             self._chunks = block
