@@ -13,8 +13,9 @@ from graphc.codegen import ir
 from graphc.codegen.gpu import WARP
 from graphc.codegen.rewrite import Body, inline_lets, map_expr, substitute, substitute_expr, uses
 from graphc.codegen.schedule_gpu_access import wide_parts
+from graphc.codegen.schedule_gpu_flat import lanes_for
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, names, nest_of, on_grid
-from graphc.codegen.schedule_gpu_rows import REGISTERS, block_rows, registers_of, row_team, share
+from graphc.codegen.schedule_gpu_rows import ENOUGH, REGISTERS, block_rows, registers_of, row_team, share
 from graphc.core import dtypes
 
 FEW_COLUMNS = 8  # of a row, up to which each of its elements looks for its updates itself
@@ -162,18 +163,19 @@ def _cells(found: _Scatter, *inner: ir.Loop | None) -> Nest:
 
 
 def _by_element(kernel: ir.Kernel, found: _Scatter) -> ir.Kernel:
-    """Each element of the output is a sum of its own, of zeros where an update is not for it."""
+    """Each element of the output is a sum of its own, of zeros where an update is not for it. Where there are elements enough, a thread
+    sums alone: its neighbours then look at the same index at the same time."""
     nest = _cells(found, found.row, found.column)
     count = found.each.extent if found.each else 1
-    lanes = row_team(nest.cells, count, 1, 0)
+    lanes = row_team(nest.cells, count, 1, 0) if nest.cells < ENOUGH else 1
     zero = ir.Const(0.0 if found.total.dtype.is_floating else 0, found.total.dtype)
     asked = map_expr(found.update, lambda e: replace(e, where=found.test) if isinstance(e, ir.Load) and e.where is None else e)
     add: Body = (*found.lets, ir.Update(found.total, "add", ir.Apply("select", (found.test, asked, zero), zero.dtype)))
     if found.each:
-        add = (replace(found.each, kind="team", lanes=lanes, body=add),)
+        add = (replace(found.each, body=add) if lanes == 1 else replace(found.each, kind="team", lanes=lanes, body=add),)
     end = _ending(found, ir.Apply("add", (found.start, found.total), zero.dtype))
-    body = (*found.nest.body, ir.Acc(found.total, zero), *add, end)
-    return on_grid(kernel, nest, inline_lets(body), block_rows(nest.cells, lanes))
+    body = inline_lets((*found.nest.body, ir.Acc(found.total, zero), *add, end))
+    return on_grid(kernel, nest, body, lanes_for(nest.cells) if lanes == 1 else block_rows(nest.cells, lanes))
 
 
 def _by_row(kernel: ir.Kernel, found: _Scatter, column: ir.Loop) -> ir.Kernel:

@@ -395,6 +395,10 @@ def test_the_gradient_of_an_embedding_is_a_team_for_each_row() -> None:
     assert "atomic" not in print_kernel(kernel)
 
 
+def test_many_sums_of_scattered_numbers_are_a_thread_each() -> None:
+    assert form(scheduled(scatter(1, 100_000, 1, 3000, dtypes.float32)))[:2] == ["grid 100000 (256, 1)", "serial 11 (1, 1)"]
+
+
 def test_nan_in_an_update_of_another_row_stays_there() -> None:
     node = scatter(1, 3, 1, 2, dtypes.float32)
     arrays = [np.zeros((3, 1), np.float32), np.array([1, 5], np.int32), np.array([[np.nan], [np.inf]], np.float32)]
