@@ -11,7 +11,7 @@ import pytest
 from graphc.codegen import interp, ir
 from graphc.codegen.cuda import compiler, product, product_plan
 from graphc.codegen.cuda.printer import CudaSource, print_cuda
-from graphc.codegen.cuda.product_plan import Plan, Tile, make_plan
+from graphc.codegen.cuda.product_plan import Plan, Source, Tile, make_plan
 from graphc.codegen.gpu import MAX_THREADS, STATIC_SHARED_BYTES, gpu_for
 from graphc.codegen.lower import lower
 from graphc.codegen.schedule_gpu import schedule_gpu
@@ -261,8 +261,8 @@ def test_products_of_models_agree_with_the_interpreter(model: str) -> None:
 
 
 def forced(tile: Tile) -> Callable[..., Plan]:
-    def plan(m: int, n: int, depth: int, batch: int, size: int, *_: object) -> Plan:
-        return Plan(m, n, depth, batch, size, tile, 0, "by order of a test")
+    def plan(sizes: tuple[int, int, int], batch: int, size: int, *_: object) -> Plan:
+        return Plan(*sizes, batch, size, tile, 0, "by order of a test")
 
     return plan
 
@@ -319,19 +319,26 @@ def test_tiles_are_consistent(tile: Tile) -> None:
     assert tile.rows * tile.columns * tile.slices == tile.thread_rows * tile.thread_columns * tile.threads
 
 
+ROWS = (Source(4, True), Source(4, False))  # both sides of float32, row by row
+
+
+def planned(*shape: int) -> Plan:
+    return make_plan(shape, 1, 4, ROWS, GPU)
+
+
 def test_plans_depend_on_the_architecture_not_on_the_device() -> None:
     for shape in SHAPES:
-        assert make_plan(*shape, 1, 4, 4, GPU) == make_plan(*shape, 1, 4, 4, replace(GPU, multiprocessors=3))
+        assert planned(*shape) == make_plan(shape, 1, 4, ROWS, replace(GPU, multiprocessors=3))
 
 
 def test_small_products_still_make_many_blocks() -> None:
-    plan = make_plan(128, 128, 256, 1, 4, 4, GPU)
+    plan = planned(128, 128, 256)
     assert plan.tiles >= 64
     assert plan.tile.slices > 1
-    large = make_plan(4096, 4096, 4096, 1, 4, 4, GPU)
+    large = planned(4096, 4096, 4096)
     assert (large.tile.rows, large.tile.columns, large.tile.slices) == (128, 128, 1)
-    assert make_plan(4096, 1, 4096, 1, 4, 4, GPU).tile.columns == 1
-    assert make_plan(1, 4096, 4096, 1, 4, 4, GPU).tile.rows == 1
+    assert planned(4096, 1, 4096).tile.columns == 1
+    assert planned(1, 4096, 4096).tile.rows == 1
 
 
 def test_loads_and_stores_of_16_bytes_where_memory_allows_them() -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from graphc.codegen import ir
 from graphc.codegen.cuda.facts import of_loop, of_parts
 from graphc.codegen.cuda.product_plan import THREADS, Plan, make_plan
-from graphc.codegen.cuda.product_stage import Side, make_side
+from graphc.codegen.cuda.product_stage import Side, make_side, source_of
 from graphc.codegen.cuda.product_strip import Access, block, contiguous, load_strips, unrolled, whole
 from graphc.codegen.cuda.scalars import Scalars
 from graphc.codegen.cuda.types import memory_type, register_type
@@ -47,48 +47,35 @@ class ProductText:
     plan: Plan | None
 
 
-def product_in(loop: ir.Loop) -> ir.Product | None:
-    """The product of a grid loop that holds one: `for b in batch grid(1, 1) { let*; product }`."""
-    last = loop.body[-1] if loop.body else None
-    return last if isinstance(last, ir.Product) else None
-
-
-def _product_of(loop: ir.Loop) -> ir.Product:
-    product = product_in(loop)
-    if product is None:
-        raise ValueError("the grid loop holds no product")
-    return product
-
-
-def plan_product(loop: ir.Loop, gpu: Gpu) -> Plan | None:
-    """How the product of `loop` is cut up; None where its result is empty."""
-    product = product_in(loop)
-    if product is None or 0 in (product.m, product.n, loop.extent):
-        return None
-    bytes_read = [load.dtype.size for side in (product.lhs, product.rhs) for load in ir.subexpressions(side) if isinstance(load, ir.Load)]
-    return make_plan(product.m, product.n, product.depth, loop.extent, product.acc.dtype.size, max(bytes_read, default=4), gpu)
-
-
 def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, number: str = "int(blockIdx.x)") -> ProductText:
-    """The text of a grid loop that holds a product. `scalars` knows the kernel's top-level `let`s; `number` is C for the number of the
-    block among those of this loop, from 0 on; all threads of the block must arrive here."""
-    product = _product_of(loop)
+    """The text of `for b in batch grid(1, 1) { let*; product }`.
+
+    `scalars` knows the kernel's top-level `let`s; `number` is C for the number of the block among those of this loop, from 0 on; all
+    threads of the block must arrive here. ValueError for another loop.
+    """
+    body = substitute(loop.body, {loop.var.name: ir.index(0)}) if loop.extent == 1 else loop.body
+    product = body[-1] if body else None
+    if not isinstance(product, ir.Product):
+        raise ValueError("the grid loop does not end in a product")
     if 0 in (product.m, product.n, loop.extent):
         return ProductText([], 0, THREADS, None)
-    inner = scalars.inner()
-    names = scalars.names
-    if loop.extent == 1:
-        loop = replace(loop, body=substitute(loop.body, {loop.var.name: ir.index(0)}))
+    names, inner = scalars.names, scalars.inner()
     batch = names.of(loop.var.name)
     inner.bind(loop.var, batch, of_loop(loop.extent))
-    lets = inner.statements(loop.body[:-1])
-    product = oriented(_product_of(loop), inner)
-    plan = plan_product(replace(loop, body=(product,)), gpu)
-    assert plan is not None
+    lets = inner.statements(body[:-1])
+    plan, product = plan_product(product, loop.extent, gpu, inner)
     for word in _WORDS:
         names.fresh(word)
     lines = [f"// {plan.describe()}", *_position(plan, batch, number), *lets, *_Printer(product, plan, inner).lines()]
     return ProductText(lines, plan.batch * plan.tiles, THREADS, plan)
+
+
+def plan_product(product: ir.Product, batch: int, gpu: Gpu, scalars: Scalars) -> tuple[Plan, ir.Product]:
+    """How to cut the product, and which way round to compute it. `scalars` knows all variables around it."""
+    p = oriented(product, scalars)
+    lhs = source_of(p.lhs, (p.i, p.m), (p.k, p.depth), scalars)
+    rhs = source_of(p.rhs, (p.j, p.n), (p.k, p.depth), scalars)
+    return make_plan((p.m, p.n, p.depth), batch, p.acc.dtype.size, (lhs, rhs), gpu), p
 
 
 def oriented(product: ir.Product, scalars: Scalars) -> ir.Product:
@@ -168,8 +155,8 @@ class _Printer:
         p, t = product, self.tile
         self.rows = _Share(t.thread_rows, t.group(t.thread_rows, plan.size), t.down, "down")
         self.columns = _Share(t.thread_columns, t.group(t.thread_columns, plan.size), t.across, "across")
-        self.lhs = make_side("lhs", p.lhs, p.i, p.k, (p.m, p.depth, t.rows, t.depth), self.rows.group, scalars)
-        self.rhs = make_side("rhs", p.rhs, p.j, p.k, (p.n, p.depth, t.columns, t.depth), self.columns.group, scalars)
+        self.lhs = make_side("lhs", p.lhs, (p.i, p.m, t.rows), (p.k, p.depth, t.depth), self.rows.group, scalars)
+        self.rhs = make_side("rhs", p.rhs, (p.j, p.n, t.columns), (p.k, p.depth, t.depth), self.columns.group, scalars)
 
     def lines(self) -> list[str]:
         if self.plan.depth == 0:

@@ -37,6 +37,7 @@ _UNROLLED = 32  # steps of depth that the text repeats at most
 # The model's unit is a cycle of one multiprocessor.
 _INSTRUCTIONS = 128  # of one thread each, multiply-adds of float32 or others, in a cycle
 _STAGING_INSTRUCTIONS = 2  # for each element of a tile
+_SECTOR = 32  # bytes: the least that is read
 _SHARED_BANDWIDTH = 128  # bytes in a cycle
 _FACTOR_CYCLES = 2  # to read 16 bytes of factors for each thread of a warp, most of which want the same
 _MEMORY_BANDWIDTH = 24  # bytes in a cycle, from the second-level cache or beyond, when all multiprocessors read
@@ -98,6 +99,19 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a side comes from: bytes of its elements in memory, and whether neighbours in memory are neighbours along the depth."""
+
+    element_bytes: int
+    along_depth: bool
+
+    def bytes_read(self, extent: int, depth: int) -> float:
+        """For one tile of it, in whole sectors."""
+        run = (depth if self.along_depth else extent) * self.element_bytes
+        return extent * depth * self.element_bytes * max(1.0, _SECTOR / run)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A product m x n x depth, `batch` times, cut into tiles. size: bytes of a sum. cycles: the model's guess for all of it."""
 
@@ -135,11 +149,12 @@ class Plan:
                 f"{self.batch * self.tiles} blocks of {t.threads} threads; {self.reason}")  # fmt: skip
 
 
-def make_plan(m: int, n: int, depth: int, batch: int, size: int, element_bytes: int, gpu: Gpu) -> Plan:
-    """The plan for `batch` products of m x depth by depth x n, none of them 0 but depth. size: bytes of a sum (4 or 8); element_bytes: of
-    an operand's element in memory. Of `gpu` only the architecture counts."""
+def make_plan(sizes: tuple[int, int, int], batch: int, size: int, sides: tuple[Source, Source], gpu: Gpu) -> Plan:
+    """The plan for `batch` products m x n x depth (`sizes`, none of them 0 but depth). size: bytes of a sum (4 or 8); sides: left and
+    right. Of `gpu` only the architecture counts."""
+    m, n, depth = sizes
     typical = gpu_for(gpu.arch)
-    timed = [(_cycles(tile, m, n, depth, batch, size, element_bytes, typical), tile) for tile in candidates(m, n, depth, size)]
+    timed = [(_cycles(tile, sizes, batch, size, sides, typical), tile) for tile in candidates(m, n, depth, size)]
     cycles, tile = min(timed, key=lambda each: (each[0], -each[1].rows * each[1].columns, each[1].slices, each[1].depth))
     return Plan(m, n, depth, batch, size, tile, cycles, _reason(tile, m, n, batch, typical))
 
@@ -163,8 +178,9 @@ def _fits(tile: Tile, depth: int, size: int) -> bool:
             and tile.slice_depth <= _UNROLLED)  # fmt: skip
 
 
-def _cycles(tile: Tile, m: int, n: int, depth: int, batch: int, size: int, element_bytes: int, gpu: Gpu) -> int:
+def _cycles(tile: Tile, sizes: tuple[int, int, int], batch: int, size: int, sides: tuple[Source, Source], gpu: Gpu) -> int:
     """A guess at the cycles until the last multiprocessor is done."""
+    m, n, depth = sizes
     blocks = -(-m // tile.rows) * -(-n // tile.columns) * batch
     steps = -(-depth // tile.depth)
     sums = tile.thread_rows * tile.thread_columns
@@ -179,13 +195,14 @@ def _cycles(tile: Tile, m: int, n: int, depth: int, batch: int, size: int, eleme
     factors = sum(math.ceil(each * size / VECTOR_BYTES) for each in (tile.thread_rows, tile.thread_columns))
     multiplying = (tile.threads * tile.slice_depth * (sums * (size // 4) + factors) + _STAGING_INSTRUCTIONS * staging) / _INSTRUCTIONS
     reading = tile.threads / WARP * tile.slice_depth * factors * _FACTOR_CYCLES
-    loading = staging * element_bytes / _MEMORY_BANDWIDTH
+    loading = (sides[0].bytes_read(tile.rows, tile.depth) + sides[1].bytes_read(tile.columns, tile.depth)) / _MEMORY_BANDWIDTH
     writing = 2 * staging * size / _SHARED_BANDWIDTH
     busy = max(multiplying, reading + writing, loading)
     combining = tile.slices * tile.rows * tile.columns * size * 2 / _SHARED_BANDWIDTH if tile.slices > 1 else 0
     ending = tile.rows * tile.columns * size / _MEMORY_BANDWIDTH
-    latency = _STEP_LATENCY + multiplying
-    return int(waves * (steps * max(resident * busy, latency) + resident * (combining + ending) + _BLOCK_LATENCY))
+    first = _STEP_LATENCY + resident * loading  # nothing to multiply yet
+    latency = multiplying + (_STEP_LATENCY if steps > 1 else 0)
+    return int(waves * (first + steps * max(resident * busy, latency) + resident * (combining + ending) + _BLOCK_LATENCY))
 
 
 def _reason(tile: Tile, m: int, n: int, batch: int, gpu: Gpu) -> str:

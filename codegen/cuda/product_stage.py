@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from graphc.codegen import ir
 from graphc.codegen.cuda.facts import of_loop, of_parts
-from graphc.codegen.cuda.product_plan import THREADS
+from graphc.codegen.cuda.product_plan import THREADS, Source
 from graphc.codegen.cuda.product_strip import block, contiguous, load_strips, unrolled, widest
 from graphc.codegen.cuda.scalars import Scalars
 
@@ -117,21 +117,30 @@ class Side:
         return [*lines, *unrolled("part", self.width, [f"{self.strip}[part] = {scalars.text(held(self.expr))};"])]
 
 
-def make_side(name: str, expr: ir.Expr, var: ir.Var, depth_var: ir.Var, sizes: tuple[int, int, int, int], group: int,
-              scalars: Scalars) -> Side:
-    """How to stage `expr`. sizes: extent, depth, tile extent, tile depth. group: see `Tile.group`. `scalars` knows all other variables."""
-    extent, depth, tile_extent, tile_depth = sizes
-    loads = [each for each in ir.subexpressions(expr) if isinstance(each, ir.Load)]
-    across = scalars.inner()
-    across.bind(var, "", of_loop(extent))
-    along = scalars.inner()
-    along.bind(depth_var, "", of_loop(depth))
-    along_depth = contiguous(across, loads, depth_var, depth) > contiguous(along, loads, var, extent)
-    if along_depth:
-        width, moved = widest(across, loads, depth_var, depth, tile_depth)
-    else:
-        width, moved = widest(along, loads, var, extent, tile_extent)
+def source_of(expr: ir.Expr, row: tuple[ir.Var, int], depth: tuple[ir.Var, int], scalars: Scalars) -> Source:
+    """How the loads of a side lie in memory. `row` (or column), `depth`: variables and extents; `scalars` knows all others."""
+    across, along = _at(scalars, row), _at(scalars, depth)
+    along_depth = contiguous(across, _loads(expr), *depth) > contiguous(along, _loads(expr), *row)
+    return Source(max((load.dtype.size for load in _loads(expr)), default=expr.dtype.size), along_depth)
+
+
+def make_side(name: str, expr: ir.Expr, row: tuple[ir.Var, int, int], depth: tuple[ir.Var, int, int], group: int, scalars: Scalars) -> Side:
+    """How to stage `expr`. `row` (or column), `depth`: variables, extents, and extents of a tile; group: see `Tile.group`; `scalars` knows
+    all other variables."""
+    along_depth = source_of(expr, row[:2], depth[:2], scalars).along_depth
+    still, moving = (row, depth) if along_depth else (depth, row)
+    width, moved = widest(_at(scalars, still[:2]), _loads(expr), *moving)
     apart = width == 1 or group == 1  # whether padding keeps many threads' elements apart
-    neighbours = min(tile_depth // width, _NEIGHBOURS if apart else _NEIGHBOURS_OF_STRIPS)
-    pitch = tile_extent + (group if along_depth else 0)
-    return Side(name, expr, var, depth_var, *sizes, along_depth, width, moved, pitch, neighbours)
+    neighbours = min(depth[2] // width, _NEIGHBOURS if apart else _NEIGHBOURS_OF_STRIPS)
+    pitch = row[2] + (group if along_depth else 0)
+    return Side(name, expr, row[0], depth[0], row[1], depth[1], row[2], depth[2], along_depth, width, moved, pitch, neighbours)
+
+
+def _at(scalars: Scalars, still: tuple[ir.Var, int]) -> Scalars:
+    inner = scalars.inner()
+    inner.bind(still[0], "", of_loop(still[1]))
+    return inner
+
+
+def _loads(expr: ir.Expr) -> list[ir.Load]:
+    return [each for each in ir.subexpressions(expr) if isinstance(each, ir.Load)]
