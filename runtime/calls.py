@@ -93,16 +93,17 @@ class Computation:
     @property
     def devices(self) -> list[Device]:
         """Those of its operations; the session's default where there is none. InvalidArgumentError as `Placer.place`."""
-        return list(dict.fromkeys(self._placed().values())) or [self._around.placer.default]
+        return _distinct(self._placed(), self._around.placer)
 
     def _placed(self) -> dict[Operation, Device]:
         return self._around.placer.place(needed(self.elements, self.feeds))
 
     def _compile(self, arrays: Sequence[Array]) -> Runs:
         start = time.perf_counter()
-        parts = self._parts(arrays)
+        placed = self._placed()
+        devices = {device.short: device for device in _distinct(placed, self._around.placer)}
+        parts = self._parts(arrays, placed, tuple(devices))
         specialised = (time.perf_counter() - start) * 1e3
-        devices = {device.short: device for device in self.devices}
         executables, bounds = [], []
         for number, segment in enumerate(parts.segments):
             device = devices[segment.device]
@@ -116,14 +117,12 @@ class Computation:
             bounds.append(bound)
         return bounds[0] if len(bounds) == 1 else PlacedBound(placed_executable(parts, executables), bounds)
 
-    def _parts(self, arrays: Sequence[Array]) -> Split:
+    def _parts(self, arrays: Sequence[Array], placed: Mapping[Operation, Device], devices: Sequence[str]) -> Split:
         """The Program, in segments where its operations are on several devices; else all of it for one."""
-        devices = self.devices
         if len(devices) == 1:
-            return whole(self._specialised(arrays, None), devices[0].short)
-        placed = self._placed()
+            return whole(self._specialised(arrays, None), devices[0])
         program = self._specialised(arrays, {operation: device.short for operation, device in placed.items()})
-        return split(program, homes(program, placed), devices[0].short)
+        return split(program, homes(program, placed), devices[0])
 
     def _specialised(self, arrays: Sequence[Array], placed: Mapping[Operation, str] | None) -> Program:
         """The Program for the feeds' shapes, and for the values of those on which a shape turns out to depend."""
@@ -154,6 +153,10 @@ class Computation:
         seen = [{key[n][0] for key in self._bounds} for n in range(len(arrays))]
         new = [f"{t.name} {a.shape}" for t, a, shapes in zip(self.feeds, arrays, seen, strict=True) if a.shape not in shapes]
         return f"new shapes of feeds: {', '.join(new) or 'each seen before, but not together'}"
+
+
+def _distinct(placed: Mapping[Operation, Device], placer: Placer) -> list[Device]:
+    return list(dict.fromkeys(placed.values())) or [placer.default]
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from graphc.runtime.cuda import detect
 
 @dataclass(frozen=True)
 class Device:
-    """A device of this machine. kind: "CPU" or "GPU". memory: in bytes. physical: the machine's number of a GPU, which
-    `visible_device_list` may hide behind another. arch: of a GPU, "sm_90"."""
+    """A device of this machine. kind: "CPU" or "GPU". memory: bytes that the session may take. physical: the machine's number of a GPU,
+    which `visible_device_list` may hide behind another. arch: of a GPU, "sm_90"."""
 
     kind: str
     ordinal: int
@@ -65,9 +65,10 @@ class DeviceAttributes:
 
 
 def gpus() -> tuple[tuple[detect.Device, ...], str | None]:
-    """The machine's GPUs that graphc can use; where there is none, what is missing and what to do."""
-    problem = detect.problem()
-    return (tuple(detect.devices()), None) if problem is None else ((), problem)
+    """The machine's GPUs; where there is none to be used, what is missing and what to do."""
+    problem = detect.driver_problem() or detect.pycuda_problem() or detect.compiler_problem()
+    found = () if problem else tuple(detect.devices())
+    return found, problem if found or problem else detect.device_problem(0)
 
 
 def available_devices(settings: Settings) -> tuple[Device, ...]:
@@ -81,7 +82,8 @@ def available_devices(settings: Settings) -> tuple[Device, ...]:
     if wrong:
         raise InvalidArgumentError(None, None, f"'visible_device_list' listed an invalid GPU id '{wrong[0]}' but visible device count is "
                                                f"{len(found)}")
-    made = [Device("GPU", n, found[physical].memory, physical, found[physical].arch) for n, physical in enumerate(chosen)]
+    part = settings.memory_fraction or 1.0
+    made = [Device("GPU", n, int(found[physical].memory * part), physical, found[physical].arch) for n, physical in enumerate(chosen)]
     return (*cpus(settings), *made[:settings.gpus])
 
 
@@ -201,8 +203,6 @@ class Placer:
         """What the operations of a group ask for, all together, and the first that asks. A variable decides for all that refer to it."""
         variables = [each for each in group if each.type == "VariableV2" and each.device]
         asking = variables or [each for each in group if each.device and not _references(each)]
-        if not asking and len(group) == 1 and group[0].device:
-            asking = list(group)
         asking.sort(key=lambda operation: operation.id)
         spec = DeviceSpec()
         for operation in asking:

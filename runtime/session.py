@@ -165,7 +165,8 @@ class BaseSession:
         """`value` as a run takes it: an array, or what is on the run's GPU already."""
         if not hasattr(value, "__cuda_array_interface__"):
             return feed_array(tensor, value, self._warned)
-        devices = computation.devices
+        with self._lock:
+            devices = computation.devices
         return device_array(tensor, value, devices[0].physical if len(devices) == 1 and devices[0].kind == "GPU" else None)
 
     def _watch_growth(self) -> None:

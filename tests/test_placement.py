@@ -1,6 +1,6 @@
 """Which device an operation goes to: TF1's rules, TF1's words for what is wrong, and the options of a session that have to do with it.
 
-A second CPU (`device_count`) and faked GPUs stand for other devices; test_segments.py runs graphs on several.
+A second CPU (`device_count`) and faked GPUs stand for other devices; test_placed_sessions.py runs graphs on several.
 """
 from __future__ import annotations
 
@@ -180,6 +180,10 @@ def test_devices_from_functions_are_checked_too() -> None:
         gc.no_op(name="nothing")
     with pytest.raises(InvalidArgumentError, match="explicitly assigned to /device:CPU:9 but"):
         devices()
+    with pytest.raises(TypeError, match="Expected binary or unicode string, got 3"), gc.device(lambda operation: 3):
+        gc.no_op()
+    with gc.device(lambda operation: gc.DeviceSpec(device_type="CPU", device_index=1)):
+        assert gc.no_op().device == "/device:CPU:1"
     with pytest.raises(ValueError, match="Unknown attribute: 'foo' in '/foo:1'"), gc.device(lambda operation: "/foo:1"):
         gc.no_op()
 
@@ -259,6 +263,9 @@ def test_nothing_is_logged_unless_asked_for(capsys: pytest.CaptureFixture[str]) 
 def test_list_devices(two_gpus: None) -> None:
     with gc.Session(config=config(gpu_options=gc.GPUOptions(visible_device_list="1,0"))) as session:
         found = session.list_devices()
+    halved = config(gpu_options=gc.GPUOptions(per_process_gpu_memory_fraction=0.5))
+    with gc.Session(config=halved) as session:
+        assert [each.memory_limit_bytes for each in session.list_devices()[2:]] == [1 << 29, 1 << 30]
     assert [(each.name, each.device_type) for each in found] == [
         (f"{FULL}CPU:0", "CPU"), (f"{FULL}CPU:1", "CPU"), (f"{FULL}GPU:0", "GPU"), (f"{FULL}GPU:1", "GPU")]
     assert [each.memory_limit_bytes for each in found[2:]] == [2 << 30, 1 << 30]

@@ -134,8 +134,11 @@ class ScopeState(threading.local):
                 break
             operation.device = str(spec)
             text = choice(operation) if callable(choice) else choice
+            if not isinstance(text, str | DeviceSpec | None):
+                raise TypeError(f"Expected binary or unicode string, got {text!r}")
+            text = str(text or "")
             # A function answers for the whole device; a string only fills in what is not said yet.
-            spec = DeviceSpec.parse(text or "") if callable(choice) else spec.over(DeviceSpec.parse(text or ""))
+            spec = DeviceSpec.parse(text) if callable(choice) else spec.over(DeviceSpec.parse(text))
         return str(spec)
 
 
