@@ -106,7 +106,7 @@ class Placer:
         self._seen = 0  # operations of the graph that groups know
         self._groups: dict[Operation, list[Operation]] = {}  # those that must be on one device
         self._rooted: set[Operation] = set()  # those that read a placeholder or a variable, however far up
-        self.default = self._host[0] if settings.device is None else self._asked_for(settings.device)
+        self.default, self._why_default = (self._host[0], "") if settings.device is None else self._asked_for(settings.device)
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -183,6 +183,7 @@ class Placer:
             asking, spec = self._asked(group)
             if asking is None:
                 known = self._unasked(operation, group)
+                reason = self._why_default if known is self.default else ""
             else:
                 known, reason = self._find(spec, asking)
         if self._settings.log:
@@ -223,8 +224,7 @@ class Placer:
         if found is not None:
             return found, ""
         names = ", ".join(device.name for device in self.devices)
-        problem = gpus()[1] if spec.device_type == "GPU" else None
-        why = f" The requested device appears to be a GPU, but {problem}" if problem else ""
+        why = self._missing(spec)
         here = spec.over(DeviceSpec(device_type="CPU")) if spec.device_type is None else DeviceSpec(spec.job, spec.replica, spec.task)
         if self._settings.soft and self._host[0].fits(here):
             return self._host[0], f"{spec} is not available.{why}"
@@ -237,17 +237,22 @@ class Placer:
         devices = self._host if spec.device_type == "CPU" else self.devices
         return next((device for device in devices if device.fits(spec)), None)
 
-    def _asked_for(self, spec: DeviceSpec) -> Device:
-        """The device that ConfigProto names."""
+    def _asked_for(self, spec: DeviceSpec) -> tuple[Device, str]:
+        """The device that ConfigProto names, and why it is another."""
         found = self._first(spec)
         if found is not None:
-            return found
+            return found, ""
+        why = self._missing(spec)
         if self._settings.soft:
-            return self._host[0]
+            return self._host[0], f"{spec} is not available.{why}"
         names = ", ".join(device.name for device in self.devices)
+        raise InvalidArgumentError(None, None, f"ConfigProto(device={str(spec)!r}): available devices are [ {names} ].{why}")
+
+    @staticmethod
+    def _missing(spec: DeviceSpec) -> str:
+        """What is missing for a GPU that `spec` asks for."""
         problem = gpus()[1] if spec.device_type == "GPU" else None
-        raise InvalidArgumentError(None, None, f"ConfigProto(device={str(spec)!r}): available devices are [ {names} ]." +
-                                   (f" The requested device appears to be a GPU, but {problem}" if problem else ""))
+        return f" The requested device appears to be a GPU, but {problem}" if problem else ""
 
 
 def homes(program: Program, placed: Mapping[Operation, Device]) -> dict[str, str]:

@@ -235,6 +235,16 @@ def test_soft_placement_says_why(no_gpu: None, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == f"y: (Neg): {FULL}CPU:0{reason}\n"
 
 
+def test_soft_placement_says_why_of_the_default_too(no_gpu: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with gc.device("/cpu:0"):
+        gc.no_op(name="scoped")
+    gc.no_op(name="plain")
+    devices(device="/gpu:0", allow_soft_placement=True, log_device_placement=True)
+    scoped, plain = capsys.readouterr().err.splitlines()
+    assert scoped == f"scoped: (NoOp): {FULL}CPU:0"
+    assert plain.startswith(f"plain: (NoOp): {FULL}CPU:0  (/device:GPU:0 is not available. The requested device appears")
+
+
 def test_soft_placement_does_not_find_other_machines() -> None:
     with gc.device("/job:worker"):
         gc.no_op()

@@ -1,4 +1,4 @@
-"""A Program in segments computes what it does in one piece, whatever stands where: interpreted, and compiled (all devices are a CPU then)."""
+"""A Program in segments computes what it does in one piece, whatever stands where: interpreted, and compiled (every device is a CPU)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
