@@ -1,4 +1,4 @@
-"""Every kernel of the table of operations, and fused groups, as CUDA text on the host: in three orders of threads, each with the expected values.
+"""Every kernel of the table of operations, and fused groups, as CUDA text on the host: the expected values in three orders of threads.
 
 Lowered, scheduled for a GPU, printed, compiled by g++ and run beside guard pages: all that a GPU does but its own rounding and speed.
 """
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def test_operation_gives_the_expected_values(primitive: str) -> None:
     for case, program in zip(BY_PRIMITIVE[primitive], programs, strict=True):
         for order in host.ORDERS:
             try:
-                (result,) = run_program(program, case.arrays(), scheduled, lambda kernel, arrays, order=order: on_host(kernel, arrays, order))
+                (result,) = run_program(program, case.arrays(), scheduled, partial(on_host, order))
                 assert_close(result, case.want(), program.outputs[0].dtype, case.depth, case.scale)
             except (AssertionError, host.KernelFault) as error:
                 problems.append(f"{case.id}, {order}: {error}")
@@ -68,10 +68,10 @@ def test_operation_gives_the_expected_values(primitive: str) -> None:
 def test_group_gives_the_expected_values(sample: Sample) -> None:
     node = sample.node()
     for order in host.ORDERS:
-        results = run_node(node, sample.arrays(), scheduled, lambda kernel, arrays, order=order: on_host(kernel, arrays, order))
+        results = run_node(node, sample.arrays(), scheduled, partial(on_host, order))
         for result, want, type_ in zip(results, sample.want(), node.types, strict=True):
             assert_close(result, want, type_.dtype, sample.depth, sample.scale)
 
 
-def on_host(kernel: ir.Kernel, arrays: Sequence[Array], order: str) -> None:
+def on_host(order: str, kernel: ir.Kernel, arrays: Sequence[Array]) -> None:
     host.run(printed(kernel), kernel, arrays, order)

@@ -19,6 +19,14 @@ uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 namespace cuda_host {
+// One for all libraries of a process, which may load hundreds: an inline variable that is not hidden (STB_GNU_UNIQUE to the linker). A
+// process has 65530 mappings, and stacks with their guards are 2048 of them.
+struct Shared {
+  std::mutex one_at_a_time;
+  char* stacks;
+};
+__attribute__((visibility("default"))) inline Shared shared;
+
 namespace {
 constexpr int MOST_THREADS = 1024;
 constexpr size_t STACK_BYTES = 128 << 10;
@@ -33,8 +41,6 @@ struct Thread {
 Thread threads[MOST_THREADS];
 int sequence[MOST_THREADS];  // the order in which threads are resumed
 int thread_count, current, next_fresh, fibers_used;
-char* stacks;
-int guarded_stacks;
 const Kernel* kernel;
 Launch* request;
 void** arguments;
@@ -105,12 +111,8 @@ void fiber_main() {
 
 void allocate_stacks() {
   constexpr size_t size = MOST_THREADS * STACK_BYTES;
-  stacks = static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-}
-
-// A stack that overflows is a fault. Only stacks in use are guarded: each guard is one more mapping, of which a process has 65530.
-void guard_stack(int number) {
-  for (; guarded_stacks <= number; guarded_stacks++) mprotect(stacks + guarded_stacks * STACK_BYTES, 4096, PROT_NONE);
+  shared.stacks = static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  for (int n = 0; n < MOST_THREADS; n++) mprotect(shared.stacks + n * STACK_BYTES, 4096, PROT_NONE);  // a stack that overflows is a fault
 }
 
 // Errors ---------------------------------------------------------------------------------------------------------------------------------
@@ -276,8 +278,7 @@ void run_block() {
   next_fresh = fibers_used = 0;
   arrange_sequence();
   while (next_fresh < thread_count && !failed) {
-    guard_stack(fibers_used);
-    make_fiber(fibers_used, stacks + (fibers_used + 1) * STACK_BYTES);
+    make_fiber(fibers_used, shared.stacks + (fibers_used + 1) * STACK_BYTES);
     enter(fibers_used++);
   }
   while (!failed) {
@@ -314,8 +315,7 @@ void fail(const char* what, Site site) {
 }
 
 int launch(const Kernel& which, const void* const* parameters, Launch& what) {
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
+  const std::lock_guard lock(shared.one_at_a_time);
   kernel = &which;
   request = &what;
   arguments = const_cast<void**>(parameters);
@@ -331,7 +331,7 @@ int launch(const Kernel& which, const void* const* parameters, Launch& what) {
     report("invalid launch: grid (%u,%u,%u), block (%u,%u,%u)", gridDim.x, gridDim.y, gridDim.z, blockDim.x, blockDim.y, blockDim.z);
     return 1;
   }
-  if (!stacks) allocate_stacks();
+  if (!shared.stacks) allocate_stacks();
   thread_count = int(count);
   const Signals signals;
   for (uint64_t n = 0; n < blocks && !failed; n++) {
