@@ -43,6 +43,7 @@ import graphc as gc
 from graphc.core import errors
 from graphc.runtime.cuda import driver, transfers
 from graphc.runtime.cuda.device import device
+from graphc.runtime.feeds import SlowFeedWarning
 from tests.cuda_handmade import Session, executable, reader
 from tests.cuda_host.device import ILLEGAL_ADDRESS, counters, fail_launch
 

@@ -71,6 +71,11 @@ class CudaBound:
         kernels = self.executable.kernels
         return ["copy" if isinstance(launch, CopyLaunch) else kernels[launch.kernel].name for launch in self.executable.launches]
 
+    def variable(self, name: str) -> DeviceMemory:
+        """The memory of a variable that a run reads or writes."""
+        types = dict((*self.executable.reads, *self.executable.writes))
+        return self._store.array(name, types[name])
+
     def require(self) -> None:
         """FailedPreconditionError where a variable that is read has no value."""
         self._store.require(self._reads)
