@@ -158,6 +158,18 @@ def test_gathers_and_conditions_on_a_side(shape: tuple[int, int, int]) -> None:
     assert_close(out, wanted, depth=depth, scale=5.0)
 
 
+def test_a_side_of_loads_of_several_types() -> None:
+    """select(mask, a, 0): bytes and floats are read four at a time."""
+    mask = ir.Buffer("mask", dtypes.bool, (40, 64), "in")
+    case = Case(40, 32, 64, extra=[mask], lhs_of=lambda a: ir.Apply("select", (ir.Load(mask, a.index), a, number(0.0)), dtypes.float32))
+    kept = np.random.default_rng(3).random((40, 64)) < 0.5
+    a, b = case.operands()
+    assert_close(launch(case, kept), np.where(kept, a, 0).astype(np.float64) @ b.astype(np.float64), depth=64, scale=5.0)
+    text = printed(case.kernel()).text
+    assert "load<4>(a +" in text
+    assert "load<4>(mask +" in text
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 9), (31, 45, 20), (40, 64, 200), (400, 512, 16)], ids=str)
 def test_epilogue_with_bias_and_residual_in_place(shape: tuple[int, int, int]) -> None:
     """Scale by row, bias by column, gelu, and a residual in the memory of the output: each element is read before it is written."""

@@ -41,7 +41,7 @@ _SECTOR = 32  # bytes: the least that is read
 _SHARED_BANDWIDTH = 128  # bytes in a cycle
 _FACTOR_CYCLES = 2  # to read 16 bytes of factors for each thread of a warp, most of which want the same
 _MEMORY_BANDWIDTH = 24  # bytes in a cycle, from the second-level cache or beyond, when all multiprocessors read
-_STEP_LATENCY = 800  # of a load from memory, a barrier, and the start of the sums
+_STEP_LATENCY = 1000  # of a load from memory, a barrier, and the start of the sums
 _BLOCK_LATENCY = 2500  # to start a block, and of its epilogue
 _REGISTERS_BESIDE_SUMS = 56  # of a thread: addresses, factors, staged elements
 

@@ -21,19 +21,22 @@ Access = ir.Load | ir.Store
 
 def contiguous(scalars: Scalars, accesses: Iterable[Access], var: ir.Var, extent: int) -> int:
     """How many of the accesses touch neighbouring elements for neighbouring values of `var`. `scalars` knows the other variables."""
+    if extent == 1:
+        return 0
     inner = scalars.inner()
     inner.bind(var, "", of_parts(extent, 1))
     return sum(_follows(inner, access, 1) for access in accesses)
 
 
 def widest(scalars: Scalars, loads: Sequence[ir.Load], var: ir.Var, extent: int, most: int) -> tuple[int, tuple[ir.Load, ...]]:
-    """The longest strips along `var`, of at most `most`, that some load can move at once, and all loads that can. (1, ()): none can."""
+    """The length of strips along `var`, at most `most`, at which most loads can move one at once (the longest such), and these loads.
+    (1, ()): none can."""
+    best: tuple[int, tuple[ir.Load, ...]] = (1, ())
     for width in _WIDTHS:
         if width <= most and extent % width == 0:
-            moved = whole(scalars, loads, var, extent, width)
-            if moved:
-                return width, tuple(load for load in moved if isinstance(load, ir.Load))
-    return 1, ()
+            moved = tuple(load for load in whole(scalars, loads, var, extent, width) if isinstance(load, ir.Load))
+            best = max(best, (width, moved), key=lambda each: len(each[1]))
+    return best
 
 
 def whole(scalars: Scalars, accesses: Iterable[Access], var: ir.Var, extent: int, width: int) -> list[Access]:
