@@ -38,9 +38,9 @@ def _dump(options: argparse.Namespace) -> None:
     if options.target and (options.llvm or options.svg is not None or options.flow is not None):
         raise ValueError("--llvm, --svg and --flow show what a CPU runs: leave --target out")
     if options.target and not options.kernels and options.stage is None:
-        dump_cuda.main(options.model, options.pipeline, options.target, options.out)
+        dump_cuda.main(options.model, options.pipeline, options.target, options.products, options.out)
     elif options.svg is None and options.flow is None:
-        dump.main(options.model, options.pipeline, options.stage, options.kernels, options.llvm, options.target)
+        dump.main(options.model, options.pipeline, options.stage, options.kernels, options.llvm, options.target, options.products)
     for file, flow in ((options.svg, False), (options.flow, True)):
         if file is not None:
             dump.draw_to(file, options.model, options.pipeline, flow)
@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--llvm", action="store_true", help="the kernels instead, as LLVM text")
     command.add_argument("--target", default="", metavar="ARCH", help="for a GPU such as sm_90, which need not be there: as CUDA C, "
                          "or with --stage and --kernels what it is made from")
+    command.add_argument("--products", choices=("auto", "cublaslt", "generated"), default="auto", help="with --target: who multiplies "
+                         "matrices, cublasLt (which need not be here) or generated kernels (default: cublasLt if it is here)")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="with --target: write a .cu file for each launch, and an index")
     command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of the stages and the memory instead")
     command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and their values (.svg or .dot)")
@@ -72,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", metavar="MODEL", help=_MODEL)
     command.add_argument("--seconds", type=float, default=2.0, help="how long to measure (default: %(default)s)")
     command.add_argument("--threads", type=int, default=0, help="threads in one run (default: one per core)")
-    command.set_defaults(command=lambda o: bench.main(o.model, o.seconds, o.threads))
+    command.add_argument("--device", metavar="DEVICE", help="where it runs: cpu, gpu, /gpu:1 (default: cpu)")
+    command.set_defaults(command=lambda o: bench.main(o.model, o.seconds, o.threads, o.device))
 
     command = commands.add_parser("opt", help="apply passes to the text of a program (as `graphc dump MODEL --stage NAME` prints it)")
     command.add_argument("--pass", dest="passes", action="append", required=True, metavar="NAME", help="a pass; may be given again")

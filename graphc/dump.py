@@ -17,17 +17,19 @@ from graphc.runtime.placed import PlacedExecutable
 from graphc.terminal import bytes_text, table
 
 
-def compiled(name: str, pipeline: str = "default", target: str = "") -> gc.Executable:
-    """The executable of the model called `name`, for this machine's CPU or for a GPU such as "sm_90"."""
-    with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline)) as session:
+def compiled(name: str, pipeline: str = "default", target: str = "", products: str = "auto") -> gc.Executable:
+    """The executable of the model called `name`, for this machine's CPU or for a GPU such as "sm_90", where `products` says who multiplies
+    matrices (see `ConfigProto`)."""
+    config = gc.ConfigProto(pipeline=pipeline, products=products)
+    with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=config) as session:
         fetches, feeds = declare(name)
         return session.compile(fetches, feeds, target=target)
 
 
-def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "") -> None:
+def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "", products: str = "auto") -> None:
     """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan; of
     a graph on several devices the whole with its transfers, and then so for each segment."""
-    plan = compiled(name, pipeline, target)
+    plan = compiled(name, pipeline, target, products)
     if kernels or llvm:
         for kernel in plan.kernels:
             print(f"// {kernel.name}: {kernel.flops:,} flops, {bytes_text(kernel.bytes)} moved")

@@ -15,17 +15,17 @@ from graphc.runtime.executable import CudaExecutable, CudaKernel
 from graphc.terminal import bytes_text, table
 
 INDEX = "index.md"
-_COLUMNS = ("launch", "grid", "block", "registers", "shared", "spills", "stack", "occupancy", "bytes moved", "flops")
+_COLUMNS = ("launch", "grid", "block", "registers", "shared", "spills", "stack", "occupancy", "bytes moved", "flops", "computed by")
 _UNKNOWN = "-"
 _NAME_LENGTH = 60
 
 
-def main(model: str, pipeline: str, target: str, out: Path | None) -> None:
+def main(model: str, pipeline: str, target: str, products: str, out: Path | None) -> None:
     """Compiles the model for the GPU `target`, writes files into the folder `out` or prints the code, and prints what each launch takes.
 
     ValueError for a target or a model that is none, and for a folder that cannot be had.
     """
-    plan = compiled(model, pipeline, target)
+    plan = compiled(model, pipeline, target, products)
     if not isinstance(plan, CudaExecutable):
         raise ValueError(f"{target!r} is no GPU")
     files = files_of(model, plan)
@@ -80,7 +80,8 @@ def _compiler_text(plan: CudaExecutable) -> str:
 def resource_table(plan: CudaExecutable) -> str:
     """A row for each launch. Registers, spills and stack are of one thread, shared memory of one block; occupancy is the share of a
     multiprocessor's warps that can be resident."""
-    rows = [[number, _dims(kernel.grid), _dims(kernel.block), *_resources(kernel), bytes_text(kernel.bytes), f"{kernel.flops:,}"]
+    rows = [[number, _dims(kernel.grid), _dims(kernel.block), *_resources(kernel), bytes_text(kernel.bytes), f"{kernel.flops:,}",
+             "cublasLt" if kernel.library else "its kernel"]
             for number, kernel in enumerate(plan.kernels)]
     return table(rows, _COLUMNS, indent=0)
 

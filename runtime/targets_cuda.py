@@ -11,24 +11,18 @@ from graphc.runtime.config import Settings
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.cuda.bound import CudaBound
 from graphc.runtime.cuda.device import device
+from graphc.runtime.cuda.launches import GemmLaunch
 from graphc.runtime.cuda.memory import GpuMemory
 from graphc.runtime.executable import CudaExecutable
 
 
 def compile_for_gpu(program: Program, arch: str, settings: Settings) -> CudaExecutable:
-    """`program` compiled for GPUs of an architecture such as "sm_90", which need not be there.
-
-    ValueError for one that there is no code for; InvalidArgumentError where the settings want cublasLt and this machine lacks it.
+    """`program` compiled for GPUs of an architecture such as "sm_90". Neither they nor cublasLt need be here, but where the settings leave
+    the choice ("auto"), products are for the library if it is. ValueError for an architecture that there is no code for.
     """
-    return compile_cuda_program(program, settings.pipeline, gpu_for(arch), _products(settings))
-
-
-def _products(settings: Settings) -> Products:
-    problem = None if settings.products == "generated" else cublaslt.problem()
-    if settings.products == "cublaslt" and problem is not None:
-        raise InvalidArgumentError(None, None, f"ConfigProto(products='cublaslt'): {problem}")
-    return Products(library=settings.products != "generated" and problem is None, exactly=settings.products == "auto",
-                    precision=settings.products_precision)
+    library = settings.products == "cublaslt" or (settings.products == "auto" and cublaslt.problem() is None)
+    products = Products(library, exactly=settings.products == "auto", precision=settings.products_precision)
+    return compile_cuda_program(program, settings.pipeline, gpu_for(arch), products)
 
 
 class OnGpu:
@@ -39,5 +33,9 @@ class OnGpu:
         self._graph = graph
 
     def bind(self, executable: CudaExecutable) -> Runs:
-        """`executable` with its memory here; ResourceExhaustedError where there is too little."""
+        """`executable` with its memory here. ResourceExhaustedError where there is too little; InvalidArgumentError where it was compiled
+        for cublasLt and this machine lacks it."""
+        problem = cublaslt.problem()
+        if problem is not None and any(isinstance(launch, GemmLaunch) for launch in executable.launches):
+            raise InvalidArgumentError(None, None, f"ConfigProto(products='cublaslt'): {problem}")
         return CudaBound(executable, self._graph, self.memory.store, self.memory.workspace)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,12 @@ from graphc import dump_cuda
 from graphc.cli import main
 from graphc.codegen.cuda import compiler
 from graphc.codegen.cuda.compiler import compile_cuda
+from graphc.core.errors import InvalidArgumentError
 from graphc.dump import compiled
 from graphc.models import MODELS
+from graphc.runtime.cuda import cublaslt
 from graphc.runtime.executable import CudaExecutable
+from graphc.runtime.targets_cuda import OnGpu
 
 MODEL = """
 import numpy as np
@@ -34,8 +36,8 @@ def model(tmp_path: Path) -> str:
     return str(path)
 
 
-def cuda(name: str, target: str = "sm_90") -> CudaExecutable:
-    plan = compiled(name, target=target)
+def cuda(name: str, target: str = "sm_90", products: str = "generated") -> CudaExecutable:
+    plan = compiled(name, target=target, products=products)
     assert isinstance(plan, CudaExecutable)
     return plan
 
@@ -69,7 +71,7 @@ def test_the_text_alone_goes_to_the_terminal(model: str, capsys: pytest.CaptureF
     assert main(["dump", model, "--target", "sm_80"]) == 0
     out = capsys.readouterr().out
     assert out.count("__global__") == len(cuda(model, "sm_80").kernels)
-    assert re.search(r"^launch +grid +block +registers +shared +spills +stack +occupancy +bytes moved +flops$", out, re.MULTILINE)
+    assert re.search(r"^launch +grid +block +registers +shared +spills +stack +occupancy +bytes moved +flops +computed by$", out, re.M)
     assert main(["dump", model, "--target", "sm_80", "--kernels"]) == 0
     assert " grid(" in capsys.readouterr().out
     assert main(["dump", model, "--target", "sm_80", "--stage", "order"]) == 0
@@ -116,11 +118,17 @@ def test_a_model_without_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["graphc.cuh", "index.md"]
 
 
-def test_products_of_the_library_are_described(model: str) -> None:
-    plan = cuda(model)
-    kernel = replace(plan.kernels[0], library="cublasLt: D = A*B, f32 64x40x300")
-    page = dump_cuda.index("m", replace(plan, kernels=(kernel,)))
+def test_products_of_the_library_are_described(model: str, tmp_path: Path) -> None:
+    assert main(["dump", model, "--target", "sm_90", "--products", "cublaslt", "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "index.md").read_text()
     assert "cublasLt: D = A*B, f32 64x40x300. The file is what runs where the library is missing or slower." in page
+    assert [row.split()[-1] for row in re.findall(r"^ *\d .*$", page, re.MULTILINE)] == ["cublasLt", "kernel"]
+
+
+def test_what_was_compiled_for_the_library_does_not_run_without_it(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cublaslt, "problem", lambda: "libcublasLt was not found")
+    with pytest.raises(InvalidArgumentError, match=r"ConfigProto\(products='cublaslt'\): libcublasLt was not found"):
+        OnGpu.bind(object.__new__(OnGpu), cuda(model, products="cublaslt"))
 
 
 def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
