@@ -57,7 +57,7 @@ def _is_free(loop: ir.Loop) -> bool:
 
 
 def team_work(nest: Nest) -> list[Nest]:
-    """The loops of a cell as nests that a team may share out: independent but for accumulators, without branches or scratch inside. None
+    """The loops of a cell as nests that a team may share out: independent but for accumulators, without branches or scratch inside. Empty
     where a cell has no loops, or others too."""
     inner = [stmt for stmt in nest.body if isinstance(stmt, ir.Loop)]
     able = all(isinstance(stmt, ir.Local | ir.Let | ir.Acc | ir.Update | ir.Store | ir.Loop) for stmt in nest.body)

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from graphc.codegen import ir
 from graphc.codegen.gpu import MAX_THREADS, WARP
-from graphc.codegen.rewrite import Body, loads, map_expr, map_exprs, substitute_expr, variables
+from graphc.codegen.rewrite import Body, loads, variables
 from graphc.codegen.schedule_access import accesses, stride, varying
 from graphc.codegen.schedule_gpu_access import Access, wide_parts
 from graphc.codegen.schedule_gpu_flat import BLOCK, FEW, SCRATCH_BYTES, lanes_for, with_shared
+from graphc.codegen.schedule_gpu_keep import recomputed, registers_of, share
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, joined, names, nest_of, on_grid, power_above, power_below, team_work
-from graphc.core import dtypes
 
 ENOUGH = 1 << 16  # threads that keep a GPU busy; with as many rows or columns, teams need not be larger than memory asks
 REGISTERS = 64  # of a thread for kept rows, in teams of up to half a block; half of it in full blocks
@@ -94,11 +94,6 @@ def row_team(rows: int, length: int, parts: int, registers: int) -> int:
     return lanes
 
 
-def share(length: int, lanes: int, parts: int) -> int:
-    """The most iterations of a team loop that one thread has."""
-    return -(-length // (lanes * parts)) * parts
-
-
 def _kept_registers(nest: Nest, inner: Sequence[Nest]) -> int:
     """Registers for each element of a row of what is worth keeping: scratch, and what several loops load."""
     scratch = [stmt.buffer for stmt in nest.body if isinstance(stmt, ir.Local)]
@@ -109,11 +104,6 @@ def _kept_registers(nest: Nest, inner: Sequence[Nest]) -> int:
         again |= found & seen
         seen |= found
     return sum(registers_of(buffer) for buffer in (*scratch, *(load.buffer for load in again)))
-
-
-def registers_of(buffer: ir.Buffer) -> int:
-    """Registers of 32 bits for one element; more for a float64, whose functions and divisions are calls, which want registers too."""
-    return 4 if buffer.dtype is dtypes.float64 else max(1, buffer.dtype.size // 4)
 
 
 def _spread(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest], kind: str, lanes: int, parts: int) -> Body:
@@ -129,7 +119,8 @@ def _homes(body: Body, rows: int, lanes: int) -> Body:
     for buffer in [stmt.buffer for stmt in body if isinstance(stmt, ir.Local)]:
         if _fits_registers(buffer, body, lanes):
             continue
-        body = with_shared(body, {buffer.name}) if rows * buffer.nbytes <= SCRATCH_BYTES else recomputed(body, buffer)
+        fits = rows * buffer.nbytes <= SCRATCH_BYTES
+        body = with_shared(body, {buffer.name}) if fits else recomputed(body, buffer)
     return body
 
 
@@ -142,35 +133,6 @@ def _fits_registers(buffer: ir.Buffer, body: Body, lanes: int) -> bool:
     return plain and alike and not own and all(share(u.extent, u.lanes, u.parts) * registers_of(buffer) <= room for u in users)
 
 
-def recomputed(body: Body, buffer: ir.Buffer) -> Body:
-    """`body` without the scratch `buffer`, written in one place: what was stored there is computed where it is read.
-
-        for j in 9 team(8, 1) { let t = exponential(x[j])   s add= t   row[j] = t }   for j in 9 team(8, 1) { y[j] = row[j] / s }
-    ->  for j in 9 team(8, 1) { let t = exponential(x[j])   s add= t }                for j in 9 team(8, 1) { y[j] = exponential(x[j]) / s }
-    """
-    value: ir.Expr | None = None
-    result: list[ir.Stmt] = []
-    for stmt in body:
-        if isinstance(stmt, ir.Loop):
-            lets: dict[str, ir.Expr] = {}
-            for each in stmt.body:
-                if isinstance(each, ir.Let):
-                    lets[each.var.name] = substitute_expr(each.value, lets)
-                elif isinstance(each, ir.Store) and each.buffer == buffer:
-                    value = substitute_expr(each.value, lets)
-            rest = tuple(each for each in stmt.body if not (isinstance(each, ir.Store) and each.buffer == buffer))
-            stmt = replace(stmt, body=rest if value is None else _reading(rest, buffer, value))
-        if stmt != ir.Local(buffer):
-            result.append(stmt)
-    return tuple(result)
-
-
-def _reading(body: Body, buffer: ir.Buffer, value: ir.Expr) -> Body:
-    def change(expr: ir.Expr) -> ir.Expr:
-        return value if isinstance(expr, ir.Load) and expr.buffer == buffer else expr
-    return map_exprs(body, lambda expr: map_expr(expr, change))
-
-
 # Columns --------------------------------------------------------------------------------------------------------------------------------
 
 def _columns(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
@@ -181,7 +143,7 @@ def _columns(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
     totals = sum(stmt.var.dtype.size for stmt in nest.body if isinstance(stmt, ir.Acc))
     columns, lanes = column_team(nest.cells, length, totals * parts)
     if lanes > 1:
-        body = _homes(_spread(kernel, nest, inner, "cross", lanes, 1), columns, lanes)
+        body = _homes(_spread(kernel, nest, inner, "cross", lanes, 1), columns * parts, lanes)
         return on_grid(kernel, nest, body, columns, parts)
     scratch = any(isinstance(stmt, ir.Local) for stmt in nest.body)
     return kernel if scratch else on_grid(kernel, nest, nest.body, lanes_for(nest.cells, parts), parts)

@@ -14,8 +14,9 @@ from graphc.codegen.gpu import WARP
 from graphc.codegen.rewrite import Body, inline_lets, map_expr, substitute, substitute_expr, uses
 from graphc.codegen.schedule_gpu_access import wide_parts
 from graphc.codegen.schedule_gpu_flat import lanes_for
+from graphc.codegen.schedule_gpu_keep import registers_of, share
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, names, nest_of, on_grid
-from graphc.codegen.schedule_gpu_rows import ENOUGH, REGISTERS, block_rows, registers_of, row_team, share
+from graphc.codegen.schedule_gpu_rows import ENOUGH, REGISTERS, block_rows, row_team
 from graphc.core import dtypes
 
 FEW_COLUMNS = 8  # of a row, up to which each of its elements looks for its updates itself

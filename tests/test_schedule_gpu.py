@@ -434,6 +434,33 @@ def test_scratch_that_is_read_elsewhere_is_shared() -> None:
         np.testing.assert_array_equal(got, 2 * values[:, ::-1])
 
 
+def test_scratch_that_fits_nowhere_is_computed_again() -> None:
+    kernel = checked(parse_kernel(BACKWARDS.format(n=20000, n1=19999)))
+    assert "row" not in print_kernel(kernel)
+    values = np.arange(60000, dtype=np.float32).reshape(3, 20000)
+    got = np.zeros((3, 20000), np.float32)
+    interp.run(kernel, [values, got])
+    np.testing.assert_array_equal(got, 2 * values[:, ::-1])
+
+
+def test_an_index_that_is_kept_with_what_it_leads_to_is_loaded_once() -> None:
+    kernel = checked(parse_kernel("""\
+kernel twice(x: f32[99] in, i: i64[4,64] in, y: f32[4] out, z: f32[4,64] out) {
+  for r in 4 parallel {
+    acc s: f32 = 0.0_f32
+    for j in 64 serial {
+      s add= x[i[r, j]]
+    }
+    for j in 64 serial {
+      z[r, j] = x[i[r, j]] * s
+    }
+    y[r] = s
+  }
+}"""))
+    text = print_kernel(kernel)
+    assert (text.count("x["), text.count("i["), text.count("local")) == (1, 1, 1)
+
+
 def test_what_depends_on_the_iteration_before_runs_in_order() -> None:
     kernel = checked(parse_kernel("""\
 kernel running(x: f32[4,9] in, y: f32[4,9] out) {
