@@ -92,7 +92,7 @@ def cpus(settings: Settings) -> tuple[Device, ...]:
 
 
 class Placer:
-    """Places the operations of one session's graph. Makes no change where it raises.
+    """Places the operations of one session's graph.
 
     InvalidArgumentError at once where ConfigProto names a device that this machine lacks.
     """
@@ -103,6 +103,7 @@ class Placer:
         self._host = cpus(settings)
         self._devices: tuple[Device, ...] | None = None  # all; looked for when a GPU is asked for
         self._placed: dict[Operation, Device] = {}
+        self._guessed: dict[Operation, Device | None] = {}  # where readers would go that no run has needed yet
         self._seen = 0  # operations of the graph that groups know
         self._groups: dict[Operation, list[Operation]] = {}  # those that must be on one device
         self._rooted: set[Operation] = set()  # those that read a placeholder or a variable, however far up
@@ -122,11 +123,21 @@ class Placer:
         for operations that must be on one device and ask for two.
         """
         self._grow()
-        operations = list(operations)
-        for operation in self._with_readers(operations):
-            if operation not in self._placed:
-                self._placed[operation] = self._choose(operation)
-        return {operation: self._placed[operation] for operation in operations}
+        wanted = dict.fromkeys(operations)
+        for operation in self._with_readers(list(wanted)):
+            if operation in self._placed:
+                continue
+            if operation in wanted:
+                self._placed[operation], reason = self._choose(operation)
+                self._log(operation, reason)
+            else:
+                self._guessed[operation] = self._guess(operation)
+        return {operation: self._placed[operation] for operation in wanted}
+
+    def _log(self, operation: Operation, reason: str) -> None:
+        if self._settings.log:
+            text = f"{operation.name}: ({operation.type}): {self._placed[operation].name}"
+            print(f"{text}  ({reason})" if reason else text, file=sys.stderr)
 
     # -- what belongs together ----------------------------------------------------------------------------------------------------------
 
@@ -175,20 +186,24 @@ class Placer:
 
     # -- where it goes ------------------------------------------------------------------------------------------------------------------
 
-    def _choose(self, operation: Operation) -> Device:
+    def _choose(self, operation: Operation) -> tuple[Device, str]:
+        """The device of `operation`, and why it is not the one that was asked for ("" where it is)."""
         group = self._groups.get(operation, [operation])
         known = next((self._placed[each] for each in group if each in self._placed), None)
-        reason = ""
-        if known is None:
-            asking, spec = self._asked(group)
-            if asking is None:
-                known = self._unasked(operation, group)
-                reason = self._why_default if known is self.default else ""
-            else:
-                known, reason = self._find(spec, asking)
-        if self._settings.log:
-            print(f"{operation.name}: ({operation.type}): {known.name}" + (f"  ({reason})" if reason else ""), file=sys.stderr)
-        return known
+        if known is not None:
+            return known, ""
+        asking, spec = self._asked(group)
+        if asking is not None:
+            return self._find(spec, asking)
+        device = self._unasked(operation, group)
+        return device, self._why_default if device is self.default else ""
+
+    def _guess(self, operation: Operation) -> Device | None:
+        """Where `operation` would go; None where it asks for what there is not, which is its own affair."""
+        try:
+            return self._choose(operation)[0]
+        except InvalidArgumentError:
+            return None
 
     def _unasked(self, operation: Operation, group: Sequence[Operation]) -> Device:
         """For an operation that no scope places; `group` must be with it."""
@@ -196,8 +211,8 @@ class Placer:
         if self._settings.device is None and forward is not None:
             return self.place([forward])[forward]
         if self._follows(operation):
-            found = {self._placed[reader] for reader in _readers(operation)}
-            return found.pop() if len(found) == 1 else self.default
+            found = {self._placed.get(reader) or self._guessed[reader] for reader in _readers(operation)}
+            return (found.pop() if len(found) == 1 else None) or self.default
         return self.default
 
     def _asked(self, group: Sequence[Operation]) -> tuple[Operation | None, DeviceSpec]:

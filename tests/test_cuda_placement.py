@@ -20,7 +20,7 @@ with gc.device("/gpu:1"):
     z = gc.tanh(y * 2.0)
 with gc.device("/cpu:0"):
     loss = gc.reduce_mean(gc.square(z - target))
-step = gc.train.AdamOptimizer(0.05).minimize(loss)
+step = gc.train.GradientDescentOptimizer(0.5).minimize(loss)
 random = np.random.default_rng(0)
 feeds = {x: random.standard_normal((7, 6)).astype(np.float32), target: random.random((7, 4)).astype(np.float32)}
 variables = gc.global_variables()

@@ -175,6 +175,15 @@ def test_devices_that_there_are_not(name: str, two_gpus: None) -> None:
         assert session.run(gc.constant(3.0)) == 3.0  # nobody asks for the other
 
 
+def test_a_reader_that_no_run_needs_may_ask_for_anything() -> None:
+    noise = gc.random_uniform((2,), name="noise")
+    with gc.device("/gpu:7"):
+        gc.negative(noise)
+    graph = gc.get_default_graph()
+    needed = [operation for operation in graph.get_operations() if operation.name.startswith("noise")]
+    assert {device.short for device in Placer(graph, settings()).place(needed).values()} == {"CPU:0"}
+
+
 def test_devices_from_functions_are_checked_too() -> None:
     with gc.device(lambda operation: "/cpu:9"):
         gc.no_op(name="nothing")
