@@ -14,7 +14,7 @@ from graphc.codegen.cuda.arith import AND, Value
 from graphc.codegen.cuda.facts import Fact, of_constant, of_loop
 from graphc.codegen.cuda.layout import Layout
 from graphc.codegen.cuda.reduce import Barriers, Reductions, Total, neutral
-from graphc.codegen.cuda.scalars import Scalars, indented, over_parts
+from graphc.codegen.cuda.scalars import Scalars, guarded, indented, over_parts
 from graphc.codegen.cuda.segment import Segment, guarded_store, stepping
 from graphc.codegen.cuda.types import memory_type, register_type
 from graphc.codegen.rewrite import loads, stored, variables
@@ -154,29 +154,19 @@ class Body:
         return ["{", *indented([head, *body]), "}"]
 
     def serial_loop(self, loop: ir.Loop, scalars: Scalars, place: Place) -> list[str]:
-        """Printed as often as it takes until the barriers at its begin are those that its end asks for, too."""
         if loop.extent == 0:
             return []
-        state, shared = self.barriers.state(), len(self.reductions.shared)
-        while True:
+
+        def lines() -> list[str]:
             self.fresh_accs.clear()
             inner = scalars.inner()
-            with self.names.block():
-                name = self.names.of(loop.var.name)
-                inner.bind(loop.var, name, of_loop(loop.extent))
-                ctype = inner.env[loop.var.name].ctype
-                body = self.block(loop.body, inner, place)
-            end = self.barriers.state()
-            joined = (state[0] | end[0], state[1] | end[1])
-            if joined == state or place.team is not None:
-                break
-            state = joined
-            self.barriers.restore(state)
-            del self.reductions.shared[shared:]
-        self.barriers.join(state)
-        self.fresh_accs.clear()
+            name = self.names.of(loop.var.name)
+            inner.bind(loop.var, name, of_loop(loop.extent))
+            head = f"for ({inner.env[loop.var.name].ctype} {name} = 0; {name} < {loop.extent}; {name}++) {{"
+            return [head, *indented(self.block(loop.body, inner, place)), "}"]
+
         pragma = ["#pragma unroll"] if loop.kind == "unrolled" else []
-        return [*pragma, f"for ({ctype} {name} = 0; {name} < {loop.extent}; {name}++) {{", *indented(body), "}"]
+        return pragma + self.reductions.around(lines)
 
     def local(self, buffer: ir.Buffer, scalars: Scalars) -> list[str]:
         """Scratch of a thread: an array that becomes registers when the loops around its uses are taken apart."""
@@ -252,13 +242,13 @@ class Body:
         may_end = loop.extent % stride != 0
         if rounds == 1:
             chunk = self.chunk(loop, "0", scalars, place)
-            return ["{", *indented([f"const {ctype} {first} = {lane}{times};", *_guarded(f"{first} < {loop.extent}", chunk, may_end)]), "}"]
+            return ["{", *indented([f"const {ctype} {first} = {lane}{times};", *guarded(f"{first} < {loop.extent}", chunk, may_end)]), "}"]
         if rounds <= _UNROLLED_ROUNDS or self.uses_slots(loop):
             u = self.names.fresh("u")
             chunk = self.chunk(loop, u, scalars, place)
             threads = f"{u} * {self.layout.team} + {lane}" if self.layout.team > 1 else u
             place_text = f"({threads}){times}" if times else threads
-            lines = [f"const {ctype} {first} = {place_text};", *_guarded(f"{first} < {loop.extent}", chunk, may_end)]
+            lines = [f"const {ctype} {first} = {place_text};", *guarded(f"{first} < {loop.extent}", chunk, may_end)]
             return ["#pragma unroll", f"for (int {u} = 0; {u} < {rounds}; {u}++) {{", *indented(lines), "}"]
         chunk = self.chunk(loop, "", scalars, place)
         head = f"for ({ctype} {first} = {lane}{times}; {first} < {loop.extent}; {first} += {stride}) {{"
@@ -303,16 +293,12 @@ class Body:
             inner = scalars.inner()
             inner.bind(loop.var, name, fact)
             self.slot = part if round_ in ("", "0") else f"{round_} * {parts} + {part}"
-            body = _guarded(f"{name} < {loop.extent}", self.block(loop.body, inner, place), loop.extent % parts != 0)
+            body = guarded(f"{name} < {loop.extent}", self.block(loop.body, inner, place), loop.extent % parts != 0)
         return over_parts(part, parts, [f"const {inner.env[loop.var.name].ctype} {name} = {first} + {part};", *body])
 
     def uses_slots(self, loop: ir.Loop) -> bool:
         names = {load.buffer.name for load in loads(loop.body)} | stored(loop.body)
         return any(name in names for name, _ in self.spread)
-
-
-def _guarded(condition: str, lines: list[str], needed: bool) -> list[str]:
-    return [f"if ({condition}) {{", *indented(lines), "}"] if needed else lines
 
 
 def _runs(stmts: Sequence[ir.Stmt]) -> Iterator[tuple[Sequence[ir.Stmt], Sequence[ir.Stmt]]]:

@@ -19,7 +19,7 @@ from graphc.codegen.cuda.facts import Fact
 from graphc.codegen.cuda.layout import Layout, layout_of
 from graphc.codegen.cuda.product import THREADS, print_product
 from graphc.codegen.cuda.reduce import Barriers, Reductions
-from graphc.codegen.cuda.scalars import Scalars, indented, over_parts
+from graphc.codegen.cuda.scalars import Scalars, guarded, indented, over_parts
 from graphc.codegen.cuda.segment import stepping
 from graphc.codegen.cuda.types import Names, memory_type
 from graphc.codegen.gpu import Gpu
@@ -121,17 +121,8 @@ class _Function:
         barriers, shared = Barriers(layout), list[str]()
         part = names.fresh("v")
         reductions = Reductions(layout, barriers, names, shared, team if not one_each else layout.place, lane, part)
-        blocks = min(layout.blocks, MAX_BLOCKS)
-        body = _Iterations(loop, reductions, scalars, block if blocks == layout.blocks else names.fresh("n"))
-        printed = body.lines(may_return=blocks == layout.blocks)
-        if blocks < layout.blocks:
-            printed = _strided(body, block, layout, printed)
-        return [*shared, *lines, *printed], blocks
-
-
-def _strided(body: _Iterations, block: str, layout: Layout, lines: list[str]) -> list[str]:
-    ctype = "i64" if layout.blocks + MAX_BLOCKS >= 1 << 31 else "int"
-    return [f"for ({ctype} {body.block} = {block}; {body.block} < {layout.blocks}; {body.block} += {MAX_BLOCKS}) {{", *indented(lines), "}"]
+        printed = _Iterations(loop, reductions, scalars, block).all()
+        return [*shared, *lines, *printed], min(layout.blocks, MAX_BLOCKS)
 
 
 class _Iterations:
@@ -145,24 +136,32 @@ class _Iterations:
         self.block = block
         self.name = reductions.names.of(loop.var.name)
 
-    def lines(self, may_return: bool) -> list[str]:
+    def all(self) -> list[str]:
+        """Everything that the block does: its own iterations, and those of blocks that a launch has no room for."""
+        if self.layout.blocks <= MAX_BLOCKS:
+            return self.of_block(may_return=True)
+        own, blocks = self.block, self.layout.blocks
+        self.block = self.reductions.names.fresh("block_of_loop")
+        ctype = "int" if blocks + MAX_BLOCKS < 1 << 31 else "i64"
+        body = indented(self.reductions.around(lambda: self.of_block(may_return=False)))
+        return [f"for ({ctype} {self.block} = {own}; {self.block} < {blocks}; {self.block} += {MAX_BLOCKS}) {{", *body, "}"]
+
+    def of_block(self, may_return: bool) -> list[str]:
+        """The iterations of the block with number `block`."""
         layout, parts = self.layout, self.layout.parts
-        place = self.block if layout.lanes == 1 else f"{self.block} * {layout.lanes} + {self.reductions.team}"
-        high = layout.blocks * layout.lanes * parts - 1
-        fact = Fact(0, high, 0, 1)
-        if not fact.fits_int:
-            place = f"i64({self.block})" if layout.lanes == 1 else f"i64({self.block}) * {layout.lanes} + {self.reductions.team}"
+        fact = Fact(0, layout.blocks * layout.lanes * parts - 1, 0)
         self.scalars.bind(self.loop.var, self.name, fact)
-        ctype = self.scalars.env[self.loop.var.name].ctype
+        place = self.block if fact.fits_int else f"i64({self.block})"
+        if layout.lanes > 1:
+            place = f"{place} * {layout.lanes} + {self.reductions.team}"
         if parts > 1:
             place = f"({place}) * {parts}" if layout.lanes > 1 else f"{place} * {parts}"
-        head = [f"const {ctype} {self.name} = {place};"]
+        head = f"const {self.scalars.env[self.loop.var.name].ctype} {self.name} = {place};"
         body = self.chunk()
-        if layout.fills or layout.joint or self.loop.extent % parts != 0 and parts > 1:
-            return head + body
-        if may_return:
-            return [*head, f"if ({self.name} >= {self.loop.extent}) return;", *body]
-        return [*head, f"if ({self.name} < {self.loop.extent}) {{", *indented(body), "}"]
+        ends = not (layout.fills or layout.joint or self.loop.extent % parts != 0)
+        if ends and may_return:
+            return [head, f"if ({self.name} >= {self.loop.extent}) return;", *body]
+        return [head, *guarded(f"{self.name} < {self.loop.extent}", body, ends)]
 
     def chunk(self) -> list[str]:
         """All parts of a thread, side by side where that can be printed."""
@@ -197,14 +196,18 @@ class _Iterations:
 
     def one_by_one(self) -> list[str]:
         names = self.reductions.names
-        part, name = names.fresh("part"), names.fresh(f"{self.name}_{self.reductions.part}")
-        inner = self.scalars.inner()
-        inner.bind(self.loop.var, name, self.scalars.env[self.loop.var.name].fact)
-        lines = self.one(inner, name)
-        if not self.layout.joint and self.loop.extent % self.layout.parts != 0:
-            lines = [f"if ({name} < {self.loop.extent}) {{", *indented(lines), "}"]
-        ctype = inner.env[self.loop.var.name].ctype
-        return over_parts(part, self.layout.parts, [f"const {ctype} {name} = {self.name} + {part};", *lines])
+        fact = self.scalars.env[self.loop.var.name].fact
+
+        def lines() -> list[str]:
+            part, name = names.fresh("part"), names.fresh(f"{self.name}_{self.reductions.part}")
+            inner = self.scalars.inner()
+            inner.bind(self.loop.var, name, fact)
+            ends = not self.layout.joint and self.loop.extent % self.layout.parts != 0
+            body = guarded(f"{name} < {self.loop.extent}", self.one(inner, name), ends)
+            first = f"const {inner.env[self.loop.var.name].ctype} {name} = {self.name} + {part};"
+            return over_parts(part, self.layout.parts, [first, *body])
+
+        return self.reductions.around(lines)
 
     def one(self, scalars: Scalars, name: str) -> list[str]:
         lines = self.activity(scalars, name) if self.layout.joint else []

@@ -6,7 +6,7 @@ read and a write, of one array by different threads.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graphc.codegen import ir
@@ -93,6 +93,21 @@ class Reductions:
     team: str
     lane: str
     part: str
+
+    def around(self, body: Callable[[], list[str]]) -> list[str]:
+        """The body of a loop, printed as often as it takes until the barriers at its begin are those that its end asks for, too."""
+        state, shared, kept = self.barriers.state(), len(self.shared), self.names.kept
+        while True:
+            with self.names.block():
+                lines = body()
+            end = self.barriers.state()
+            joined = (state[0] | end[0], state[1] | end[1])
+            self.barriers.restore(joined)
+            if joined == state:
+                return lines
+            state = joined
+            del self.shared[shared:]
+            self.names.keep_only(kept)
 
     def totals(self, totals: Sequence[Total], parts: int) -> list[str]:
         """Statements that combine every total over the team, one after the other in registers or all at one barrier."""

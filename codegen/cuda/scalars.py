@@ -225,3 +225,8 @@ def indented(lines: Iterable[str]) -> list[str]:
 def over_parts(part: str, parts: int, lines: Iterable[str]) -> list[str]:
     """A loop over the parts of a thread, which compilers take apart."""
     return ["#pragma unroll", f"for (int {part} = 0; {part} < {parts}; {part}++) {{", *indented(lines), "}"]
+
+
+def guarded(condition: str, lines: list[str], needed: bool = True) -> list[str]:
+    """The lines, under a condition if one is needed."""
+    return [f"if ({condition}) {{", *indented(lines), "}"] if needed else lines

@@ -113,6 +113,15 @@ class Names:
         finally:
             self._used, self._of = used, of
 
+    @property
+    def kept(self) -> frozenset[str]:
+        """The names that live in the whole function."""
+        return frozenset(self._kept)
+
+    def keep_only(self, names: frozenset[str]) -> None:
+        """Forgets names that would have lived in the whole function: what they stood for is printed again."""
+        self._kept &= names
+
 
 def zero(dtype: DType) -> ir.Const:
     return ir.Const(False if dtype.is_bool else 0.0 if dtype.is_floating else 0, dtype)
