@@ -104,6 +104,7 @@ class Placer:
         self._devices: tuple[Device, ...] | None = None  # all; looked for when a GPU is asked for
         self._placed: dict[Operation, Device] = {}
         self._guessed: dict[Operation, Device | None] = {}  # where readers would go that no run has needed yet
+        self._scoped = False  # whether any operation says where it goes
         self._seen = 0  # operations of the graph that groups know
         self._groups: dict[Operation, list[Operation]] = {}  # those that must be on one device
         self._rooted: set[Operation] = set()  # those that read a placeholder or a variable, however far up
@@ -124,7 +125,7 @@ class Placer:
         """
         self._grow()
         wanted = dict.fromkeys(operations)
-        for operation in self._with_readers(list(wanted)):
+        for operation in self._with_readers(list(wanted)) if self._scoped else wanted:
             if operation in self._placed:
                 continue
             if operation in wanted:
@@ -146,6 +147,7 @@ class Placer:
         operations = self._graph.get_operations()[self._seen:]
         self._seen += len(operations)
         for operation in operations:
+            self._scoped = self._scoped or bool(operation.device)
             if operation.type in ("Placeholder", "VariableV2") or any(t.op in self._rooted for t in operation.inputs):
                 self._rooted.add(operation)
             if operation.colocated_with or _references(operation):
@@ -188,6 +190,8 @@ class Placer:
 
     def _choose(self, operation: Operation) -> tuple[Device, str]:
         """The device of `operation`, and why it is not the one that was asked for ("" where it is)."""
+        if not self._scoped:
+            return self.default, self._why_default
         group = self._groups.get(operation, [operation])
         known = next((self._placed[each] for each in group if each in self._placed), None)
         if known is not None:
