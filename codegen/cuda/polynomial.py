@@ -44,7 +44,8 @@ class Polynomial:
 
 @dataclass
 class Reader:
-    """Expands the expressions of one kernel. `widths`: element types through which a convert changes nothing that matters."""
+    """Expands the expressions of one kernel. transparent: codes of the float types to which a convert changes nothing that matters. order:
+    of the atoms met so far, so that equal monomials are written alike."""
 
     transparent: frozenset[str] = frozenset()
     order: dict[Atom, int] = field(default_factory=dict)
