@@ -239,7 +239,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3, "a forked child 
 
 def test_an_image_for_another_machine_is_refused() -> None:
     on_device("""
-assert refused(drv.module_from_buffer, b"// no machine code") == "device kernel image is invalid"
+assert refused(drv.module_from_buffer, b"// no machine code").startswith("device kernel image is invalid")
 assert refused(module.get_function, "thrice") == "named symbol not found"
 """)
 
@@ -324,7 +324,7 @@ def product(dtype, transposes=(0, 0), epilogue=1, beta=0.0, compute=None, bias=N
                                byref(scalar(beta)), pointers[2], layouts[2], c_void_p(int(d)), layouts[2], byref(results, 96 * algorithm),
                                c_void_p(int(workspace)), c_size_t(4096), c_void_p(stream.handle if stream else 0))
     assert status == 0, status
-    if stream: return
+    if stream: return memory, d, workspace  # whose end waits for all work
     got = np.swapaxes(back(d, (BATCH, N, M + 1), dtype)[:, :, :-1], 1, 2).astype(np.float64)
     return got, 1.5 * a.astype(np.float64) @ b.astype(np.float64) + beta * c.astype(np.float64), a.astype(np.float64), b.astype(np.float64)
 def near(got, want, error): np.testing.assert_allclose(got, want, rtol=error, atol=10 * error)
@@ -339,7 +339,7 @@ for dtype, error in ((np.float64, 1e-14), (np.float32, 1e-6), (np.float16, 2e-3)
         for beta, algorithm in ((0.0, 0), (0.5, 1)):
             got, want, *_ = product(dtype, case, beta=beta, algorithm=algorithm)
             near(got, want, error)
-for compute, low, high in ((77, 1e-5, 3e-3), (74, 1e-5, 3e-3), (75, 1e-4, 3e-2)):
+for compute, low, high in ((77, 1e-5, 1e-2), (74, 1e-5, 1e-2), (75, 1e-3, 1e-1)):
     got, want, *_ = product(np.float32, compute=compute)
     assert low < abs(got - want).max() < high, (compute, abs(got - want).max())
 """)
@@ -378,7 +378,7 @@ def test_products_wait_on_their_stream_and_can_be_captured() -> None:
     in_subprocess(PRODUCT + """
 from tests.cuda_host import device
 stream = drv.Stream(1)
-product(np.float32, stream=stream)
+kept = product(np.float32, stream=stream)
 assert device.counters().products == 0
 stream.synchronize()
 assert device.counters().products == 1
