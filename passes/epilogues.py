@@ -46,12 +46,12 @@ class Epilogues:
     def _partition(self, program: Program) -> Partition:
         """The partition in which no large product has a map that the library cannot do, found by barring such maps from products' groups:
         what remains of a group is looked at anew, since nodes may find other groups."""
-        asked: dict[Any, bool] = {}
+        can = once_for_equal(self.expressible)
         barred: set[Node] = set()
         while True:
             partition = Partition(program, barred)
             partition.merge_all()
-            leaving = {node for group in partition.groups() if self._is_large(group) for node in self._leaving(group, partition, asked)}
+            leaving = {node for group in partition.groups() if self._is_large(group) for node in _leaving(group, partition, can)}
             if leaving <= barred:
                 return partition
             barred |= leaving
@@ -59,19 +59,26 @@ class Epilogues:
     def _is_large(self, group: Group) -> bool:
         return group.has_product and len(group.members) > 1 and multiplications(next(filter(is_product, group.members))) >= self.smallest
 
-    def _leaving(self, group: Group, partition: Partition, asked: dict[Any, bool]) -> list[Node]:
-        """The members of `group` that the library cannot compute with its product; none where it cannot compute the bare product."""
-        for part in _parts(group, partition):
-            if self._can(_as_node(part, partition), asked):
-                return [member for member in group.members if member not in part.members]
-        return []
 
-    def _can(self, node: Node, asked: dict[Any, bool]) -> bool:
-        """`expressible`, asked once of all nodes that compute the same: those of a model's layers."""
+def once_for_equal(question: Callable[[Node], bool]) -> Callable[[Node], bool]:
+    """`question`, asked once of all nodes that compute the same: those of a model's layers."""
+    answers: dict[Any, bool] = {}
+
+    def answer(node: Node) -> bool:
         key = (node.primitive, node.attrs, tuple(operand.type for operand in node.operands), tuple(map(node.operands.index, node.operands)))
-        if key not in asked:
-            asked[key] = self.expressible(node)
-        return asked[key]
+        if key not in answers:
+            answers[key] = question(node)
+        return answers[key]
+
+    return answer
+
+
+def _leaving(group: Group, partition: Partition, can: Callable[[Node], bool]) -> list[Node]:
+    """The members of `group` that the library cannot compute with its product; none where it cannot compute the bare product."""
+    for part in _parts(group, partition):
+        if can(_as_node(part, partition)):
+            return [member for member in group.members if member not in part.members]
+    return []
 
 
 def multiplications(product: Node) -> int:

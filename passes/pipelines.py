@@ -5,7 +5,7 @@
     none      order alone: one kernel a node, nothing simplified
 
 `for_gpu` gives each of them its form for a GPU: the same stages, with other numbers for `split`, and a `fuse` that leaves large products to
-a library; after the last stage of the default pipeline comes `together`.
+a library. Where kernels are fused, `recompute` follows at once, and `together` at the end.
 """
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from graphc.passes.epilogues import Epilogues
 from graphc.passes.fold import fold_rule
 from graphc.passes.fuse import Fuse
 from graphc.passes.order import Order
+from graphc.passes.recompute import Recompute
 from graphc.passes.rewrite import Rewrite
 from graphc.passes.rules_algebra import ALGEBRA
 from graphc.passes.rules_movement import MOVEMENT
@@ -65,7 +66,7 @@ PASSES: dict[str, Pass] = {
     "fold": Rewrite((fold_rule(),), name="fold"), "stability": Rewrite(STABILITY, name="stability"),
     "movement": Rewrite(MOVEMENT, name="movement"), "reduction": Rewrite(REDUCTION, name="reduction"),
     "algebra": Rewrite(ALGEBRA, name="algebra"), "simplify": SIMPLIFY, "split": Split(), "fuse": Fuse(), "separate": Fuse(merge=False),
-    "order": Order(), "together": Together()}
+    "recompute": Recompute(), "order": Order(), "together": Together()}
 
 
 def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = None) -> Pipeline:
@@ -76,7 +77,11 @@ def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = Non
             return Split(GPU)
         return Epilogues(expressible) if apply == Fuse() and expressible is not None else apply
 
-    passes = [(name, fitting(apply)) for name, apply in pipeline.passes]
+    passes: list[tuple[str, Pass]] = []
+    for name, apply in pipeline.passes:
+        passes.append((name, fitting(apply)))
+        if apply == Fuse():
+            passes.append(("recompute", Recompute(expressible)))
     if any(apply == Fuse() for _, apply in pipeline.passes):
         passes.append(("together", Together()))
     return Pipeline(pipeline.name, tuple(passes))
