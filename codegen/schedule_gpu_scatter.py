@@ -54,7 +54,7 @@ def collect_updates(kernel: ir.Kernel) -> ir.Kernel:
           for q in 64 team(32, 2) { sum[q] = x[n, q] }
           for b in 2 serial {
             acc any: pred = false
-            for u in 128 team(32, 1) { any or= ids[b * 128 + u] == n }
+            for u in 128 team(32, 1) { let mine = ids[b * 128 + u] == n   any or= mine }
             if any {
               for u in 128 serial { if ids[b * 128 + u] == n { for q in 64 team(32, 2) { sum[q] = sum[q] + g[b * 128 + u, q] } } }
             }
@@ -195,7 +195,7 @@ def _by_row(kernel: ir.Kernel, found: _Scatter, column: ir.Loop) -> ir.Kernel:
 
     add = over_columns(ir.Store(sums, mine.index, ir.Apply("add", (mine, found.update), sums.dtype)))
     end = _ending(found, mine)
-    seek = _Seek(found, add, lanes, fresh("any", taken), fresh("b", taken)).body()
+    seek = _Seek(found, add, lanes, fresh("any", taken), fresh("mine", taken), fresh("b", taken)).body()
     start = over_columns(ir.Store(sums, mine.index, found.start))
     body = (*found.nest.body, ir.Local(sums), start, *seek, over_columns(end))
     return on_grid(kernel, nest, inline_lets(body), block_rows(nest.cells, lanes))
@@ -222,6 +222,7 @@ class _Seek:
     add: ir.Stmt
     lanes: int
     any: str
+    mine: str
     chunk: str
 
     def body(self) -> Body:
@@ -240,10 +241,20 @@ class _Seek:
         """`extent` updates from `start` on. A team's one question to all of them costs less than one thread's many."""
         hit = ir.Var(f"{self.any}_{start.value}" if isinstance(start, ir.Const) else self.any, dtypes.bool)
         at = {each.var.name: each.var if start == ir.index(0) else ir.Apply("add", (start, each.var), dtypes.int64)}
-        ask: Body = (*self.found.lets, ir.Update(hit, "or", self.found.test))
+        ask = _evaluated(inline_lets(substitute((*self.found.lets, ir.Update(hit, "or", self.found.test)), at)), self.mine)
         take: Body = (*self.found.lets, ir.If(self.found.test, (self.add,)))
         return (
             ir.Acc(hit, ir.Const(False, dtypes.bool)),
-            replace(each, extent=extent, kind="team", lanes=self.lanes, body=inline_lets(substitute(ask, at))),
+            replace(each, extent=extent, kind="team", lanes=self.lanes, body=ask),
             ir.If(hit, (replace(each, extent=extent, body=inline_lets(substitute(take, at))),)),
         )
+
+
+def _evaluated(body: Body, name: str) -> Body:
+    """`body` with the value of its last statement, an update, computed before: so it is loaded in any case, and loads need not wait for
+    what was found so far."""
+    *before, last = body
+    if not isinstance(last, ir.Update):
+        return body
+    value = ir.Var(name, last.var.dtype)
+    return (*before, ir.Let(value, last.value), replace(last, value=value))
