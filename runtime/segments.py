@@ -6,10 +6,10 @@
     GPU:0  %4 = exponential(transfer(%2))     -->     segment 1, GPU:0: takes %2, gives %4
     CPU:0  %6 = add(transfer(%4), %2)                 segment 2, CPU:0: takes %4, %2, gives %6
 
-Values that go from one device to another lie in arrays on the host. What a segment on a GPU leaves for a later one there stays on it, in a
-variable that nobody else knows (its name begins with "/kept/"). A variable is read where it lives, and has its new value when the last
-segment of its device has run, whichever segment computed that: so every segment reads the old value, and an error before changes nothing
-there. Nodes made of constants are in every segment that reads them.
+Values that go from one device to another lie in arrays on the host. What a segment on a GPU computes or takes, and a later one there reads,
+stays there in a variable that nobody else knows (its name begins with "/kept/"). A variable is read where it lives, and has its new value
+when the last segment of its device has run, whichever segment computed that: so every segment reads the old value, and an error before
+changes nothing there. Nodes made of constants are in every segment that reads them.
 """
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class _Splitter:
         self.default = default
         self.arrays = {each: number for number, each in enumerate(program.parameters)}
         self.handed_over: list[TensorType] = []
-        self.kept: dict[Node, Node] = {}
+        self.kept: dict[tuple[Node, str], Node] = {}  # by device
+        self.first_takers: dict[tuple[Node, str], _Draft] = {}  # of values from elsewhere, by device
         self.serial = next(_serial)
         leaving = {_origin(node) for node in program.outputs}
         leaving.update(node.operands[0] for node in program.nodes if node.name == "transfer")
@@ -108,11 +109,12 @@ class _Splitter:
             self._give_output(_origin(node), len(self.program.parameters) + number)
         for draft in self.drafts:
             for unit in draft.nodes:
-                reader = last[draft.device] if unit.name == "variable_assign" else draft
-                for operand in unit.operands:
-                    self._take(operand, reader)
                 if unit.name == "variable_assign":
-                    reader.effects.append(unit)
+                    last[draft.device].effects.append(unit)
+        for draft in self.drafts:
+            for unit in (*(node for node in draft.nodes if node in self.place), *draft.effects):
+                for operand in unit.operands:
+                    self._take(operand, draft)
         segments = tuple(self._finished(draft) for draft in self.drafts)
         return Split(self.program, segments, tuple(self.handed_over))
 
@@ -175,33 +177,41 @@ class _Splitter:
         self.arrays.setdefault(node, array)
 
     def _take(self, operand: Node, draft: _Draft) -> None:
-        """Makes `operand` something that `draft` has: a feed, its own value, or what stands for the value of another segment."""
+        """Makes `operand` something that `draft` has: its own value, or what stands for a feed or the value of another segment."""
         node = _origin(operand)
         own = node.name == "variable_read" and self.devices.of(node) == draft.device
-        stand_in = node
-        if node.name == "parameter":
-            draft.taken[node] = self.arrays[node]
-        elif not own and self.place.get(node, draft) is not draft:
-            stays = draft.device == self.devices.of(node) and not draft.device.startswith("CPU")
-            stand_in = self._kept(node) if stays else self._arrived(node, draft)
+        computed = self.place.get(node, draft) is draft and node.name != "parameter"
+        stand_in = node if own or computed else self._stand_in(node, draft)
         if stand_in is not operand:
             draft.mapping[operand] = stand_in
 
-    def _kept(self, node: Node) -> Node:
-        """A read of the variable in which the segment that computes `node` leaves it for later ones of its device."""
-        if node not in self.kept:
+    def _stand_in(self, node: Node, draft: _Draft) -> Node:
+        """On a GPU what an earlier segment there has kept: of its own, or because it took the same. Else an array that the draft takes."""
+        if draft.device.startswith("CPU"):
+            return self._arrived(node, draft)
+        at_home = self.devices.of(node) == draft.device
+        source = self.place[node] if at_home else self.first_takers.setdefault((node, draft.device), draft)
+        return self._arrived(node, draft) if source is draft else self._kept(node, source)
+
+    def _kept(self, node: Node, source: _Draft) -> Node:
+        """A read of the variable in which `source`, which computes or takes `node`, leaves it for later segments of its device."""
+        key = node, source.device
+        if key not in self.kept:
             name = f"{KEPT}{self.serial}/{len(self.kept)}"
-            self.kept[node] = variable_read(name, node.type)
-            self.place[node].effects.append(variable_assign(name, node))
-        return self.kept[node]
+            self.kept[key] = variable_read(name, node.type)
+            value = node if self.place.get(node) is source else self._arrived(node, source)
+            source.effects.append(variable_assign(name, value))
+        return self.kept[key]
 
     def _arrived(self, node: Node, draft: _Draft) -> Node:
-        """A parameter of `draft` for `node`, which the segment that computes it gives."""
+        """A parameter of `draft` for `node`, which is a feed, or which the segment that computes it gives."""
         if node not in self.arrays:
             self.arrays[node] = len(self.program.parameters) + len(self.program.outputs) + len(self.handed_over)
             self.handed_over.append(node.type)
             self.place[node].given.append((node, self.arrays[node]))
-        made = parameter(f"{array_name(self.program, self.arrays[node])} of {self.devices.of(node)}", node.type)
+        made = node
+        if node.name != "parameter":
+            made = parameter(f"{array_name(self.program, self.arrays[node])} of {self.devices.of(node)}", node.type)
         draft.taken[made] = self.arrays[node]
         return made
 

@@ -176,6 +176,21 @@ def test_a_gpu_keeps_what_it_needs_again() -> None:
     assert list(parts.segments[2].program.variables) == [kept]
 
 
+def test_a_gpu_takes_nothing_twice() -> None:
+    """A feed and a value of the CPU, read in two segments there."""
+    x = p.parameter("x", _tensor(3))
+    here = p.tanh(x)
+    fed, value = p.transfer(x, "CPU:0", "GPU:0"), p.transfer(here, "CPU:0", "GPU:0")
+    first = p.add(fed, value)
+    back = p.transfer(p.tanh(p.transfer(first, "GPU:0", "CPU:0")), "CPU:0", "GPU:0")
+    program = Program((x,), (p.multiply(p.multiply(fed, value), back),))
+    parts = split(program, HOMES)
+    assert [(segment.device, segment.takes, segment.gives) for segment in parts.segments] == [
+        ("CPU:0", (0,), (2,)), ("GPU:0", (0, 2), (3,)), ("CPU:0", (3,), (4,)), ("GPU:0", (4,), (1,))]
+    feeds = [np.array([0.5, -1.0, 2.0], np.float32)]
+    np.testing.assert_array_equal(run_segments(parts, feeds, {})[0], interpret(program, feeds)[0])
+
+
 def test_the_first_device_is_the_one_that_leads_to_fewest_segments() -> None:
     x = p.parameter("x", _tensor(3))
     a = p.tanh(p.transfer(x, "CPU:0", "GPU:0"))
