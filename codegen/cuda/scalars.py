@@ -39,18 +39,19 @@ class Scalars:
         self.bases: dict[str, Value] = {}  # shared buffers: how many elements lie before those of this thread's team
         self.private: frozenset[str] = frozenset()  # buffers that have another element for each part
         self.guard: str | None = None  # without this condition nothing may be read
+        self.is_first_part = False
 
     def inner(self) -> Scalars:
         """A copy for an inner block: what it binds ends with it."""
         copy = Scalars(self.names, self.parts)
         copy.env, copy.made, copy.places = dict(self.env), dict(self.made), dict(self.places)
-        copy.bases, copy.private, copy.guard = dict(self.bases), self.private, self.guard
+        copy.bases, copy.private, copy.guard, copy.is_first_part = dict(self.bases), self.private, self.guard, self.is_first_part
         return copy
 
     def at_first_part(self) -> Scalars:
         """What names stand for at part 0, outside of the loop over parts."""
         first = self.inner()
-        first.made = {}
+        first.made, first.is_first_part = {}, True
         for name, value in self.env.items():
             if value.first is not None:
                 first.env[name] = Value(value.first, value.dtype, PRIMARY, replace(value.fact, step=0))
@@ -79,7 +80,7 @@ class Scalars:
             case ir.Apply():
                 args = [self.value(arg) for arg in expr.args]
                 result = arith.apply(expr.op, args, expr.dtype, self.parts)
-                steps_cancel = result.fact.step == 0 and any(arg.fact.step != 0 for arg in args)
+                steps_cancel = not self.is_first_part and result.fact.step == 0 and any(arg.fact.step != 0 for arg in args)
                 return self.at_first_part().value(expr) if steps_cancel else result
 
     def fact(self, expr: ir.Expr) -> Fact:
