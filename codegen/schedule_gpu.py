@@ -29,7 +29,7 @@ def schedule_gpu(kernel: ir.Kernel, gpu: Gpu) -> ir.Kernel:
 
 
 def gpu_steps(gpu: Gpu) -> tuple[Step, ...]:
-    """The schedule, step by step."""
+    """The schedule, step by step. (The limits that it minds are those of every architecture from sm_75 on: none looks at `gpu` yet.)"""
     return (
         recognise, batch_products, collect_updates, tile_transposes, map_elements, cells_in_teams, one_thread_a_cell, keep_rows, split_sums,
     )  # fmt: skip

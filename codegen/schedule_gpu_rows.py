@@ -21,7 +21,7 @@ from graphc.codegen.schedule_gpu_nest import Nest, fresh, joined, names, nest_of
 
 ENOUGH = 1 << 16  # threads that keep a GPU busy; with as many rows or columns, teams need not be larger than memory asks
 REGISTERS = 64  # of a thread for kept rows, in teams of up to half a block; half of it in full blocks
-LEAST_COLUMNS = 8  # of a block: with fewer, memory is read in pieces shorter than the 32 bytes in which it comes
+SECTOR = 32  # bytes in which memory comes: columns of a block lie in whole ones
 EASY = 8  # elements of a row for each thread of a warp, up to which a larger team is not worth its barriers
 
 
@@ -32,7 +32,7 @@ def cells_in_teams(kernel: ir.Kernel) -> ir.Kernel:
     ->  for i in 4096 grid(8, 1) { acc m: f32 = 0   for j in 1024 team(32, 4) { m add= x[i, j] }   y[i] = m }
 
         for i in 1024 parallel { acc m: f32 = 0   for j in 4096 serial { m add= x[j, i] }   y[i] = m }
-    ->  for i in 1024 grid(16, 1) { acc m: f32 = 0   for j in 4096 cross(64, 1) { m add= x[j, i] }   y[i] = m }
+    ->  for i in 1024 grid(8, 1) { acc m: f32 = 0   for j in 4096 cross(64, 1) { m add= x[j, i] }   y[i] = m }
     """
     nest = nest_of(kernel)
     inner = team_work(nest) if nest else []
@@ -141,7 +141,8 @@ def _columns(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
     while parts > 1 and nest.cells // parts < ENOUGH:
         parts //= 2
     totals = sum(stmt.var.dtype.size for stmt in nest.body if isinstance(stmt, ir.Acc))
-    columns, lanes = column_team(nest.cells, length, totals * parts)
+    least = max(SECTOR // access.buffer.dtype.size for loop in inner for access in accesses(loop.body))
+    columns, lanes = column_team(nest.cells, length, least, totals * parts)
     if lanes > 1:
         body = _homes(_spread(kernel, nest, inner, "cross", lanes, 1), columns * parts, lanes)
         return on_grid(kernel, nest, body, columns, parts)
@@ -149,13 +150,13 @@ def _columns(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest]) -> ir.Kernel:
     return kernel if scratch else on_grid(kernel, nest, nest.body, lanes_for(nest.cells, parts), parts)
 
 
-def column_team(columns: int, length: int, totals: int) -> tuple[int, int]:
-    """Columns of a block, and threads of the team of each: one where there are columns enough for as many threads as keep a GPU busy.
+def column_team(columns: int, length: int, least: int, totals: int) -> tuple[int, int]:
+    """Columns of a block, at `least` so many, and threads of the team of each: one where there are columns enough to keep a GPU busy.
 
     Larger teams sum shorter stretches, but then have more `totals` (bytes for each thread) to add up: the square root balances both.
     """
     wide = min(WARP, power_above(columns))
-    while wide > LEAST_COLUMNS and -(-columns // wide) < FEW // 2:
+    while wide > least and -(-columns // wide) < FEW:
         wide //= 2
     most = min(MAX_THREADS // wide, power_below(SCRATCH_BYTES // max(1, wide * totals)), power_above(math.isqrt(3 * length)))
     lanes = 1

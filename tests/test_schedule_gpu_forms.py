@@ -133,14 +133,19 @@ def test_long_sums_are_taken_in_blocks() -> None:
 
 @pytest.mark.parametrize(("shape", "axes", "expected"), [
     ((256, 128), (0,), ["grid 128 (8, 1)", "cross 256 (32, 1)"]),
-    ((4096, 1024), (0,), ["grid 1024 (16, 1)", "cross 4096 (64, 1)"]),
+    ((4096, 1024), (0,), ["grid 1024 (8, 1)", "cross 4096 (64, 1)"]),
     ((512, 16384), (0,), ["grid 16384 (32, 1)", "cross 512 (4, 1)"]),
     ((8, 1 << 20), (0,), ["grid 1048576 (256, 4)", "serial 8 (1, 1)"]),  # columns enough for a thread each, four at a time
-    ((30, 70, 50), (1,), ["grid 1500 (16, 1)", "cross 70 (16, 1)"]),
+    ((30, 70, 50), (1,), ["grid 1500 (8, 1)", "cross 70 (16, 1)"]),
     ((300, 3), (0,), ["grid 3 (4, 1)", "cross 300 (32, 1)"]),
 ])  # fmt: skip
 def test_the_team_of_a_column(shape: tuple[int, ...], axes: tuple[int, ...], expected: list[str]) -> None:
     assert form(scheduled(p.reduce_sum(x(*shape), axes))) == expected
+
+
+def test_a_block_reads_whole_sectors() -> None:
+    """Eight columns of float32 are 32 bytes, of bfloat16 it takes sixteen."""
+    assert form(scheduled(p.reduce_max(x(256, 128, dtype=dtypes.bfloat16), (0,)))) == ["grid 128 (16, 1)", "cross 256 (32, 1)"]
 
 
 def test_totals_of_many_columns_fit_shared_memory() -> None:
