@@ -1,0 +1,103 @@
+"""The kernels of the built-in models: compiled for real devices without spilling, and run as CUDA text on the host against the interpreter.
+
+Expected values come of the lowered kernels in the CPU's schedule, which shares nothing with a GPU's but `lower`.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.codegen import interp, ir
+from graphc.codegen.gpu import gpu_for
+from graphc.codegen.lower import lower
+from graphc.codegen.schedule import CpuShape, schedule_cpu
+from graphc.models import MODELS, declare
+from graphc.passes.pipelines import DEFAULT
+from graphc.runtime.compile_cuda import Products, compile_cuda_program
+from graphc.runtime.executable import CudaExecutable, CudaKernel
+from tests.cuda_host import host
+from tests.tolerances import assert_close
+
+Array = np.ndarray[Any, Any]
+ARCHITECTURES = ("sm_80", "sm_90")
+TERMS = 128  # summed into an element, about
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel of an executable as `host` wants it."""
+
+    name: str
+    text: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+
+
+@cache
+def executable(model: str, arch: str) -> CudaExecutable:
+    with gc.Graph().as_default(), gc.Session() as session:
+        fetches, feeds = declare(model)
+        session.run(gc.global_variables_initializer())
+        program = session.compile(fetches, feeds).stages[0].program
+    return compile_cuda_program(program, DEFAULT, gpu_for(arch), Products())
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("model", MODELS)
+def test_no_kernel_spills(model: str, arch: str) -> None:
+    for kernel in executable(model, arch).kernels:
+        assert kernel.resources is not None, kernel.name
+        assert (kernel.resources.spill_bytes, kernel.resources.local_bytes) == (0, 0), kernel.name
+        assert kernel.occupancy > 0, kernel.name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_kernels_on_the_host_compute_what_the_interpreter_does(model: str) -> None:
+    compiled = executable(model, "sm_90")
+    distinct = {kernel.symbol: kernel for kernel in compiled.kernels}
+    host.build_many(source(kernel) for kernel in distinct.values())
+    for kernel in distinct.values():
+        lowered = [lower(compiled.plan.steps[number]) for number in kernel.steps]
+        arrays = arguments(kernel.ir.params)
+        want = expected(lowered, arrays)
+        for order in ("forward", "reversed"):
+            got = [array.copy() for array in arrays]
+            host.run(source(kernel), kernel.ir, got, order)
+            for result, value, buffer in zip(got, want, kernel.ir.params, strict=True):
+                scale = float(np.abs(value.astype(np.float64)).max(initial=1e-30))
+                assert_close(result, value, buffer.dtype, TERMS, scale)
+
+
+def source(kernel: CudaKernel) -> Source:
+    return Source(kernel.symbol, kernel.code, kernel.grid, kernel.block)
+
+
+def arguments(params: Sequence[ir.Buffer]) -> list[Array]:
+    """An array for each parameter, the same at every call; outputs are filled with what no result should be taken for."""
+    rng = np.random.default_rng(0)
+    return [_values(rng, buffer) for buffer in params]
+
+
+def _values(rng: np.random.Generator, buffer: ir.Buffer) -> Array:
+    if buffer.space == "out":
+        return np.full(buffer.shape, 77, buffer.dtype.np_dtype)
+    if buffer.dtype.is_floating:
+        return rng.uniform(0.1, 0.9, buffer.shape).astype(buffer.dtype.np_dtype)
+    return rng.integers(0, 2, buffer.shape).astype(buffer.dtype.np_dtype)
+
+
+def expected(steps: Sequence[ir.Kernel], arrays: Sequence[Array]) -> list[Array]:
+    """What the interpreter makes of `arrays`, the parameters of `steps` one after the other."""
+    results: list[Array] = []
+    for step in steps:
+        own = [array.copy().reshape(buffer.shape) for array, buffer in zip(arrays[len(results):], step.params, strict=False)]
+        interp.run(schedule_cpu(step, CpuShape(512)), own)
+        results += own
+    assert len(results) == len(arrays)
+    return [result.reshape(array.shape) for result, array in zip(results, arrays, strict=True)]
