@@ -15,18 +15,18 @@ holds a product.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
-from graphc.codegen.cuda.facts import of_loop, of_parts
+from graphc.codegen.cuda.facts import of_loop
+from graphc.codegen.cuda.product_epilogue import Epilogue, accesses
 from graphc.codegen.cuda.product_plan import THREADS, Plan, make_plan
 from graphc.codegen.cuda.product_stage import Side, make_side, source_of
-from graphc.codegen.cuda.product_strip import Access, block, contiguous, load_strips, unrolled, whole
+from graphc.codegen.cuda.product_strip import Share, block, contiguous, unrolled
 from graphc.codegen.cuda.scalars import Scalars
-from graphc.codegen.cuda.types import memory_type, register_type
+from graphc.codegen.cuda.types import register_type
 from graphc.codegen.gpu import WARP, Gpu
-from graphc.codegen.rewrite import map_exprs, substitute, variables
+from graphc.codegen.rewrite import substitute
 
 # Identifiers of the text itself: no name of the kernel may take their place.
 _WORDS = (
@@ -80,18 +80,13 @@ def plan_product(product: ir.Product, batch: int, gpu: Gpu, scalars: Scalars) ->
 
 def oriented(product: ir.Product, scalars: Scalars) -> ir.Product:
     """The product with its sides exchanged where its results lie along the rows, so that neighbouring threads store neighbours."""
-    accesses = _accesses(product.epilogue)
+    ends = accesses(product.epilogue)
     rows, columns = scalars.inner(), scalars.inner()
     rows.bind(product.j, "", of_loop(product.n))
     columns.bind(product.i, "", of_loop(product.m))
-    if contiguous(rows, accesses, product.i, product.m) <= contiguous(columns, accesses, product.j, product.n):
+    if contiguous(rows, ends, product.i, product.m) <= contiguous(columns, ends, product.j, product.n):
         return product
     return replace(product, i=product.j, j=product.i, m=product.n, n=product.m, lhs=product.rhs, rhs=product.lhs)
-
-
-def _accesses(epilogue: Sequence[ir.Stmt]) -> list[Access]:
-    loads = [sub for stmt in epilogue for expr in ir.expressions(stmt) for sub in ir.subexpressions(expr) if isinstance(sub, ir.Load)]
-    return [*loads, *(stmt for stmt in epilogue if isinstance(stmt, ir.Store))]
 
 
 def _position(plan: Plan, batch: str, number: str) -> list[str]:
@@ -118,31 +113,6 @@ def _position(plan: Plan, batch: str, number: str) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class _Share:
-    """The rows (or columns) of a tile that belong to one thread: `count`, in groups of `group` neighbours; `threads` of them, of which this
-    one is number `thread` in C."""
-
-    count: int
-    group: int
-    threads: int
-    thread: str
-
-    @property
-    def groups(self) -> int:
-        return self.count // self.group
-
-    def place(self, number: str) -> str:
-        """C for the place in the tile of the thread's row `number`, an identifier, a product, or "0"."""
-        start = self.thread if self.group == 1 else f"{self.thread} * {self.group}"
-        if number == "0":
-            return start
-        if self.groups == 1:
-            return start if self.group == 1 else f"{start} + {number}"
-        apart = f"{number} * {self.threads}" if self.group == 1 else f"{number} / {self.group} * {self.threads * self.group}"
-        return f"{apart} + {start}" + (f" + {number} % {self.group}" if self.group > 1 else "")
-
-
 class _Printer:
     """Prints one product, whose batch and enclosing `let`s `scalars` knows."""
 
@@ -153,19 +123,23 @@ class _Printer:
         self.scalars = scalars
         self.ctype = register_type(product.acc.dtype)
         p, t = product, self.tile
-        self.rows = _Share(t.thread_rows, t.group(t.thread_rows, plan.size), t.down, "down")
-        self.columns = _Share(t.thread_columns, t.group(t.thread_columns, plan.size), t.across, "across")
+        self.rows = Share(t.thread_rows, t.group(t.thread_rows, plan.size), t.down, "down")
+        self.columns = Share(t.thread_columns, t.group(t.thread_columns, plan.size), t.across, "across")
+        self.epilogue = Epilogue(product, plan.tile, scalars)
         self.lhs = make_side("lhs", p.lhs, (p.i, p.m, t.rows), (p.k, p.depth, t.depth), self.rows.group, scalars)
         self.rhs = make_side("rhs", p.rhs, (p.j, p.n, t.columns), (p.k, p.depth, t.depth), self.columns.group, scalars)
 
     def lines(self) -> list[str]:
-        if self.plan.depth == 0:
-            return self.shared_epilogue([f"Pack<{self.ctype}, {self.shared_width}> total = {{}};"])
         tile = self.tile
-        summed = [*self.shared_memory(), f"{self.ctype} sums[{tile.thread_rows}][{tile.thread_columns}] = {{}};", *self.steps()]
+        width = self.epilogue.width(min(4, tile.columns))
+        if self.plan.depth == 0:
+            before, after = self.epilogue.of_tile(width, [f"Pack<{self.ctype}, {width}> total = {{}};"])
+            return [*before, *after]
+        sums = f"{self.ctype} sums[{tile.thread_rows}][{tile.thread_columns}] = {{}};"
         if tile.slices == 1:
-            return [*summed, *self.epilogue()]
-        return [*summed, *self.keep_sums(), *self.shared_epilogue(self.added_sums())]
+            return [*self.shared_memory(), sums, *self.steps(), *self.epilogue.of_registers(self.rows, self.columns)]
+        before, after = self.epilogue.of_tile(width, self.added_sums(width))
+        return [*self.shared_memory(), *before, sums, *self.steps(), *self.keep_sums(), *after]
 
     # Sums
 
@@ -215,7 +189,7 @@ class _Printer:
         summed = unrolled("r", tile.thread_rows, unrolled("c", tile.thread_columns, [f"sums[r][c] += {lhs} * {rhs};"]))
         return unrolled("at", tile.slice_depth, [*left, *right, *summed])
 
-    def factors(self, name: str, row: str, share: _Share, number: str) -> tuple[list[str], str]:
+    def factors(self, name: str, row: str, share: Share, number: str) -> tuple[list[str], str]:
         """Loads the thread's factors from one row of a tile; the second is the factor that its row or column `number` needs."""
         if share.groups == 1:
             return [f"const auto {name} = load<{share.group}>(&{row}[{share.place('0')}]);"], f"{name}[{number}]"
@@ -223,16 +197,7 @@ class _Printer:
         lines = [f"Pack<{self.ctype}, {share.group}> {name}[{share.groups}];", *unrolled("group", share.groups, [loaded])]
         return lines, f"{name}[{number} / {share.group}][{number} % {share.group}]"
 
-    # Epilogue
-
-    def epilogue(self) -> list[str]:
-        """From the sums in registers: row by row of the thread."""
-        tile = self.tile
-        width = self.strip_width(self.columns.group)
-        first = f"c * {width}" if width > 1 else "c"
-        row, column = f"first_row + {self.rows.place('r')}", f"first_column + {self.columns.place(first)}"
-        strips = unrolled("c", tile.thread_columns // width, self.strip(row, column, width, "sums[r]", first))
-        return unrolled("r", tile.thread_rows, strips)
+    # Slices
 
     def keep_sums(self) -> list[str]:
         """Every slice's sums to their place in shared memory."""
@@ -240,85 +205,11 @@ class _Printer:
         kept_all = unrolled("r", self.tile.thread_rows, unrolled("c", self.tile.thread_columns, [kept]))
         return ["__syncthreads();", *kept_all, "__syncthreads();"]
 
-    @property
-    def shared_width(self) -> int:
-        return self.strip_width(min(4, self.tile.columns))
-
-    def added_sums(self) -> list[str]:
+    def added_sums(self, width: int) -> list[str]:
         """The total of a strip, slice after slice."""
-        width = self.shared_width
+        added = unrolled("part", width, ["total[part] += shared.slice_sums[other][row_at][column_at + part];"])
         return [
             f"Pack<{self.ctype}, {width}> total = load<{width}>(&shared.slice_sums[0][row_at][column_at]);",
             "#pragma unroll",
-            *block(f"for (int other = 1; other < {self.tile.slices}; other++)",
-                   unrolled("part", width, ["total[part] += shared.slice_sums[other][row_at][column_at + part];"])),
+            *block(f"for (int other = 1; other < {self.tile.slices}; other++)", added),
         ]
-
-    def shared_epilogue(self, total: Sequence[str]) -> list[str]:
-        """Strips of the tile are shared out over all threads; `total` declares a strip's sums."""
-        tile, width = self.tile, self.shared_width
-        strips, in_row = tile.rows * tile.columns // width, tile.columns // width
-        slots = -(-strips // THREADS)
-        body = [
-            f"const int strip = threadIdx.x{f' + slot * {THREADS}' if slots > 1 else ''};",
-            f"const int row_at = strip / {in_row}, column_at = strip % {in_row} * {width};",
-            *self.strip("first_row + row_at", "first_column + column_at", width, "total", "0", total),
-        ]
-        if strips % THREADS:
-            body = [body[0], *block(f"if (strip < {strips})", body[1:])]
-        return unrolled("slot", slots, body)
-
-    def strip_width(self, most: int) -> int:
-        """The longest strips of columns in which something is moved at once; 1 where that is nothing, or the stores depend on `let`s."""
-        p = self.product
-        scalars = self.scalars.inner()
-        scalars.bind(p.i, "", of_loop(p.m))
-        stores = [stmt for stmt in p.epilogue if isinstance(stmt, ir.Store)]
-        known = {*scalars.env, p.j.name}
-        if any(store.where is not None or not all(variables(index) <= known for index in store.index) for store in stores):
-            return 1
-        for width in (4, 2):
-            if width <= most and p.n % width == 0 and whole(scalars, _accesses(p.epilogue), p.j, p.n, width):
-                return width
-        return 1
-
-    def strip(self, row: str, column: str, width: int, sums: str, first: str, before: Sequence[str] = ()) -> list[str]:
-        """The epilogue of `width` columns from `column` on in `row`. The sum of part p is sums[first + p]; `before` computes them."""
-        p, names = self.product, self.scalars.names
-        i, j = names.of(p.i.name), names.of(p.j.name)
-        scalars = self.scalars.inner()
-        scalars.bind(p.i, i, of_loop(p.m))
-        lines = self.single(scalars, j, f"{sums}[{first}]") if width == 1 else self.several(scalars, j, width, sums, first)
-        lines = [*before, *lines]
-        guards = ([f"{i} < {p.m}"] if p.m % self.tile.rows else []) + ([f"{j} < {p.n}"] if p.n % self.tile.columns else [])
-        if guards:
-            lines = block(f"if ({' && '.join(guards)})", lines)
-        return [f"const int {i} = {row}, {j} = {column};", *lines]
-
-    def single(self, scalars: Scalars, j: str, total: str) -> list[str]:
-        scalars.bind(self.product.j, j, of_loop(self.product.n))
-        scalars.bind(self.product.acc, total)
-        return scalars.statements(self.product.epilogue)
-
-    def several(self, scalars: Scalars, j: str, width: int, sums: str, first: str) -> list[str]:
-        """Whole strips are loaded before and stored after the loop over the parts."""
-        p = self.product
-        moved = whole(scalars, _accesses(p.epilogue), p.j, p.n, width)
-        scalars.bind(p.j, j, of_parts(p.n, width))
-        lines, held = load_strips(scalars, [access for access in moved if isinstance(access, ir.Load)], width)
-        each = scalars.inner()
-        each.bind(p.j, f"({j} + part)", of_loop(p.n))
-        each.bind(p.acc, f"{sums}[{'part' if first == '0' else f'{first} + part'}]")
-        body, after = [], []
-        for stmt in p.epilogue:
-            if not isinstance(stmt, ir.Store):
-                body += each.statements(map_exprs((stmt,), held))
-                continue
-            pack = scalars.names.fresh(f"{stmt.buffer.name}_strip")
-            lines.append(f"Pack<{memory_type(stmt.buffer.dtype)}, {width}> {pack};")
-            body.append(f"{pack}[part] = {each.stored(replace(stmt, value=held(stmt.value)))};")
-            if stmt in moved:
-                after.append(f"store<{width}>({scalars.address(stmt.buffer, stmt.index)}, {pack});")
-            else:
-                after += unrolled("part", width, [f"{each.element(stmt.buffer, stmt.index)} = {pack}[part];"])
-        return [*lines, *unrolled("part", width, body), *after]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from graphc.codegen import ir
 from graphc.codegen.cuda.facts import of_loop, of_parts
 from graphc.codegen.cuda.product_plan import THREADS, Source
-from graphc.codegen.cuda.product_strip import block, contiguous, load_strips, unrolled, widest
+from graphc.codegen.cuda.product_strip import block, contiguous, hold_strip, unrolled, use, widest
 from graphc.codegen.cuda.scalars import Scalars
 
 _NEIGHBOURS = 8  # threads that read along the depth together: 32 bytes or more
@@ -112,9 +112,11 @@ class Side:
         scalars.bind(moving, moving_text, of_parts(extents[moving.name], self.width))
         if self.width == 1:
             return [f"{self.strip}[0] = {scalars.text(self.expr)};"]
-        lines, held = load_strips(scalars, self.loads, self.width)
+        held = [hold_strip(scalars, load, self.width) for load in self.loads]
+        expr = use(scalars, held)(self.expr)
         scalars.bind(moving, f"({moving_text} + part)", of_loop(extents[moving.name]))
-        return [*lines, *unrolled("part", self.width, [f"{self.strip}[part] = {scalars.text(held(self.expr))};"])]
+        filled = unrolled("part", self.width, [f"{self.strip}[part] = {scalars.text(expr)};"])
+        return [*(each.line for each in held), *filled]
 
 
 def source_of(expr: ir.Expr, row: tuple[ir.Var, int], depth: tuple[ir.Var, int], scalars: Scalars) -> Source:

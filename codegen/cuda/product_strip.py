@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from graphc.codegen import ir
 from graphc.codegen.cuda.facts import of_parts
 from graphc.codegen.cuda.scalars import Scalars, indented
-from graphc.codegen.cuda.types import is_half, memory_type
+from graphc.codegen.cuda.types import is_half, memory_type, register_type
 from graphc.codegen.gpu import VECTOR_BYTES
 from graphc.codegen.rewrite import OnExpr, map_expr, variables
 
@@ -57,22 +58,44 @@ def _follows(scalars: Scalars, access: Access, width: int) -> bool:
     return fact.step == 1 and fact.multiple % width == 0 and all(scalars.fact(guard).step == 0 for guard in guards)
 
 
-def load_strips(scalars: Scalars, loads: Iterable[ir.Load], width: int) -> tuple[list[str], OnExpr]:
-    """Loads each strip into a pack. The function rewrites expressions so that they take these elements from part `part` of the packs."""
-    lines: list[str] = []
-    held: dict[ir.Expr, ir.Expr] = {}
-    for load in loads:
-        name = scalars.names.fresh(f"{load.buffer.name}_strip")
-        moved = f"load<{width}>({scalars.address(load.buffer, load.index)})"
-        if load.where is None:
-            lines.append(f"const auto {name} = {moved};")
-        else:
-            lines.append(f"Pack<{memory_type(load.dtype)}, {width}> {name} = {{}};")
-            lines.append(f"if ({scalars.text(load.where)}) {name} = {moved};")
-        part = ir.Var(name, load.dtype)
-        scalars.bind(part, f"float({name}[part])" if is_half(load.dtype) else f"{name}[part]")
-        held[load] = part
-    return lines, lambda expr: map_expr(expr, lambda each: held.get(each, each))
+@dataclass(frozen=True)
+class Held:
+    """A load that is made ahead: its C type, the expression that makes it, and what each part of a strip reads then."""
+
+    load: ir.Load
+    name: str
+    ctype: str
+    text: str
+    element: str
+
+    @property
+    def line(self) -> str:
+        return f"const {self.ctype} {self.name} = {self.text};"
+
+
+def hold_strip(scalars: Scalars, load: ir.Load, width: int) -> Held:
+    """A whole strip, from the place that the names in `scalars` have at its first part."""
+    name, ctype = scalars.names.fresh(f"{load.buffer.name}_strip"), f"Pack<{memory_type(load.dtype)}, {width}>"
+    text = f"load<{width}>({scalars.address(load.buffer, load.index)})"
+    if load.where is not None:
+        text = f"({scalars.text(load.where)}) ? {text} : {ctype}{{}}"
+    return Held(load, name, ctype, text, f"float({name}[part])" if is_half(load.dtype) else f"{name}[part]")
+
+
+def hold_element(scalars: Scalars, load: ir.Load) -> Held:
+    """One element, the same for all parts."""
+    name = scalars.names.fresh(f"{load.buffer.name}_element")
+    return Held(load, name, register_type(load.dtype), scalars.text(load), name)
+
+
+def use(scalars: Scalars, held: Iterable[Held]) -> OnExpr:
+    """The function rewrites expressions so that they read what is held; `scalars` knows the names that it uses."""
+    parts: dict[ir.Expr, ir.Expr] = {}
+    for each in held:
+        part = ir.Var(each.name, each.load.dtype)
+        scalars.bind(part, each.element)
+        parts[each.load] = part
+    return lambda expr: map_expr(expr, lambda inner: parts.get(inner, inner))
 
 
 def block(head: str, body: Sequence[str]) -> list[str]:
@@ -86,3 +109,28 @@ def unrolled(var: str, count: int, body: list[str]) -> list[str]:
         return ["#pragma unroll", *block(f"for (int {var} = 0; {var} < {count}; {var}++)", body)]
     used = any(re.search(rf"\b{var}\b", line) for line in body)
     return block("", [*([f"constexpr int {var} = 0;"] if used else []), *body])
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows (or columns) of a tile that belong to one thread: `count`, in groups of `group` neighbours; `threads` of them, of which this
+    one is number `thread` in C."""
+
+    count: int
+    group: int
+    threads: int
+    thread: str
+
+    @property
+    def groups(self) -> int:
+        return self.count // self.group
+
+    def place(self, number: str) -> str:
+        """C for the place in the tile of the thread's row `number`, an identifier, a product, or "0"."""
+        start = self.thread if self.group == 1 else f"{self.thread} * {self.group}"
+        if number == "0":
+            return start
+        if self.groups == 1:
+            return start if self.group == 1 else f"{start} + {number}"
+        apart = f"{number} * {self.threads}" if self.group == 1 else f"{number} / {self.group} * {self.threads * self.group}"
+        return f"{apart} + {start}" + (f" + {number} % {self.group}" if self.group > 1 else "")
