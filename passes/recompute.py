@@ -58,6 +58,8 @@ class _Change:
 
     results: dict[_Step, dict[int, Node]]
     saved: int
+    going: tuple[int, ...]  # values that are no longer stored
+    promoted: tuple[int, ...]  # values that are stored from now on
 
 
 class _Kernels:
@@ -148,16 +150,17 @@ class _Kernels:
 
     def changes(self, step: _Step) -> Iterator[_Change]:
         """Ways to store less of `step`: all that can go, all but one, one alone."""
-        going = [value for value, result in step.results.items()
+        loose = [value for value, result in step.results.items()
                  if value not in self._fixed and is_map(result) and self._readers.get(value)]
+        going = [value for value in loose if self._is_legal(self._without(step, (value,)))]
         tried = [going, *([other for other in going if other != value] for value in going), *([value] for value in going)]
         for each in dict.fromkeys(map(tuple, tried)):
-            change = self._without(step, each) if each else None
-            if change is not None:
+            change = self._without(step, each)
+            if each and self._is_legal(change) and self._is_affordable(change):
                 yield change
 
-    def _without(self, step: _Step, going: tuple[int, ...]) -> _Change | None:
-        """The change by which `step` no longer stores the values `going`; None where there is none."""
+    def _without(self, step: _Step, going: tuple[int, ...]) -> _Change:
+        """The change by which `step` no longer stores the values `going`."""
         staying = {value: result for value, result in step.results.items() if value not in going}
         stored = {result: self._parameter(value) for value, result in staying.items()}
         promoted: list[int] = []
@@ -174,34 +177,33 @@ class _Kernels:
             cost += _cost(made) * len(self._readers[value])
         readers = list(dict.fromkeys(reader for value in going for reader in self._readers[value]))
         results = {step: staying} | {reader: _replaced(reader.results, instead) for reader in readers}
-        if not self._is_affordable(results, going, promoted) or not all(self._is_legal(each, new) for each, new in results.items()):
-            return None
         before = sum(self._traffic(each.results) for each in results)
         after = sum(self._traffic(new) for new in results.values() if new)
-        return _Change(results, before - after - cost)
+        return _Change(results, before - after - cost, going, tuple(promoted))
 
-    def _is_affordable(self, results: Mapping[_Step, Mapping[int, Node]], going: Iterable[int], promoted: Iterable[int]) -> bool:
+    def _is_affordable(self, change: _Change) -> bool:
         """Whether what lives longer takes no more memory than what is gone, and nobody waits longer to write a variable."""
-        added = set(promoted)
-        for reader, new in results.items():
+        added = set(change.promoted)
+        for reader, new in change.results.items():
             added |= set(self._read(new.values())) - set(self._read(reader.results.values()))
         sources = {value: value_of(node)[0] for value in added if (node := self._nodes[value]) is not None}
         if any(node.name == "variable_read" and node.attrs.variable in self._assigned for node in sources.values()):
             return False
         longer = [value for value in added if value not in sources or sources[value].name not in SOURCES]
-        return self._bytes(longer) <= self._bytes(going)
+        return self._bytes(longer) <= self._bytes(change.going)
 
-    def _is_legal(self, step: _Step, results: Mapping[int, Node]) -> bool:
-        """Whether one kernel of the step's kind computes `results`."""
-        if not results:
-            return True
+    def _is_legal(self, change: _Change) -> bool:
+        return all(self._is_kernel(step.kind, results) for step, results in change.results.items() if results)
+
+    def _is_kernel(self, kind: str, results: Mapping[int, Node]) -> bool:
+        """Whether one kernel of this kind computes `results`."""
         outputs = set(results.values())
         members = [node for node in postorder(results.values()) if (node in outputs and not is_alias(node)) or
                    (is_compute(node) and not travels(node))]
         if not outputs <= set(members):
             return False
         try:
-            return self._classifier.classify(members, [node for node in members if node in outputs]).kind == step.kind
+            return self._classifier.classify(members, [node for node in members if node in outputs]).kind == kind
         except Illegal:
             return False
 

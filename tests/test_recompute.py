@@ -163,6 +163,21 @@ def test_a_variable_is_not_read_later_than_before() -> None:
     assert sum((64, 48) in each for each in stored(gone)) == 0
 
 
+def test_a_bias_that_is_updated_is_not_read_again() -> None:
+    """So the sum with it is what the gradient of gelu is made from, not the bare product."""
+    bias = p.variable_read("b", TensorType(F32, (48,)))
+    product = around(x_(64, 48, name="input"), weights="w0")
+    before_gelu = p.add(product, groups.columns(bias, product))
+    loss = around(gelu_by_tanh(before_gelu), weights="w1")
+    found = vjp([loss], [before_gelu, bias], [loss])
+    gradients = [each for each in found if each is not None]
+    assert len(gradients) == 2
+    update = p.variable_assign("b", p.subtract(bias, gradients[1]))
+    _, after = recomputed(program_of(gradients[0], effects=(update,)))
+    first = next(node for node in after.nodes if node.name == "fusion" and node.attrs.kind == "dot")
+    assert [output.name for output in first.attrs.body.outputs] in (["add", "multiply"], ["multiply", "add"])
+
+
 def test_origins_of_a_kernel_that_is_gone_go_to_its_readers() -> None:
     x = x_(64, 48)
     square = p.multiply(x, x)
