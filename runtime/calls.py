@@ -104,17 +104,18 @@ class Computation:
         devices = {device.short: device for device in _distinct(placed, self._around.placer)}
         parts = self._parts(arrays, placed, tuple(devices))
         specialised = (time.perf_counter() - start) * 1e3
-        executables, bounds = [], []
-        for number, segment in enumerate(parts.segments):
-            device = devices[segment.device]
-            executable = self._around.targets.compile(segment.program, device)
-            begin = time.perf_counter()
-            bound = self._around.targets.bind(executable, device)
-            phases = {"specialise": specialised, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
-            which = f" (segment {number} of {len(parts.segments)}, on {segment.device})" if len(parts.segments) > 1 else ""
-            debug.report(executable, [element.name for element in self.elements], self._cause(arrays) + which, phases)
-            executables.append(executable)
-            bounds.append(bound)
+        executables = [self._around.targets.compile(segment.program, devices[segment.device]) for segment in parts.segments]
+        bounds: list[Runs] = []
+        try:
+            for number, (segment, executable) in enumerate(zip(parts.segments, executables, strict=True)):
+                begin = time.perf_counter()
+                bounds.append(self._around.targets.bind(executable, devices[segment.device]))
+                phases = {"specialise": specialised, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
+                which = f" (segment {number} of {len(executables)}, on {segment.device})" if len(executables) > 1 else ""
+                debug.report(executable, [element.name for element in self.elements], self._cause(arrays) + which, phases)
+        finally:
+            for bound in bounds if len(bounds) < len(executables) else ():  # there was no memory for the next
+                bound.retire()
         return bounds[0] if len(bounds) == 1 else PlacedBound(placed_executable(parts, executables), bounds)
 
     def _parts(self, arrays: Sequence[Array], placed: Mapping[Operation, Device], devices: Sequence[str]) -> Split:

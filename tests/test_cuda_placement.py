@@ -108,3 +108,23 @@ with gc.Session(config=gc.ConfigProto(device="gpu", gpu_options=options)) as ses
     error = error_of(session.run, other)
     assert "explicitly assigned to /device:GPU:1 but available devices are [ " in error, error
 """, devices=2)
+
+
+def test_too_little_memory_on_one_device_changes_nothing() -> None:
+    """The GPU has no room for what its second segment reads; what the first took is given back, and smaller feeds run."""
+    run("""
+x = gc.placeholder(gc.float32, (None, 1024), name="x")
+with gc.device("/gpu:0"):
+    a = gc.tanh(x)
+with gc.device("/cpu:0"):
+    b = gc.concat([a, a * 2.0, a * 3.0], 0)
+with gc.device("/gpu:0"):
+    v = gc.Variable([0.0], name="v")
+    c = v.assign_add(gc.reshape(gc.reduce_sum(b), [1]))
+with gc.Session() as session:
+    session.run(v.initializer)
+    error = error_of(session.run, c, {x: np.ones((2048, 1024), np.float32)})
+    assert error.startswith("ResourceExhaustedError: Out of memory on /gpu:0"), error
+    assert session.run(v).tolist() == [0.0]
+    np.testing.assert_allclose(session.run(c, {x: np.ones((4, 1024), np.float32)}), [4 * 1024 * 6 * np.tanh(1.0)], rtol=1e-5)
+""", memory=24 << 20)
