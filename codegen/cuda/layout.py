@@ -71,4 +71,4 @@ def layout_of(loop: ir.Loop, threads: int | None = None) -> Layout:
     lanes = loop.lanes if threads is None else threads // team
     if lanes * team > MAX_THREADS:
         raise ValueError(f"a block has at most {MAX_THREADS} threads; this one has {lanes} teams of {team}")
-    return Layout(loop.extent, lanes, loop.parts, team, kinds == {"cross"})
+    return Layout(loop.extent, lanes, loop.parts, team, kinds == {"cross"} and lanes > 1)
