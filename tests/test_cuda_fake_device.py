@@ -1,23 +1,32 @@
 """The fake driver and the fake cublasLt, through the real pycuda: they do what CUDA documents, and refuse what it refuses."""
 from __future__ import annotations
 
+import atexit
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.cuda_host import pycuda_build
 from tests.cuda_host.device import Failed, in_subprocess
+from tests.cuda_worker import Worker
 
-# Two kernels, a context and a stream, and short words for what the tests do with them.
-BEGIN = """
-import atexit, ctypes, numpy as np, pycuda.driver as drv
+IMPORTS = """
+import atexit, ctypes, itertools, math, os, threading
+from ctypes import byref, c_int, c_int64, c_uint32, c_uint64, c_void_p, c_float, c_double, c_size_t
+import ml_dtypes, numpy as np, pycuda.driver as drv
 from tests.cuda_host import device
 from graphc.codegen.cuda.compiler import compile_cuda
+"""
+START = """
 drv.init()
 context = drv.Device(0).retain_primary_context()
 context.push()
 atexit.register(drv.Context.pop)
+"""
+# Two kernels and a stream, and short words for what the tests do with them.
+BEGIN = """
 TEXT = '''
 extern "C" __global__ void twice(float* x) { x[blockIdx.x * 64 + threadIdx.x] *= 2; }
 extern "C" __global__ void wait_alone(float* x) { if (threadIdx.x < 8) __syncthreads(); }
@@ -38,8 +47,17 @@ handle = ctypes.c_void_p(stream.handle)
 """
 
 
-def on_device(code: str, **options: object) -> None:
-    in_subprocess(BEGIN + code, **options)  # type: ignore[arg-type]
+@cache
+def worker() -> Worker:
+    made = Worker(IMPORTS)
+    atexit.register(made.close)
+    return made
+
+
+def on_device(code: str, begin: str = BEGIN, **options: int) -> None:
+    """Runs a script on a device of its own."""
+    done = worker().run(START + begin + code, **options)
+    assert done.status == 0, f"exit status {done.status}\n{done.output}\n{done.errors}"
 
 
 def test_work_happens_when_something_waits_for_it_and_not_before() -> None:
@@ -134,7 +152,6 @@ assert (out == 64 * host).all(), out
 ])
 def test_what_a_capture_does_not_allow_spoils_it(spoil: str, answer: str) -> None:
     on_device(f"""
-from graphc.runtime.cuda import driver
 assert call("cuStreamBeginCapture_v2", handle, 0) == 0
 said = refused(lambda: {spoil})
 code = {{"STREAM_CAPTURE_UNSUPPORTED": 900, "STREAM_CAPTURE_IMPLICIT": 906}}["{answer}"]
@@ -230,7 +247,6 @@ def test_no_device_no_start_no_child() -> None:
     with pytest.raises(Failed, match="no CUDA-capable device is detected"):
         in_subprocess("import pycuda.driver as drv; drv.init()", devices=0)
     on_device("""
-import os
 child = os.fork()
 if not child: os._exit(call("cuCtxSynchronize"))
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3, "a forked child may not use CUDA"
@@ -245,12 +261,7 @@ assert refused(module.get_function, "thrice") == "named symbol not found"
 
 
 def test_a_kernel_takes_parameters_of_any_type_and_either_form() -> None:
-    in_subprocess("""
-import atexit, ctypes, numpy as np, pycuda.driver as drv
-from graphc.codegen.cuda.compiler import compile_cuda
-drv.init()
-drv.Device(0).retain_primary_context().push()
-atexit.register(drv.Context.pop)
+    on_device("""
 text = 'extern "C" __global__ void put(char a, double b, short c, float* x, int d) { x[0] = a; x[1] = b; x[2] = c; x[3] = d; }'
 function = drv.module_from_buffer(compile_cuda(text, "sm_90").image).get_function("put")
 x, out = drv.mem_alloc(16), np.zeros(4, np.float32)
@@ -264,13 +275,6 @@ assert list(out) == [-1, 2.5, -300, 7], out
 
 # D[m, n] = op(A) op(B) in columns, batch 2; everything stands in one place so that a case is its types, transposes and epilogue.
 PRODUCT = """
-import atexit, ctypes, itertools, math, numpy as np, ml_dtypes, pycuda.driver as drv
-from scipy import special
-from ctypes import byref, c_int, c_int64, c_uint32, c_uint64, c_void_p, c_float, c_double, c_size_t
-drv.init()
-context = drv.Device(0).retain_primary_context()
-context.push()
-atexit.register(drv.Context.pop)
 lt = ctypes.CDLL("libcublasLt.so.13")
 TYPES = {np.float32: 0, np.float64: 1, np.float16: 2, ml_dtypes.bfloat16: 14}
 M, N, K, BATCH = 5, 4, 7, 2
@@ -333,7 +337,7 @@ def gelu(x): return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.04471
 
 
 def test_products_of_every_type_and_transpose() -> None:
-    in_subprocess(PRODUCT + """
+    on_device("""
 for dtype, error in ((np.float64, 1e-14), (np.float32, 1e-6), (np.float16, 2e-3), (ml_dtypes.bfloat16, 2e-2)):
     for case in itertools.product((0, 1), (0, 1)):
         for beta, algorithm in ((0.0, 0), (0.5, 1)):
@@ -342,11 +346,11 @@ for dtype, error in ((np.float64, 1e-14), (np.float32, 1e-6), (np.float16, 2e-3)
 for compute, low, high in ((77, 1e-5, 1e-2), (74, 1e-5, 1e-2), (75, 1e-3, 1e-1)):
     got, want, *_ = product(np.float32, compute=compute)
     assert low < abs(got - want).max() < high, (compute, abs(got - want).max())
-""")
+""", PRODUCT)
 
 
 def test_epilogues_of_products() -> None:
-    in_subprocess(PRODUCT + """
+    on_device("""
 row = rng.normal(size=M).astype(np.float32)
 bias, column = on_device(row), row[:, None].astype(np.float64)
 near((r := product(np.float32, epilogue=4, bias=bias))[0], r[1] + column, 1e-5)
@@ -371,12 +375,11 @@ near(back(bias, M, np.float32), r[2][1].sum(1), 1e-5)
 other = on_device(np.zeros(N, np.float32))
 r = product(np.float32, epilogue=512, bias=other)
 near(back(other, N, np.float32), r[3][1].sum(0), 1e-5)
-""")
+""", PRODUCT)
 
 
 def test_products_wait_on_their_stream_and_can_be_captured() -> None:
-    in_subprocess(PRODUCT + """
-from tests.cuda_host import device
+    on_device("""
 stream = drv.Stream(1)
 kept = product(np.float32, stream=stream)
 assert device.counters().products == 0
@@ -385,7 +388,7 @@ assert device.counters().products == 1
 drv.Context.pop()
 assert lt.cublasLtCreate(byref(c_void_p())) == 1, "no context is current"
 context.push()
-""")
+""", PRODUCT)
 
 
 # pycuda from source ----------------------------------------------------------------------------------------------------------------
