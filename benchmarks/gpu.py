@@ -18,6 +18,7 @@ import numpy as np
 import graphc as gc
 from benchmarks import gpu_peers as peers
 from benchmarks import gpu_section
+from graphc.runtime.cuda import detect
 from graphc.terminal import Progress, seconds_text, table
 from graphc.timing import Timing, interleaved
 
@@ -100,7 +101,7 @@ def _at_least_equal(times: Mapping[str, Timing]) -> str:
 # Rows ------------------------------------------------------------------------------------------------------------------------------------
 
 def _memory_bound(bench: Bench, scale: float) -> list[Job]:
-    rows, columns = max(4, round(16384 * scale)), 4096
+    rows, columns = max(8, round(16384 * scale)), 4096
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, columns), np.float32)
     a, b = random.standard_normal((2, columns), np.float32)
@@ -240,13 +241,11 @@ def speeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return ["", "launches", *names, "graphc moves", "judged by"], lines
 
 
-def section(device: str, rows: Sequence[Row]) -> str:
-    """The text between the marks of docs/performance.md."""
+def section(rows: Sequence[Row], devices: str) -> str:
+    """The text between the marks of docs/performance.md; `devices` names those of the machine."""
     header, lines = speeds(rows)
     versions = ", ".join(f"{name} {version}" for name, version in {"numpy": np.__version__, **peers.versions()}.items())
     shown = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines)]
-    with gc.Session(graph=gc.Graph(), config=gc.ConfigProto(device=device)) as session:
-        devices = "; ".join(str(each) for each in session.list_devices())
     head = f"Written by `python -m benchmarks.gpu --write` on {datetime.date.today()}: {devices}; {versions}."
     return "\n".join([head, "", *shown])
 
@@ -262,7 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     header, lines = speeds(rows)
     print(table(lines, header, indent=0))
     if options.write:
-        gpu_section.write(section(options.device, rows))
+        devices = "; ".join(f"{found.name} ({found.arch})" for found in detect.devices())
+        gpu_section.write(section(rows, devices))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`graphc bench MODEL`: one model under each pipeline, run in turns. Stands on top; uses the public face alone."""
+"""`graphc bench MODEL`: one model under each pipeline, run in turns. Stands on top."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -7,18 +7,21 @@ from typing import Any
 
 import graphc as gc
 from graphc.models import declare
+from graphc.runtime.executable import CudaExecutable
 from graphc.terminal import Progress, bytes_text, seconds_text, table
 from graphc.timing import Timing, interleaved
 
 PIPELINES = ("default", "unfused", "none")
 
 
-def main(name: str, seconds: float = 2.0, threads: int = 0) -> None:
-    """Prints a table: median and spread of a run, kernels, bytes moved, arena, for each pipeline. `threads` 0 lets the runtime choose."""
+def main(name: str, seconds: float = 2.0, threads: int = 0, device: str | None = None) -> None:
+    """Prints a table: median and spread of a run, kernels, bytes moved, arena, for each pipeline. `threads` 0 lets the runtime choose;
+    `device` ("gpu", "/gpu:1") is where all of it runs, and on a GPU a second table says how long each launch of the fused step takes."""
     with gc.Graph().as_default() as graph:
         gc.set_random_seed(0)
         fetches, feeds = declare(name)
-        plans, times = measure(graph, fetches, feeds, seconds, threads)
+        plans, times = measure(graph, fetches, feeds, seconds, threads, device)
+        launches = launch_rows(graph, fetches, feeds, device) if isinstance(plans["default"], CudaExecutable) else []
     base = times["default"].median
     rows = [
         [
@@ -33,16 +36,35 @@ def main(name: str, seconds: float = 2.0, threads: int = 0) -> None:
         for pipeline, plan in plans.items()
     ]
     print(table(rows, ["pipeline", "median", "spread", "relative", "kernels", "bytes moved", "arena"], indent=0))
+    if launches:
+        print("\nEach launch by itself, between two events:")
+        print(table(launches, ["launch", "time", "share", "moves", "computes"], indent=0))
 
 
-def measure(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], seconds: float, threads: int = 0,
+def launch_rows(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], device: str | None) -> list[list[str]]:
+    """For every launch of the fused step on a GPU: its name, time, share of all launches, and the rates that it reached."""
+    with gc.Session(graph=graph, config=gc.ConfigProto(device=device)) as session:
+        session.run(gc.global_variables_initializer())
+        times = session.kernel_times(fetches, feeds)
+        kernels = {kernel.name: kernel for kernel in session.compile(fetches, feeds).kernels}
+    total = sum(milliseconds for _, milliseconds in times) or 1.0
+    rows = []
+    for name, milliseconds in times:
+        kernel = kernels.get(name)
+        rates = ["-", "-"] if kernel is None or not milliseconds else [
+            f"{kernel.bytes / milliseconds / 1e6:.0f} GB/s", f"{kernel.flops / milliseconds / 1e6:.0f} GFLOP/s"]
+        rows.append([name, seconds_text(milliseconds / 1e3), f"{milliseconds / total:.0%}", *rates])
+    return rows
+
+
+def measure(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], seconds: float, threads: int = 0, device: str | None = None,
             ) -> tuple[dict[str, gc.Executable], dict[str, Timing]]:
     """The executable and the timing of one run, for each of PIPELINES, interleaved for about `seconds`."""
     initializer = gc.global_variables_initializer()
     with ExitStack() as sessions:
         plans, calls = {}, {}
         for pipeline in PIPELINES:
-            config = gc.ConfigProto(pipeline=pipeline, intra_op_parallelism_threads=threads)
+            config = gc.ConfigProto(pipeline=pipeline, intra_op_parallelism_threads=threads, device=device)
             session = sessions.enter_context(gc.Session(graph=graph, config=config))
             session.run(initializer)
             plans[pipeline] = session.compile(fetches, feeds)

@@ -61,7 +61,8 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     executable has text and no machine code: `compiler` says why.
     """
     start = time.perf_counter()
-    stages = run_pipeline(program, for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None))
+    fitted = for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None)
+    stages = run_pipeline(program, fitted)
     for stage in stages:
         if stage.problem:
             warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=2)
@@ -74,7 +75,8 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     works = _works(memory, final, gpu, products)
     lowered = time.perf_counter()
     cubins = _Cubins(gpu.arch)
-    kernels, launches = _launches(works, memory, slots, gpu, cubins, products)
+    merges = any(name == "together" for name, _ in fitted.passes)
+    kernels, launches = _launches(works, _groups(works, gpu, merges), memory, slots, gpu, cubins, products)
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
     return CudaExecutable(
         target=gpu.arch, stages=tuple(stages), kernels=kernels, memory=figures(final, memory), plan=memory,
@@ -147,11 +149,15 @@ def _make(step: Node, gpu: Gpu) -> _Made:
 
 # Launches --------------------------------------------------------------------------------------------------------------------------------
 
-def _launches(works: Sequence[_Work], memory: MemoryPlan, slots: Slots, gpu: Gpu, cubins: _Cubins, products: Products,
-              ) -> tuple[tuple[CudaKernel, ...], tuple[Launch, ...]]:
-    """The kernels and their launches in order: steps that touch no common memory share one where they are small."""
-    small = [work.made.gemm is None and is_small(work.made.kernel, gpu) for work in works]
-    groups = together([work.access for work in works], small)
+def _groups(works: Sequence[_Work], gpu: Gpu, merges: bool) -> list[list[int]]:
+    """Which works share a launch, by number: where the pipeline `merges`, small ones that touch no common memory."""
+    small = [merges and work.made.gemm is None and is_small(work.made.kernel, gpu) for work in works]
+    return together([work.access for work in works], small)
+
+
+def _launches(works: Sequence[_Work], groups: Sequence[Sequence[int]], memory: MemoryPlan, slots: Slots, gpu: Gpu, cubins: _Cubins,
+              products: Products) -> tuple[tuple[CudaKernel, ...], tuple[Launch, ...]]:
+    """The kernels and their launches in order, one for each of `groups` of works."""
     printed = [_printed([works[number] for number in group], gpu) for group in groups]
     compiled = cubins.compile([source for source, _ in printed])
     kernels: list[CudaKernel] = []

@@ -213,6 +213,16 @@ class BaseSession:
 
         return run
 
+    def kernel_times(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> list[tuple[str, float]]:
+        """For each launch of `run(fetches, feed_dict)` on a GPU its name (as in `compile(...).kernels`) and its milliseconds, the median of
+        some real runs: variables change as they do in any. ValueError where the computation is not all on one GPU; else as `run`."""
+        feeds = dict(feed_dict or {})
+        call = self._prepare(fetches, feeds)
+        arrays = self._arrays(call.computation, call.values(feeds.values()))
+        with self._lock:
+            self._check_open()
+            return self._targets.kernel_times(call.computation.bound(arrays), arrays)
+
     # -- life ---------------------------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:

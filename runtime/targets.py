@@ -5,6 +5,7 @@ The GPU's part (`targets_cuda.py`) is loaded when a GPU is first asked for: sess
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.core.devices import KEPT
@@ -49,8 +50,13 @@ class Targets:
             return Bound(executable, self._host)
         assert isinstance(executable, CudaExecutable)
         if device.physical not in self._gpus:
-            self._gpus[device.physical] = _cuda().OnGpu(device.physical, self._graph)
+            self._gpus[device.physical] = _cuda().OnGpu(device.physical, self._graph, self.settings)
         return self._gpus[device.physical].bind(executable)
+
+    def kernel_times(self, bound: Runs, feeds: Sequence[Any]) -> list[tuple[str, float]]:
+        """Milliseconds of each launch of a run on a GPU; ValueError where `bound` is not all on one."""
+        times: list[tuple[str, float]] = _cuda().kernel_times(bound, feeds)
+        return times
 
     @property
     def variables(self) -> VariableStore:

@@ -1,6 +1,9 @@
 """A Program on a GPU: compiled as the session's settings say, and given memory on the device. `targets.py` asks when a GPU is asked for."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from graphc.codegen.gpu import gpu_for
 from graphc.core.errors import InvalidArgumentError
 from graphc.core.graph import Graph
@@ -13,6 +16,7 @@ from graphc.runtime.cuda.bound import CudaBound
 from graphc.runtime.cuda.device import device
 from graphc.runtime.cuda.launches import GemmLaunch
 from graphc.runtime.cuda.memory import GpuMemory
+from graphc.runtime.cuda.profile import profile
 from graphc.runtime.executable import CudaExecutable
 
 
@@ -28,8 +32,8 @@ def compile_for_gpu(program: Program, arch: str, settings: Settings) -> CudaExec
 class OnGpu:
     """A session's part of GPU number `ordinal` of the machine."""
 
-    def __init__(self, ordinal: int, graph: Graph) -> None:
-        self.memory = GpuMemory(graph, device(ordinal))
+    def __init__(self, ordinal: int, graph: Graph, settings: Settings) -> None:
+        self.memory = GpuMemory(graph, device(ordinal), settings.memory_fraction)
         self._graph = graph
 
     def bind(self, executable: CudaExecutable) -> Runs:
@@ -39,3 +43,10 @@ class OnGpu:
         if problem is not None and any(isinstance(launch, GemmLaunch) for launch in executable.launches):
             raise InvalidArgumentError(None, None, f"ConfigProto(products='cublaslt'): {problem}")
         return CudaBound(executable, self._graph, self.memory.store, self.memory.workspace)
+
+
+def kernel_times(bound: Runs, feeds: Sequence[Any]) -> list[tuple[str, float]]:
+    """Milliseconds of each launch; ValueError where `bound` is not all on one GPU."""
+    if not isinstance(bound, CudaBound):
+        raise ValueError("launches are timed on a GPU: this computation is not on one alone")
+    return profile(bound, feeds)
