@@ -12,7 +12,6 @@ from graphc.codegen.cuda import compiler
 from graphc.codegen.cuda.compiler import compile_cuda
 from graphc.core.errors import InvalidArgumentError
 from graphc.dump import compiled
-from graphc.models import MODELS
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.executable import CudaExecutable
 from graphc.runtime.targets_cuda import OnGpu
@@ -76,15 +75,6 @@ def test_the_text_alone_goes_to_the_terminal(model: str, capsys: pytest.CaptureF
     assert " grid(" in capsys.readouterr().out
     assert main(["dump", model, "--target", "sm_80", "--stage", "order"]) == 0
     assert capsys.readouterr().out.startswith("program {")
-
-
-@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", MODELS)
-def test_no_built_in_model_spills(name: str, target: str) -> None:
-    for kernel in cuda(name, target).kernels:
-        assert kernel.resources is not None
-        assert kernel.resources.spill_bytes == 0, kernel.name
-        assert kernel.occupancy > 0
 
 
 def test_an_earlier_dump_is_replaced_whole(model: str, tmp_path: Path) -> None:
