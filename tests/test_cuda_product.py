@@ -239,6 +239,25 @@ def test_a_store_may_have_a_condition() -> None:
     assert (np.abs(result - exact) <= bound)[exact > 0].all()
 
 
+def test_a_small_product_loads_for_its_epilogue_before_it_waits() -> None:
+    """A strip of the residual, and the one element by which it is scaled."""
+    residual, scale = ir.Buffer("residual", dtypes.float32, (32, 64), "in"), ir.Buffer("scale", dtypes.float32, (1,), "in")
+
+    def epilogue(acc: ir.Var, out: ir.Buffer) -> tuple[ir.Stmt, ...]:
+        scaled = f32("multiply", ir.Load(residual, (ROW, COLUMN)), ir.Load(scale, (ir.index(0),)))
+        return (ir.Store(out, (ROW, COLUMN), f32("add", acc, scaled)),)
+
+    case = Case(32, 64, 100, epilogue=epilogue, extra=[residual, scale])
+    before, after = printed(case.kernel()).text.split("__syncthreads();", 1)
+    assert "= load<4>(residual + " in before
+    assert "= scale[0];" in before
+    assert "residual +" not in after
+    assert "scale[" not in after
+    values = np.random.default_rng(4).standard_normal((32, 64)).astype(np.float32)
+    exact, bound = expected(case)
+    assert (np.abs(launch(case, values, np.full(1, 2, np.float32)) - (exact + 2 * values)) <= bound + 1e-6).all()
+
+
 # Whole kernels, as lowering makes them ----------------------------------------------------------------------------------------------------
 
 

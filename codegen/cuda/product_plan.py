@@ -41,9 +41,10 @@ _SECTOR = 32  # bytes: the least that is read
 _SHARED_BANDWIDTH = 128  # bytes in a cycle
 _FACTOR_CYCLES = 2  # to read 16 bytes of factors for each thread of a warp, most of which want the same
 _MEMORY_BANDWIDTH = 24  # bytes in a cycle, from the second-level cache or beyond, when all multiprocessors read
-_STEP_LATENCY = 1000  # of a load from memory, a barrier, and the start of the sums
+_STEP_LATENCY = 900  # of a load from memory
+_BARRIER = 150  # until all threads have delivered their strips and the sums have begun again
 _BLOCK_LATENCY = 2500  # to start a block, and of its epilogue
-_REGISTERS_BESIDE_SUMS = 56  # of a thread: addresses, factors, staged elements
+_OTHER_REGISTERS = 40  # of a thread, beside sums, factors and staged elements
 
 
 @dataclass(frozen=True)
@@ -184,14 +185,15 @@ def _cycles(tile: Tile, sizes: tuple[int, int, int], batch: int, size: int, side
     blocks = -(-m // tile.rows) * -(-n // tile.columns) * batch
     steps = -(-depth // tile.depth)
     sums = tile.thread_rows * tile.thread_columns
-    registers = sums * size // 4 + _REGISTERS_BESIDE_SUMS
+    staging = tile.depth * (tile.rows + tile.columns)
+    held = sums + tile.thread_rows + tile.thread_columns + staging // tile.threads
+    registers = held * size // 4 + _OTHER_REGISTERS
     shared = max(1, tile.shared_bytes(size, steps))
     room = max(1, min(gpu.threads // tile.threads, gpu.blocks, gpu.registers // (registers * tile.threads), gpu.shared_bytes // shared))
     resident = min(room, -(-blocks // gpu.multiprocessors))
     waves = blocks / (gpu.multiprocessors * resident)
     waves = math.ceil(waves) if waves < 4 else waves  # with many, blocks of different waves overlap
     # What one block's step takes of each unit of the multiprocessor. Instructions of any kind take turns with the multiply-adds.
-    staging = tile.depth * (tile.rows + tile.columns)
     factors = sum(math.ceil(each * size / VECTOR_BYTES) for each in (tile.thread_rows, tile.thread_columns))
     multiplying = (tile.threads * tile.slice_depth * (sums * (size // 4) + factors) + _STAGING_INSTRUCTIONS * staging) / _INSTRUCTIONS
     reading = tile.threads / WARP * tile.slice_depth * factors * _FACTOR_CYCLES
@@ -201,8 +203,9 @@ def _cycles(tile: Tile, sizes: tuple[int, int, int], batch: int, size: int, side
     combining = tile.slices * tile.rows * tile.columns * size * 2 / _SHARED_BANDWIDTH if tile.slices > 1 else 0
     ending = tile.rows * tile.columns * size / _MEMORY_BANDWIDTH
     first = _STEP_LATENCY + resident * loading  # nothing to multiply yet
-    latency = multiplying + (_STEP_LATENCY if steps > 1 else 0)
-    return int(waves * (first + steps * max(resident * busy, latency) + resident * (combining + ending) + _BLOCK_LATENCY))
+    alone = max(multiplying, _STEP_LATENCY) + writing + _BARRIER  # what one block needs for a step, if no other took its time
+    step = max(resident * busy, alone) if steps > 1 else resident * busy
+    return int(waves * (first + steps * step + resident * (combining + ending) + _BLOCK_LATENCY))
 
 
 def _reason(tile: Tile, m: int, n: int, batch: int, gpu: Gpu) -> str:
