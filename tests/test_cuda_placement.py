@@ -128,3 +128,23 @@ with gc.Session() as session:
     assert session.run(v).tolist() == [0.0]
     np.testing.assert_allclose(session.run(c, {x: np.ones((4, 1024), np.float32)}), [4 * 1024 * 6 * np.tanh(1.0)], rtol=1e-5)
 """, memory=24 << 20)
+
+
+def test_a_session_takes_no_more_of_a_gpu_than_its_part() -> None:
+    run("""
+x = gc.placeholder(gc.float32, (None, 1024), name="x")
+y = gc.tanh(x, name="y")
+v = gc.Variable(np.zeros((256, 1024), np.float32), name="v")
+def session(fraction):
+    options = gc.GPUOptions(per_process_gpu_memory_fraction=fraction)
+    return gc.Session(config=gc.ConfigProto(device="gpu", gpu_options=options))
+rows = np.ones((700, 1024), np.float32)
+with session(0.05) as small, session(0.5) as large:
+    small.run(v.initializer)
+    error = error_of(small.run, y, {x: rows})
+    assert error.startswith("ResourceExhaustedError: Out of memory on /gpu:0"), error
+    assert "the session may take 3.2 MiB (per_process_gpu_memory_fraction=0.05), of which" in error, error
+    assert small.run(y, {x: rows[:50]}).shape == (50, 1024)
+    assert large.run(y, {x: rows}).shape == (700, 1024)
+    assert [device.memory_limit_bytes >> 20 for device in small.list_devices()[1:]] == [3]
+""", memory=64 << 20)

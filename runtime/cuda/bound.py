@@ -145,8 +145,9 @@ class CudaBound:
         needed = (workspace.growth(workspace.ARENA, executable.memory.arena_bytes)
                   + workspace.growth(workspace.SLOTS, self._transfers.slots_bytes)
                   + sum(array.nbytes for array in executable.constants) + sum(nbytes for nbytes, _ in variables))
-        if needed > self.device.free_bytes()[0]:
-            raise errors.not_enough(self.device.too_little("a run", needed), executable, variables, self._graph)
+        shortage = workspace.shortage(needed, self._store.nbytes)
+        if shortage:
+            raise errors.not_enough(shortage, executable, variables, self._graph)
 
     # -- launches -----------------------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import numpy as np
 from graphc.core.errors import ResourceExhaustedError
 from graphc.core.graph import Graph
 from graphc.core.types import TensorType
+from graphc.runtime.arena import readable
 from graphc.runtime.cuda.device import CudaDevice, DeviceMemory, Event, Owner, PinnedMemory, Stream
 from graphc.runtime.store import Store
 
@@ -28,6 +29,11 @@ class DeviceStore(Store[DeviceMemory]):
         if first is not None:
             self._device.upload(memory, np.full(type_.dims, first, type_.dtype.np_dtype))
         return memory
+
+    @property
+    def nbytes(self) -> int:
+        """Of all variables."""
+        return sum(memory.nbytes for memory in self._arrays.values())
 
     def forget(self, names: Iterable[str]) -> None:
         """Frees the memory of these variables, as if they had never been asked for."""
@@ -52,8 +58,9 @@ class DeviceWorkspace:
     ARENA, SLOTS, LIBRARY, STAGING, CHUNKS = "arena", "slots", "library", "staging", "chunks"
     ON_DEVICE = (ARENA, SLOTS, LIBRARY)
 
-    def __init__(self, device: CudaDevice) -> None:
+    def __init__(self, device: CudaDevice, fraction: float = 0.0) -> None:
         self.device = device
+        self._fraction = fraction  # of the device's memory for the session; 0: no limit
         self._owner = Owner(device)
         self._stream: Stream | None = None
         self._blocks: dict[str, Any] = {}
@@ -110,6 +117,15 @@ class DeviceWorkspace:
         self._stream = None
         self._owner.close()
 
+    def shortage(self, nbytes: int, variables: int) -> str:
+        """Why there is no room for `nbytes` more, in words, beside `variables` bytes of variables; "" where there is."""
+        free, total = self.device.free_bytes()
+        limit, taken = int(total * self._fraction), variables + sum(self._nbytes(kind) for kind in self.ON_DEVICE)
+        if self._fraction and taken + nbytes > limit:
+            return (f"Out of memory on {self.device.label} ({self.device.name}): a run needs {readable(nbytes)} more, and the session may "
+                    f"take {readable(limit)} (per_process_gpu_memory_fraction={self._fraction}), of which {readable(taken)} are taken.")
+        return self.device.too_little("a run", nbytes) if nbytes > free else ""
+
     def _nbytes(self, kind: str) -> int:
         return self._blocks[kind].nbytes if kind in self._blocks else 0
 
@@ -135,11 +151,12 @@ class DeviceWorkspace:
 
 
 class GpuMemory:
-    """All that one session has on one GPU: its variables and its workspace."""
+    """All that one session has on one GPU: its variables and its workspace. fraction: the part of the device's memory that both together
+    may take, 0 where what is free is the only limit."""
 
-    def __init__(self, graph: Graph, device: CudaDevice) -> None:
+    def __init__(self, graph: Graph, device: CudaDevice, fraction: float = 0.0) -> None:
         self.store = DeviceStore(graph, device)
-        self.workspace = DeviceWorkspace(device)
+        self.workspace = DeviceWorkspace(device, fraction)
 
     def clear(self) -> None:
         """Frees everything."""
