@@ -1,8 +1,12 @@
 """Graphs on CPUs and GPUs, through the real pycuda on the fake driver: the same numbers as on one CPU, and errors that change nothing."""
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
+import graphc as gc
 from tests.cuda_worker import run
 
 MODEL = """
@@ -50,6 +54,21 @@ assert results[0][5][0] < results[0][0][0]
 collector.collect()
 assert alive() == (0, 0, 2, 0, 0), alive()  # the two devices' own streams
 """, devices=2)
+
+
+@pytest.mark.gpu
+def test_training_on_a_cpu_and_a_real_gpu_is_training_on_a_cpu() -> None:
+    results = []
+    for options in ({}, {"device_count": {"GPU": 0}, "allow_soft_placement": True}):
+        with gc.Graph().as_default():
+            names: dict[str, Any] = {"gc": gc, "np": np}
+            exec(MODEL.replace("/gpu:1", "/gpu:0"), names)
+            with gc.Session(config=gc.ConfigProto(**options)) as session:
+                session.run(gc.global_variables_initializer())
+                losses = [session.run([names["loss"], names["step"]], names["feeds"])[0] for _ in range(6)]
+                results.append([*losses, *session.run(names["variables"])])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_a_gpu_that_fails_leaves_the_variables_of_the_cpu_as_they_were() -> None:
