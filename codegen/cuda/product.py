@@ -28,6 +28,8 @@ from graphc.codegen.cuda.types import register_type
 from graphc.codegen.gpu import WARP, Gpu
 from graphc.codegen.rewrite import substitute
 
+__all__ = ["THREADS", "ProductText", "plan_product", "print_product"]
+
 # Identifiers of the text itself: no name of the kernel may take their place.
 _WORDS = (
     "across", "at", "at_depth", "at_extent", "c", "column_at", "down", "first_column", "first_row", "group", "left", "lhs_strips",
