@@ -3,7 +3,8 @@
 // -fsanitize=alignment,bounds).
 //
 // A fiber runs threads one after the other until one waits; the others go on in the next fiber. So a kernel that never waits runs in a
-// plain loop, and one that does has a stack for each waiting thread.
+// plain loop, and one that does has a stack for each waiting thread. A warp goes on as far as it can, to a barrier of the block or to its
+// end, before the next one moves: warps that nothing holds together are as far apart as can be.
 #include "cuda_host.h"
 
 #include <dlfcn.h>
@@ -28,7 +29,7 @@ struct Shared {
 __attribute__((visibility("default"))) inline Shared shared;
 
 namespace {
-constexpr int MOST_THREADS = 1024;
+constexpr int WARP = 32, MOST_THREADS = WARP * WARP;
 constexpr size_t STACK_BYTES = 128 << 10;
 enum class State { fresh, ready, waiting, done };
 
@@ -39,8 +40,9 @@ struct Thread {
   Site site;
 };
 Thread threads[MOST_THREADS];
-int sequence[MOST_THREADS];  // the order in which threads are resumed
-int thread_count, current, next_fresh, fibers_used;
+int warp_order[WARP], lane_order[WARP];  // in which warps run, and the threads of each; numbers beyond those that there are are passed over
+int thread_count, current, next_lane, fibers_used;
+bool fiber_ended;
 const Kernel* kernel;
 Launch* request;
 void** arguments;
@@ -96,15 +98,18 @@ void step_into(int thread) {
   threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y)};
 }
 
-// Runs fresh threads until none is left. A thread that waits leaves from inside `kernel->run`.
+// Runs the threads of the warp that begins with `current` which have not begun. A thread that waits leaves from inside `kernel->run`.
 void fiber_main() {
-  const int own = fibers_used - 1;
-  while (next_fresh < thread_count) {
-    step_into(sequence[next_fresh++]);
+  const int own = fibers_used - 1, first = current;
+  while (next_lane < WARP) {
+    const int thread = first + lane_order[next_lane++];
+    if (thread >= thread_count) continue;
+    step_into(thread);
     threads[current].fiber = own;
     kernel->run(arguments);
     threads[current].state = State::done;
   }
+  fiber_ended = true;
   leave(own);
   __builtin_unreachable();
 }
@@ -215,16 +220,16 @@ void report_divergence(int one, int other) {
 // Answers the threads of one warp that wait for `mask`, all at the same place.
 void answer(int warp_start, unsigned mask) {
   uint64_t ballot = 0;
-  for (int lane = 0; lane < 32; lane++)
+  for (int lane = 0; lane < WARP; lane++)
     if (mask >> lane & 1) ballot |= uint64_t(threads[warp_start + lane].exchange->offered & 1) << lane;
-  for (int lane = 0; lane < 32; lane++) {
+  for (int lane = 0; lane < WARP; lane++) {
     if (!(mask >> lane & 1)) continue;
     Thread& thread = threads[warp_start + lane];
     thread.state = State::ready;
     if (thread.exchange->ask == Ask::ballot) thread.exchange->answer = ballot;
     if (thread.exchange->ask != Ask::value) continue;
     const int source = thread.exchange->source;
-    if (source >= 32 || !(mask >> source & 1)) {
+    if (source >= WARP || !(mask >> source & 1)) {
       report("thread %d: a shuffle asks lane %d, which mask %08x leaves out, at %s:%u", warp_start + lane, source, mask,
              base_name(thread.site.file_name()), thread.site.line());
       return;
@@ -233,23 +238,21 @@ void answer(int warp_start, unsigned mask) {
   }
 }
 
-// Lets go on every group of threads of a warp that is complete. A lane that the mask names and that is not in the block counts as absent.
-bool release_warps() {
+// Lets go on every group of threads of the warp that is complete. A lane that the mask names and that is not in the block counts as absent.
+bool release_groups(int start) {
   bool released = false;
-  for (int start = 0; start < thread_count; start += 32) {
-    const int lanes = thread_count - start < 32 ? thread_count - start : 32;
-    const unsigned present = lanes == 32 ? ~0u : (1u << lanes) - 1;
-    for (int lane = 0; lane < lanes; lane++) {
-      const Thread& thread = threads[start + lane];
-      if (thread.state != State::waiting || thread.exchange->ask == Ask::block) continue;
-      const unsigned mask = thread.exchange->mask & present;
-      bool complete = mask >> lane & 1;
-      for (int other = 0; other < lanes && complete; other++)
-        if (mask >> other & 1) complete = threads[start + other].state == State::waiting && same_place(thread, threads[start + other]);
-      if (complete) {
-        answer(start, mask);
-        released = true;
-      }
+  const int lanes = thread_count - start < WARP ? thread_count - start : WARP;
+  const unsigned present = lanes == WARP ? ~0u : (1u << lanes) - 1;
+  for (int lane = 0; lane < lanes; lane++) {
+    const Thread& thread = threads[start + lane];
+    if (thread.state != State::waiting || thread.exchange->ask == Ask::block) continue;
+    const unsigned mask = thread.exchange->mask & present;
+    bool complete = true;
+    for (int other = 0; other < lanes && complete; other++)
+      if (mask >> other & 1) complete = threads[start + other].state == State::waiting && same_place(thread, threads[start + other]);
+    if (complete) {
+      answer(start, mask);
+      released = true;
     }
   }
   return released;
@@ -263,35 +266,52 @@ void release_block() {
   for (int n = 0; n < thread_count; n++) threads[n].state = State::ready;
 }
 
-void arrange_sequence() {
-  for (int n = 0; n < thread_count; n++) sequence[n] = request->order == 1 ? thread_count - 1 - n : n;
+void arrange(int* order) {
+  for (int n = 0; n < WARP; n++) order[n] = request->order == 1 ? WARP - 1 - n : n;
   if (request->order != 2) return;
-  for (int n = thread_count - 1; n > 0; n--) {
+  for (int n = WARP - 1; n > 0; n--) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    std::swap(sequence[n], sequence[(random_state >> 33) % (n + 1)]);
+    std::swap(order[n], order[(random_state >> 33) % (n + 1)]);
   }
+}
+
+void begin_warp(int start) {
+  next_lane = 0;
+  while (next_lane < WARP && !failed) {
+    current = start;
+    fiber_ended = false;
+    make_fiber(fibers_used, shared.stacks + (fibers_used + 1) * STACK_BYTES);
+    enter(fibers_used++);
+    if (fiber_ended) fibers_used--;  // nobody waits in it
+  }
+}
+
+// Runs a warp until all its threads are done or wait for others of the block.
+void run_warp(int start) {
+  arrange(lane_order);
+  if (threads[start].state == State::fresh) begin_warp(start);
+  do {
+    for (int n = 0; n < WARP && !failed; n++) {
+      const int thread = start + lane_order[n];
+      if (thread >= thread_count || threads[thread].state != State::ready) continue;
+      step_into(thread);
+      enter(threads[thread].fiber);
+    }
+  } while (!failed && release_groups(start));
 }
 
 void run_block() {
   if (kernel->shared) memset(kernel->shared, 0xff, kernel->shared_end - kernel->shared);
   for (int n = 0; n < thread_count; n++) threads[n].state = State::fresh;
-  next_fresh = fibers_used = 0;
-  arrange_sequence();
-  while (next_fresh < thread_count && !failed) {
-    make_fiber(fibers_used, shared.stacks + (fibers_used + 1) * STACK_BYTES);
-    enter(fibers_used++);
-  }
+  fibers_used = 0;
   while (!failed) {
+    arrange(warp_order);
+    for (int n = 0; n < WARP && !failed; n++)
+      if (warp_order[n] * WARP < thread_count) run_warp(warp_order[n] * WARP);
     bool done = true;
     for (int n = 0; n < thread_count; n++) done &= threads[n].state == State::done;
     if (done) return;
-    if (!release_warps() && !failed) release_block();
-    if (request->order == 2) arrange_sequence();
-    for (int n = 0; n < thread_count && !failed; n++) {
-      if (threads[sequence[n]].state != State::ready) continue;
-      step_into(sequence[n]);
-      enter(threads[current].fiber);
-    }
+    if (!failed) release_block();
   }
 }
 }  // namespace
