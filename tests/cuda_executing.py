@@ -1,4 +1,4 @@
-"""Runs a Program on a GPU, real or fake, without a session: by launches, while it is recorded, and by replay. As `executing.py` on a CPU."""
+"""Runs a Program on a GPU, real or fake, without a session: by launches, while it is recorded, and by replay. As `executing.py`."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
