@@ -329,7 +329,7 @@ _add("""kernel in_place(x: f32[3,200] inout, n: i32[1] inout) {
     }
     acc t: f32 = 0.0_f32
     for j in 200 team(64, 1) {
-      t maximum= x[i, 199 - j]
+      t add= x[i, 199 - j]
     }
     x[i, 0] = t
   }
