@@ -93,9 +93,11 @@ def _expressible(products: Products, step: Node) -> bool:
 
 @dataclass(frozen=True)
 class _Made:
-    """What a step becomes, whatever it is called and wherever it stands: its kernel in grid loops, its cost, cublasLt's view of it."""
+    """What a step becomes, whatever it is called and wherever it stands: its kernel in grid loops, that as CUDA C, its cost, cublasLt's
+    view of it."""
 
     kernel: ir.Kernel
+    source: CudaSource
     cost: Cost
     gemm: Gemm | None
 
@@ -106,7 +108,6 @@ class _Work:
 
     number: int
     name: str
-    kind: str
     made: _Made
     origins: tuple[Origin, ...]
     access: Access
@@ -125,9 +126,8 @@ def _works(memory: MemoryPlan, program: Program, gpu: Gpu, products: Products) -
         if not products.may_do(made.gemm):
             made = replace(made, gemm=None)
         origins = program.origins.get(step, ())
-        kind = step.attrs.kind if step.name == "fusion" else step.name
         access = Access.of(made.kernel, parameters(step, memory, slots))
-        works.append(_Work(number, step_name(number, step, origins), kind, made, origins, access))
+        works.append(_Work(number, step_name(number, step, origins), made, origins, access))
     return works
 
 
@@ -139,7 +139,8 @@ def _make(step: Node, gpu: Gpu) -> _Made:
     made = _made.get(key)
     if made is None:
         lowered = lower(step)
-        made = _Made(schedule_gpu(lowered, gpu), cost(lowered), gemm_of(lowered))
+        kernel = _named(schedule_gpu(lowered, gpu), step.attrs.kind if step.name == "fusion" else step.name)
+        made = _Made(kernel, print_cuda(kernel, gpu), cost(lowered), gemm_of(lowered))
         with _made_lock:
             _made[key] = made
             if len(_made) > KEPT_KERNELS:
@@ -176,14 +177,17 @@ def _launches(works: Sequence[_Work], groups: Sequence[Sequence[int]], memory: M
 
 
 def _printed(members: Sequence[_Work], gpu: Gpu) -> tuple[CudaSource, ir.Kernel]:
-    """CUDA C for one launch. The function is named by its kind and a hash of what it does: equal kernels are equal text, compiled once."""
-    kernels = [member.made.kernel for member in members]
-    kernel = kernels[0] if len(kernels) == 1 else merge(kernels, "merged")
-    kernel = replace(kernel, name="kernel", origins=())
-    kind = members[0].kind if len(members) == 1 else "merged"
-    digest = hashlib.sha256(print_kernel(kernel).encode()).hexdigest()[:12]
-    kernel = replace(kernel, name=f"{kind}_{digest}")
+    """CUDA C for one launch, and the kernel that it is."""
+    if len(members) == 1:
+        return members[0].made.source, members[0].made.kernel
+    kernel = _named(merge([member.made.kernel for member in members], "merged"), "merged")
     return print_cuda(kernel, gpu), kernel
+
+
+def _named(kernel: ir.Kernel, kind: str) -> ir.Kernel:
+    """`kernel` called by its kind and a hash of what it does: equal kernels are equal text, compiled once."""
+    text = print_kernel(replace(kernel, name="kernel"), origins=False)
+    return replace(kernel, name=f"{kind}_{hashlib.sha256(text.encode()).hexdigest()[:12]}", origins=())
 
 
 def _cuda_kernel(members: Sequence[_Work], source: CudaSource, kernel: ir.Kernel, cubin: Cubin | None, gpu: Gpu) -> CudaKernel:
