@@ -200,7 +200,7 @@ class Plan:
         if precision not in PRECISIONS:
             raise ValueError(f"the precision of products must be one of {', '.join(PRECISIONS)}; got {precision!r}")
         self.gemm = gemm
-        self._library = library
+        self.library = library
         self._handle = library.handle(ordinal)
         self._owned: list[tuple[str, c_void_p]] = []
         weakref.finalize(self, _destroy, library, self._owned)
@@ -244,22 +244,22 @@ class Plan:
             return pointers[matrix.parameter] + (matrix.offset + number * matrix.round_stride) * dtype.size
 
         if gemm.bias is not None:
-            self._library.put("MatmulDesc", self._product, _BIAS_POINTER, c_void_p(address(gemm.bias, gemm.out_dtype)))
+            self.library.put("MatmulDesc", self._product, _BIAS_POINTER, c_void_p(address(gemm.bias, gemm.out_dtype)))
         if gemm.aux is not None:
-            self._library.put("MatmulDesc", self._product, _AUX_POINTER, c_void_p(address(gemm.aux, gemm.out_dtype)))
+            self.library.put("MatmulDesc", self._product, _AUX_POINTER, c_void_p(address(gemm.aux, gemm.out_dtype)))
         added, result = address(gemm.c or gemm.d, gemm.out_dtype), address(gemm.d, gemm.out_dtype)
-        self._library.call(
+        self.library.call(
             "Matmul", self._handle, self._product, ctypes.byref(self._alpha), address(gemm.b, gemm.dtype), self._first,
             address(gemm.a, gemm.dtype), self._second, ctypes.byref(self._beta), added, self._added, result, self._result,
             ctypes.byref(self._algorithms[self.chosen]), workspace, self.workspace_bytes, stream)  # fmt: skip
 
     def _make(self, kind: str, *arguments: Any) -> c_void_p:
-        made = self._library.make(kind, *arguments)
+        made = self.library.make(kind, *arguments)
         self._owned.append((kind, made))
         return made
 
     def _describe_product(self) -> None:
-        gemm, put = self.gemm, functools.partial(self._library.put, "MatmulDesc", self._product)
+        gemm, put = self.gemm, functools.partial(self.library.put, "MatmulDesc", self._product)
         put(_TRANSA, c_int32(gemm.b.transposed))
         put(_TRANSB, c_int32(gemm.a.transposed))
         put(_EPILOGUE, c_uint32(EPILOGUES[gemm.epilogue]))
@@ -277,13 +277,13 @@ class Plan:
             rows, columns = columns, rows
         layout = self._make("MatrixLayout", _TYPES[dtype], columns, rows, matrix.leading)
         if self.gemm.batch > 1:
-            self._library.put("MatrixLayout", layout, _BATCH_COUNT, c_int32(self.gemm.batch))
-            self._library.put("MatrixLayout", layout, _BATCH_STRIDE, c_int64(matrix.batch_stride))
+            self.library.put("MatrixLayout", layout, _BATCH_COUNT, c_int32(self.gemm.batch))
+            self.library.put("MatrixLayout", layout, _BATCH_STRIDE, c_int64(matrix.batch_stride))
         return layout
 
     def _heuristic(self) -> list[_Algorithm]:
         """The algorithms that the library would take, for addresses no better aligned than ours are."""
-        gemm, library = self.gemm, self._library
+        gemm, library = self.gemm, self.library
         preference = self._make("MatmulPreference")
         put = functools.partial(library.put, "MatmulPreference", preference)
         put(_WORKSPACE, c_uint64(WORKSPACE_LIMIT))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from graphc.core.errors import ResourceExhaustedError
 from graphc.runtime.cuda import driver
 from graphc.runtime.cuda.choice import Choice, Machine, Run, choose
-from graphc.runtime.cuda.cublaslt import Library, Plan
+from graphc.runtime.cuda.cublaslt import Plan
 from graphc.runtime.cuda.device import CudaDevice, DeviceMemory, Owner, Stream
 from graphc.runtime.cuda.graph import CudaGraph
 from graphc.runtime.cuda.launches import GemmLaunch
@@ -25,8 +25,7 @@ def settle(launch: GemmLaunch, plan: Plan, device: CudaDevice, sizes: Sequence[i
 
     sizes: bytes of each of the launch's parameters. Where scratch memory for them cannot be had, the library's first algorithm is taken.
     """
-    library = Library.find()
-    machine = Machine(device.name, str(driver.api().get_driver_version()), 0 if library is None else library.version)
+    machine = Machine(device.name, str(driver.api().get_driver_version()), plan.library.version)
     with _Scratch(launch, plan, device, sizes) as scratch:
         generated = scratch.generated if launch.generated.image and not launch.wanted else None
         try:
