@@ -227,6 +227,21 @@ def test_results_stored_along_their_columns(shape: tuple[int, int, int]) -> None
     assert "store<4>(out +" in printed(kernel).text
 
 
+def test_names_of_the_kernel_and_of_the_text_do_not_meet() -> None:
+    """Buffers, loops and values called like what the text of a product declares itself."""
+    r, c, strip, total = ir.Var("r"), ir.Var("c"), ir.Var("part", dtypes.float32), ir.Var("total", dtypes.float32)
+    tile, sums = ir.Buffer("tile", dtypes.float32, (3, 20, 30), "in"), ir.Buffer("sums", dtypes.float32, (30, 40), "in")
+    down, out = ir.Buffer("down", dtypes.float32, (3,), "in"), ir.Buffer("out", dtypes.float32, (3, 20, 40), "out")
+    epilogue = (ir.Let(strip, f32("multiply", total, ir.Load(down, (r,)))), ir.Store(out, (r, ROW, c), strip))
+    product_ = ir.Product(ROW, c, DEPTH, 20, 40, 30, ir.Load(tile, (r, ROW, DEPTH)), ir.Load(sums, (DEPTH, c)), total, epilogue)
+    kernel = ir.Kernel("shared", (tile, sums, down, out), (ir.Loop(r, 3, "parallel", (product_,)),))
+    rng = np.random.default_rng(6)
+    arrays = [rng.standard_normal(buffer.shape).astype(np.float32) for buffer in kernel.params]
+    run(kernel, arrays)
+    wide = [array.astype(np.float64) for array in arrays]
+    assert_close(arrays[3], (wide[0] @ wide[1]) * wide[2][:, None, None], depth=30, scale=10.0)
+
+
 def test_a_store_may_have_a_condition() -> None:
     def epilogue(acc: ir.Var, out: ir.Buffer) -> tuple[ir.Stmt, ...]:
         return (ir.Store(out, (ROW, COLUMN), acc, ir.Apply("gt", (acc, number(0.0)), dtypes.bool)),)

@@ -17,7 +17,7 @@ from graphc.codegen import ir
 from graphc.codegen.cuda.body import Body, PartsDiffer, Place
 from graphc.codegen.cuda.facts import Fact
 from graphc.codegen.cuda.layout import Layout, layout_of
-from graphc.codegen.cuda.product import THREADS, print_product
+from graphc.codegen.cuda.product import THREADS, print_product, reserve_words
 from graphc.codegen.cuda.reduce import Barriers, Reductions
 from graphc.codegen.cuda.scalars import Scalars, guarded, indented, over_parts
 from graphc.codegen.cuda.segment import stepping
@@ -69,6 +69,8 @@ class _Function:
 
     def new_names(self) -> Names:
         names = Names()
+        if any(isinstance(stmt, ir.Loop) and has_product(stmt) for stmt in self.kernel.body):
+            reserve_words(names)
         names.of(self.kernel.name)
         for buffer in self.kernel.params:
             names.of(buffer.name)

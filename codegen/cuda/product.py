@@ -24,13 +24,13 @@ from graphc.codegen.cuda.product_plan import THREADS, Plan, make_plan
 from graphc.codegen.cuda.product_stage import Side, make_side, source_of
 from graphc.codegen.cuda.product_strip import Share, block, contiguous, unrolled
 from graphc.codegen.cuda.scalars import Scalars
-from graphc.codegen.cuda.types import register_type
+from graphc.codegen.cuda.types import Names, register_type
 from graphc.codegen.gpu import WARP, Gpu
 from graphc.codegen.rewrite import substitute
 
-__all__ = ["THREADS", "ProductText", "plan_product", "print_product"]
+__all__ = ["THREADS", "ProductText", "plan_product", "print_product", "reserve_words"]
 
-# Identifiers of the text itself: no name of the kernel may take their place.
+# Identifiers of the text itself: nothing of the kernel may be called so.
 _WORDS = (
     "across", "at", "at_depth", "at_extent", "c", "column_at", "down", "first_column", "first_row", "group", "left", "lhs_strips",
     "lhs_tile", "other", "part", "r", "rhs_strips", "rhs_tile", "right", "row_at", "shared", "slice", "slot", "step", "strip", "sums",
@@ -49,11 +49,17 @@ class ProductText:
     plan: Plan | None
 
 
+def reserve_words(names: Names) -> None:
+    """Keeps the words of the text of products from what has no name yet."""
+    for word in _WORDS:
+        names.fresh(word)
+
+
 def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, number: str = "int(blockIdx.x)") -> ProductText:
     """The text of `for b in batch grid(1, 1) { let*; product }`.
 
-    `scalars` knows the kernel's top-level `let`s; `number` is C for the number of the block among those of this loop, from 0 on; all
-    threads of the block must arrive here. ValueError for another loop.
+    `scalars` knows the kernel's top-level `let`s, and its names were given out after `reserve_words`. `number` is C for the number of the
+    block among those of this loop, from 0 on; all threads of the block must arrive here. ValueError for another loop.
     """
     body = substitute(loop.body, {loop.var.name: ir.index(0)}) if loop.extent == 1 else loop.body
     product = body[-1] if body else None
@@ -66,8 +72,6 @@ def print_product(loop: ir.Loop, gpu: Gpu, scalars: Scalars, number: str = "int(
     inner.bind(loop.var, batch, of_loop(loop.extent))
     lets = inner.statements(body[:-1])
     plan, product = plan_product(product, loop.extent, gpu, inner)
-    for word in _WORDS:
-        names.fresh(word)
     lines = [f"// {plan.describe()}", *_position(plan, batch, number), *lets, *_Printer(product, plan, inner).lines()]
     return ProductText(lines, plan.batch * plan.tiles, THREADS, plan)
 
