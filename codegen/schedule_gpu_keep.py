@@ -115,6 +115,23 @@ def recomputed(body: Body, buffer: ir.Buffer) -> Body:
     return map_exprs(without, lambda expr: map_expr(expr, change))
 
 
+def without_waiting(body: Body, taken: set[str]) -> Body:
+    """`body` with what it adds to accumulators of bools computed before, so that it is loaded whatever was found so far: the `||` of C
+    would wait for one load before it begins the next.
+
+        any or= x[j] == 3   ->   let one = x[j] == 3   any or= one
+    """
+    result: list[ir.Stmt] = []
+    for stmt in body:
+        if isinstance(stmt, ir.Update) and stmt.var.dtype.is_bool and loads((stmt,)):
+            value = ir.Var(fresh("one", taken), stmt.var.dtype)
+            taken.add(value.name)
+            result.append(ir.Let(value, stmt.value))
+            stmt = replace(stmt, value=value)
+        result.append(stmt)
+    return tuple(result)
+
+
 def share(length: int, lanes: int, parts: int) -> int:
     """The most iterations of a team loop that one thread has."""
     return -(-length // (lanes * parts)) * parts

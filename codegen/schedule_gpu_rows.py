@@ -16,7 +16,7 @@ from graphc.codegen.rewrite import Body, loads, variables
 from graphc.codegen.schedule_access import accesses, stride, varying
 from graphc.codegen.schedule_gpu_access import Access, wide_parts
 from graphc.codegen.schedule_gpu_flat import BLOCK, FEW, SCRATCH_BYTES, lanes_for, with_shared
-from graphc.codegen.schedule_gpu_keep import recomputed, registers_of, share
+from graphc.codegen.schedule_gpu_keep import recomputed, registers_of, share, without_waiting
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, joined, names, nest_of, on_grid, power_above, power_below, team_work
 
 ENOUGH = 1 << 16  # threads that keep a GPU busy; with as many rows or columns, teams need not be larger than memory asks
@@ -108,8 +108,14 @@ def _kept_registers(nest: Nest, inner: Sequence[Nest]) -> int:
 
 def _spread(kernel: ir.Kernel, nest: Nest, inner: Sequence[Nest], kind: str, lanes: int, parts: int) -> Body:
     """The body of a cell with its loops shared out over a team."""
-    name = fresh("r", names(kernel))
-    teams = iter([replace(joined((), loop, name)[1], kind=kind, lanes=lanes, parts=parts) for loop in inner])
+    taken = names(kernel)
+    name = fresh("r", taken)
+
+    def team(loop: Nest) -> ir.Loop:
+        whole = joined((), replace(loop, body=without_waiting(loop.body, taken)), name)[1]
+        return replace(whole, kind=kind, lanes=lanes, parts=parts)
+
+    teams = iter([team(loop) for loop in inner])
     return tuple(next(teams) if isinstance(stmt, ir.Loop) else stmt for stmt in nest.body)
 
 

@@ -14,7 +14,7 @@ from graphc.codegen.gpu import WARP
 from graphc.codegen.rewrite import Body, inline_lets, map_expr, substitute, substitute_expr, uses
 from graphc.codegen.schedule_gpu_access import wide_parts
 from graphc.codegen.schedule_gpu_flat import lanes_for
-from graphc.codegen.schedule_gpu_keep import registers_of, share
+from graphc.codegen.schedule_gpu_keep import registers_of, share, without_waiting
 from graphc.codegen.schedule_gpu_nest import Nest, fresh, names, nest_of, on_grid
 from graphc.codegen.schedule_gpu_rows import ENOUGH, REGISTERS, block_rows, row_team
 from graphc.core import dtypes
@@ -195,7 +195,7 @@ def _by_row(kernel: ir.Kernel, found: _Scatter, column: ir.Loop) -> ir.Kernel:
 
     add = over_columns(ir.Store(sums, mine.index, ir.Apply("add", (mine, found.update), sums.dtype)))
     end = _ending(found, mine)
-    seek = _Seek(found, add, lanes, fresh("any", taken), fresh("mine", taken), fresh("b", taken)).body()
+    seek = _Seek(found, add, lanes, fresh("any", taken), fresh("b", taken), frozenset(taken)).body()
     start = over_columns(ir.Store(sums, mine.index, found.start))
     body = (*found.nest.body, ir.Local(sums), start, *seek, over_columns(end))
     return on_grid(kernel, nest, inline_lets(body), block_rows(nest.cells, lanes))
@@ -222,8 +222,8 @@ class _Seek:
     add: ir.Stmt
     lanes: int
     any: str
-    mine: str
     chunk: str
+    taken: frozenset[str]
 
     def body(self) -> Body:
         each = self.found.each
@@ -241,7 +241,7 @@ class _Seek:
         """`extent` updates from `start` on. A team's one question to all of them costs less than one thread's many."""
         hit = ir.Var(f"{self.any}_{start.value}" if isinstance(start, ir.Const) else self.any, dtypes.bool)
         at = {each.var.name: each.var if start == ir.index(0) else ir.Apply("add", (start, each.var), dtypes.int64)}
-        ask = _evaluated(inline_lets(substitute((*self.found.lets, ir.Update(hit, "or", self.found.test)), at)), self.mine)
+        ask = without_waiting(inline_lets(substitute((*self.found.lets, ir.Update(hit, "or", self.found.test)), at)), set(self.taken))
         take: Body = (*self.found.lets, ir.If(self.found.test, (self.add,)))
         return (
             ir.Acc(hit, ir.Const(False, dtypes.bool)),
@@ -249,12 +249,3 @@ class _Seek:
             ir.If(hit, (replace(each, extent=extent, body=inline_lets(substitute(take, at))),)),
         )
 
-
-def _evaluated(body: Body, name: str) -> Body:
-    """`body` with the value of its last statement, an update, computed before: so it is loaded in any case, and loads need not wait for
-    what was found so far."""
-    *before, last = body
-    if not isinstance(last, ir.Update):
-        return body
-    value = ir.Var(name, last.var.dtype)
-    return (*before, ir.Let(value, last.value), replace(last, value=value))

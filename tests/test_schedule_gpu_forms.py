@@ -117,6 +117,13 @@ def test_a_total_takes_one_block() -> None:
     assert form(scheduled(p.reduce_sum(x(32768), (0,)))) == ["grid 1 (1, 1)", "team 32768 (1024, 4)"]
 
 
+def test_bools_are_loaded_before_they_are_asked() -> None:
+    """`any or= x[j]` in C would load the next element only where the ones before were false."""
+    kernel = scheduled(p.reduce_max(x(4, 100, dtype=dtypes.bool), (1,)))
+    assert [line.strip() for line in print_kernel(kernel).splitlines()[3:6]] == [
+        "for j in 100 team(32, 2) {", "let one: pred = x0[i, j]", "or0 or= one"]  # fmt: skip
+
+
 def test_rows_of_two_axes_are_one_loop() -> None:
     kernel = scheduled(p.reduce_sum(x(6, 50, 4, 40), (1, 3)))
     assert form(kernel) == ["grid 24 (1, 1)", "team 2000 (256, 4)"]
