@@ -148,7 +148,7 @@ def test_too_little_memory_is_told_and_the_session_goes_on() -> None:
     huge = gc.random_uniform([1 << 19, 1 << 19], name="huge")  # 1 TiB
     with gc.Session(config=ON_GPU) as session:
         assert session.run(x * 2.0, {x: np.ones(4, np.float32)}).tolist() == [2] * 4
-        with pytest.raises(gc.errors.ResourceExhaustedError, match="Out of memory on /gpu:0(.|\n)*operation 'huge"):
+        with pytest.raises(gc.errors.ResourceExhaustedError, match=r"Out of memory on /gpu:0(.|\n)*operation 'huge"):
             session.run(huge)
         assert session.run(x * 2.0, {x: np.ones(4, np.float32)}).tolist() == [2] * 4
 

@@ -12,9 +12,11 @@ separately for each set of feeds that come from the host.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,13 @@ from graphc.runtime.cuda.device import DeviceMemory, Owner
 from graphc.runtime.cuda.graph import CudaGraph
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.cuda.memory import DeviceStore, DeviceWorkspace
-from graphc.runtime.cuda.transfers import Transfers
+from graphc.runtime.cuda.transfers import ALIGNMENT, Transfers
 from graphc.runtime.cuda.tuning import settle
 from graphc.runtime.executable import CudaExecutable, Slots
 
 Array = np.ndarray[Any, Any]
 Enqueue = Callable[[], None]  # puts one launch on the session's stream
+log = logging.getLogger("graphc")
 
 
 class CudaBound:
@@ -58,6 +61,8 @@ class CudaBound:
         self._errors = (workspace.device.api.Error, CublasError)
         self._blocking = os.environ.get(errors.BLOCKING, "") not in ("", "0")
         self._records = os.environ.get("GRAPHC_CUDA_GRAPHS", "1") != "0" and not self._blocking
+        if not self._records:
+            log.info("runs on %s go launch by launch, as GRAPHC_CUDA_GRAPHS or %s says", self.device.label, errors.BLOCKING)
         self._warm = False
         self._recorded: dict[tuple[int, ...], CudaGraph] = {}  # by the feeds that come from the host
         self._addresses = [0] * executable.slots.count
@@ -102,10 +107,7 @@ class CudaBound:
         self._library: DeviceMemory | None = None
         self._require_memory([(variables[name].nbytes, name) for name in new])
         try:
-            constants = [self._owner.keep(self.device.allocate(array.nbytes, "a constant")) for array in executable.constants]
-            for number, (memory, array) in enumerate(zip(constants, executable.constants, strict=True)):
-                self.device.upload(memory, np.ascontiguousarray(array))
-                self._addresses[slots.constant(number)] = memory.address
+            self._upload_constants()
             for name, type_ in variables.items():
                 self._addresses[slots.variable(name)] = store.array(name, type_).address
             self._plans = [self._plan(launch) for launch in executable.launches]
@@ -116,6 +118,19 @@ class CudaBound:
             self._end()
             store.forget([name for name in new if name in store])
             raise error if isinstance(error, ResourceExhaustedError) else self._failure(error, ()) from None
+
+    def _upload_constants(self) -> None:
+        """All of them in one block, each where device memory might begin."""
+        arrays = self.executable.constants
+        offsets = [0, *accumulate(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays)]
+        block = np.zeros(offsets[-1], np.uint8)
+        for array, offset in zip(arrays, offsets, strict=False):
+            block[offset:offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if arrays:
+            memory = self._owner.keep(self.device.allocate(block.nbytes, "constants"))
+            self.device.upload(memory, block)
+            for number, offset in enumerate(offsets[:-1]):
+                self._addresses[self.executable.slots.constant(number)] = memory.address + offset
 
     def _end(self) -> None:
         """Frees what is its own, and borrows nothing any more."""
@@ -166,7 +181,7 @@ class CudaBound:
         return plan if settle(launch, plan, self.device, sizes).is_library else None
 
     def _prepare(self) -> None:
-        """Fills `launches` for the addresses of now."""
+        """Fills `_launches` for the addresses of now."""
         slots = self.executable.slots
         for number in range(slots.feeds):
             self._addresses[slots.feed(number)] = self._transfers.feed_address(number)
@@ -206,25 +221,24 @@ class CudaBound:
         feeds, outputs = arrays[:count], arrays[count:]
         with self.device.current:
             refused = self._transfers.refused(feeds)
-            if refused is not None:
-                return refused
-            try:
-                self._workspace.begin_run()
-                self._start(self._transfers.begin(feeds))
-                self._transfers.finish(outputs)
-                self._workspace.end_run()
-            except self._errors as error:
-                raise self._failure(error, range(len(self.executable.launches))) from None
-        return None
+            if refused is None:
+                self._complete(feeds, outputs, self._start)
+        return refused
 
     def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Callable[[Any], None]]) -> None:
         """A run launch by launch, which calls one of `marks` with pycuda's stream before each launch, and the last one after all."""
         with self.device.current:
+            self._complete(feeds, outputs, lambda staged: self._enqueue_all(staged, functools.partial(self._marked, marks)))
+
+    def _complete(self, feeds: Sequence[Any], outputs: Sequence[Array], start: Callable[[tuple[int, ...]], None]) -> None:
+        """A whole run; `start` enqueues what lies between the feeds' staging and the end."""
+        try:
             self._workspace.begin_run()
-            staged = self._transfers.begin(feeds)
-            self._enqueue_all(staged, functools.partial(self._marked, marks))
+            start(self._transfers.begin(feeds))
             self._transfers.finish(outputs)
             self._workspace.end_run()
+        except self._errors as error:
+            raise self._failure(error, range(len(self.executable.launches))) from None
 
     def _start(self, staged: tuple[int, ...]) -> None:
         """Enqueues everything between `begin` and `finish`."""
@@ -248,6 +262,7 @@ class CudaBound:
             warnings.warn(f"graphc: a run on {self.device.label} goes launch by launch, for it cannot be recorded: {error}", RuntimeWarning,
                           stacklevel=2)
             return None
+        log.info("recorded %s on %s as one CUDA graph", ", ".join(self.names) or "nothing", self.device.label)
         self._recorded[staged] = self._owner.keep(graph)
         return graph
 

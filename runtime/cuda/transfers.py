@@ -27,7 +27,7 @@ from graphc.runtime.cuda.memory import DeviceWorkspace
 Array = np.ndarray[Any, Any]
 LARGE = 1 << 20  # bytes from which a feed or an output does not go through STAGING
 CHUNK = 2 << 20  # bytes of each of the two chunks
-_ALIGNMENT = 256  # of each place: what device memory begins at, more than any load needs
+ALIGNMENT = 256  # of each place: what device memory begins at, more than any load needs
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,6 @@ def _layout(feeds: Sequence[TensorType], outputs: Sequence[TensorType]) -> tuple
         for number, type_ in enumerate(types):
             if (type_.nbytes >= LARGE) == large:
                 places[number] = Place(type_, type_.dims, type_.dtype.np_dtype, end, type_.nbytes, large)
-                end += -(-type_.nbytes // _ALIGNMENT) * _ALIGNMENT
+                end += -(-type_.nbytes // ALIGNMENT) * ALIGNMENT
         staging = staging if large else end
     return tuple(places[n] for n in range(len(feeds))), tuple(places[len(feeds) + n] for n in range(len(outputs))), end, staging
