@@ -18,7 +18,8 @@ from typing import Any
 
 from graphc.codegen import cache, ir
 from graphc.codegen.cost import Cost, cost
-from graphc.codegen.cuda.compiler import Cubin, NoCudaCompiler, compile_many
+from graphc.codegen.cuda.build import build
+from graphc.codegen.cuda.compiler import Cubin, NoCudaCompiler
 from graphc.codegen.cuda.gemm import Gemm, gemm_of
 from graphc.codegen.cuda.printer import CudaSource, print_cuda
 from graphc.codegen.cuda.resources import occupancy
@@ -163,7 +164,7 @@ def _launches(works: Sequence[_Work], groups: Sequence[Sequence[int]], memory: M
     compiled = cubins.compile([source for source, _ in printed])
     kernels: list[CudaKernel] = []
     launches: list[Launch] = []
-    for position, (group, (source, kernel), cubin) in enumerate(zip(groups, printed, compiled, strict=True)):
+    for position, (group, (_, kernel), (source, cubin)) in enumerate(zip(groups, printed, compiled, strict=True)):
         members = [works[number] for number in group]
         made = _cuda_kernel(members, source, kernel, cubin, gpu)
         params = tuple(pointer for member in members for pointer in member.access.params)
@@ -231,15 +232,14 @@ class _Cubins:
     compiler: str = "nothing to compile"
     counts: dict[str, int] = field(default_factory=dict)
 
-    def compile(self, sources: Sequence[CudaSource]) -> list[Cubin | None]:
-        """Machine code for each; None for all where there is no compiler."""
-        texts = list(dict.fromkeys(source.text for source in sources))
+    def compile(self, sources: Sequence[CudaSource]) -> list[tuple[CudaSource, Cubin | None]]:
+        """For each the text that was taken and its machine code; None for all where there is no compiler."""
         before = replace(cache.default(cache.ObjectCache).stats)
         try:
-            cubins = dict(zip(texts, compile_many(texts, self.arch), strict=True))
+            built = build(sources, self.arch)
         except NoCudaCompiler as error:
             self.compiler = str(error)
-            return [None] * len(sources)
+            return [(source, None) for source in sources]
         self.counts = cache.default(cache.ObjectCache).stats.since(before)
-        self.compiler = next((cubin.compiler for cubin in cubins.values()), self.compiler)
-        return [cubins[source.text] for source in sources]
+        self.compiler = next((cubin.compiler for _, cubin in built), self.compiler)
+        return list(built)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from graphc.codegen import ir
+from graphc.codegen.cuda.build import build
 from graphc.codegen.cuda.compiler import HEADER, compile_many
 from graphc.codegen.cuda.printer import print_cuda
 from graphc.codegen.cuda.resources import Resources
@@ -36,16 +37,18 @@ def groups() -> Iterator[tuple[str, Node]]:
 
 
 def resources(nodes: Iterable[tuple[str, Node]], arch: str) -> dict[str, Resources]:
-    """What each distinct kernel takes, by the first name that it has."""
+    """What each distinct kernel takes as `build` compiles it, by the first name that it has."""
     gpu = gpu_for(arch)
     kernels: dict[ir.Kernel, str] = {}
     for name, node in nodes:
         kernels.setdefault(replace(schedule_gpu(lower(node), gpu), name="kernel"), name)
     names = list(kernels.values())
-    texts = [f"// {name}\n" + print_cuda(replace(kernel, name=f"kernel_{number}"), gpu).text.replace(INCLUDE, "")
-             for number, (kernel, name) in enumerate(kernels.items())]
+    sources = [print_cuda(replace(kernel, name=f"kernel_{number}"), gpu) for number, kernel in enumerate(kernels)]
+    texts = [f"// {name}\n" + source.text.replace(INCLUDE, "") for name, source in zip(names, sources, strict=True)]
     cubins = compile_many([INCLUDE + "\n".join(texts[first : first + PER_TEXT]) for first in range(0, len(texts), PER_TEXT)], arch)
     used = {symbol: taken for cubin in cubins for symbol, taken in cubin.resources.items()}
+    crowded = [source for source in sources if used[source.name].spill_bytes]
+    used |= {source.name: cubin.resources[source.name] for source, cubin in build(crowded, arch)}
     return {name: used[f"kernel_{number}"] for number, name in enumerate(names)}
 
 
