@@ -54,9 +54,9 @@ def worker() -> Worker:
     return made
 
 
-def on_device(code: str, begin: str = BEGIN, **options: int) -> None:
+def on_device(code: str, begin: str = BEGIN, devices: int = 1, memory: int = 8 << 30) -> None:
     """Runs a script on a device of its own."""
-    done = worker().run(START + begin + code, **options)
+    done = worker().run(START + begin + code, devices, memory)
     assert done.status == 0, f"exit status {done.status}\n{done.output}\n{done.errors}"
 
 

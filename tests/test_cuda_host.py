@@ -64,7 +64,7 @@ def test_a_missing_barrier_shows_between_the_orders() -> None:
         y = np.zeros(2, np.float32)
         launch(block_sum("", 2), [x], [y], order)
         results.append(y)
-    assert not np.array_equal(*results, equal_nan=True)
+    assert not np.array_equal(results[0], results[1], equal_nan=True)
 
 
 def test_uninitialised_shared_memory_is_nan_in_every_block() -> None:

@@ -247,7 +247,7 @@ def launch(source: Source, arguments: Sequence[tuple[str, bool, Array]], order: 
         build_many([source])
     guarded: dict[tuple[int, int], _Guarded] = {}
     written: set[tuple[int, int]] = set()
-    keys = []
+    keys: list[tuple[int, int]] = []
     for name, is_output, array in arguments:
         key = (array.__array_interface__["data"][0] if array.size else len(keys), array.nbytes)
         if key not in guarded:
