@@ -396,7 +396,8 @@ _add("""kernel words(int: f32[64] in, for_: f32[64] in, threadIdx: f32[64] out) 
 }""")
 for _dtype in ("f16", "bf16", "f64", "i8", "i16", "i64", "u8", "u16", "u32", "u64"):
     _zero, _one, _low = ("0.0", "1.0", "-inf") if "f" in _dtype else ("0", "1", "0" if "u" in _dtype else "-100")
-    _add(f"""kernel totals_{_dtype}(x: {_dtype}[3,50] in, s: {_dtype}[3] out, p: {_dtype}[3] out, m: {_dtype}[3] out, c: {_dtype}[50] out) {{
+    _outs = ", ".join(f"{_name}: {_dtype}[{_size}] out" for _name, _size in (("s", 3), ("p", 3), ("m", 3), ("c", 50)))
+    _add(f"""kernel totals_{_dtype}(x: {_dtype}[3,50] in, {_outs}) {{
   for i in 3 grid(2, 1) {{
     acc a: {_dtype} = {_zero}_{_dtype}
     acc b: {_dtype} = {_one}_{_dtype}

@@ -1,4 +1,4 @@
-"""CUDA C text: what it computes, run on the CPU and held against the interpreter of the kernel IR; how it reads; that it compiles unspilled."""
+"""CUDA C text: what it computes, run on the CPU and held against the interpreter of the kernel IR; how it reads; that nothing spills."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from graphc.codegen import interp, ir
 from graphc.codegen.cuda import compiler, printer
 from graphc.codegen.cuda.printer import CudaSource, print_cuda
 from graphc.codegen.gpu import gpu_for
-from graphc.codegen.operations import COMPARISONS, OPERATIONS
+from graphc.codegen.operations import OPERATIONS
 from graphc.codegen.parse import parse_kernel
 from graphc.codegen.rewrite import map_loops
 from graphc.codegen.verify import verify
@@ -83,7 +83,8 @@ def test_kernel(name: str, sources: dict[str, CudaSource]) -> None:
     check(kernel, sources[name], arguments(kernel), depth=16)
 
 
-@pytest.mark.parametrize("name", ["flat_parts_tail", "row_warp_tail", "row_two_blocks", "column_tail", "repeated", "column_odd_parts", "several"])
+@pytest.mark.parametrize("name", ["flat_parts_tail", "row_warp_tail", "row_two_blocks", "column_tail", "repeated", "column_odd_parts",
+                                  "several"])  # fmt: skip
 def test_a_launch_without_room_for_all_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks that there are do the work of the others after their own."""
     monkeypatch.setattr(printer, "MAX_BLOCKS", 2)
@@ -95,7 +96,7 @@ def test_a_launch_without_room_for_all_blocks(name: str, monkeypatch: pytest.Mon
 
 def test_the_result_may_lie_over_an_operand() -> None:
     kernel = kernel_of("flat_parts_tail")
-    x, w, y = arguments(kernel)
+    x, w, _ = arguments(kernel)
     want = x + w
     source = print_cuda(kernel, GPU)
     for order in host.ORDERS:
@@ -119,9 +120,11 @@ def test_every_barrier_is_needed(name: str, sources: dict[str, CudaSource]) -> N
     shortened = [CudaSource(source.name, "\n".join([*lines[:n], "", *lines[n + 1 :]]), source.grid, source.block) for n in places]
     host.build_many(shortened)
     for place, each in zip(places, shortened, strict=True):
-        with pytest.raises((AssertionError, host.KernelFault)):
+        try:
             check(kernel, each, arguments(kernel), depth=16)
-            pytest.fail(f"line {place + 1} of {source.text} may go")
+        except (AssertionError, host.KernelFault):
+            continue
+        raise AssertionError(f"line {place + 1} may go: {source.text}")
 
 
 @st.composite
@@ -162,10 +165,10 @@ def operands(dtype: DType, count: int) -> list[Array]:
     if dtype.is_bool:
         special = np.array([False, True])
     elif dtype.is_floating:
-        special = np.array(_FLOATS).astype(dtype.np_dtype)
+        special = np.array(_FLOATS, np.float32).astype(dtype.np_dtype)
     else:
         small = [0, 1, 2, 3, 7, 8, 31, 33, 63, 64, 100] + ([] if dtype.is_unsigned else [-1, -2, -3, -100])
-        special = np.array([*small, int(dtype.max), int(dtype.max) - 1, int(dtype.min), int(dtype.min) + 1]).astype(dtype.np_dtype)
+        special = np.array([*small, int(dtype.max), int(dtype.max) - 1, int(dtype.min), int(dtype.min) + 1], dtype.np_dtype)
     if count == 3:
         special = special[::2]
     grids = [grid.reshape(-1) for grid in np.meshgrid(*[special] * count)]
@@ -275,10 +278,25 @@ def test_the_launch_has_just_the_threads_that_there_is_work_for() -> None:
     ("kernel k(y: f32[4] out) {\n for i in 4 parallel {\n y[i] = 1.0_f32\n }\n}", "has not been scheduled for a GPU"),
     ("kernel k(y: f32[4] out) {\n for i in 4 grid(64, 1) {\n acc s: f32 = 0.0_f32\n for j in 9 team(64, 1) {\n s add= 1.0_f32\n }\n"
      " y[i] = s\n }\n}", "at most 1024 threads"),
+    ("kernel k(x: f32[9,9] in, y: f32[9,9] out, z: f32[9] out) {\n for b in 1 grid(1, 1) {\n product acc: f32 over i in 9, j in 9, k in 9"
+     " of x[i, k] times x[k, j] {\n y[i, j] = acc\n }\n }\n for i in 9 grid(1, 1) {\n z[i] = 1.0_f32\n }\n}", "a launch of its own"),
 ])  # fmt: skip
 def test_what_cannot_be_printed_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         print_cuda(parse_kernel(text), GPU)
+
+
+def test_indices_take_64_bits_where_32_do_not_hold_them() -> None:
+    text = """kernel large(x: i8[3000000000] in, y: i8[3,1000000000] out) {
+      for n in 3000000000 grid(256, 16) {
+        y[n / 1000000000, n % 1000000000] = x[n]
+      }
+    }"""
+    source = print_cuda(parse_kernel(text), GPU)
+    assert "const i64 n = (i64(blockIdx.x) * 256 + threadIdx.x) * 16;" in source.text
+    assert "store(y + i64(int(n / 1000000000ull) * 1000000000) + int(n % 1000000000ull), y_v);" in source.text
+    assert source.grid == (-(-3000000000 // 4096), 1, 1)
+    compiler.compile_cuda(source.text, "sm_90")
 
 
 # Machine code ---------------------------------------------------------------------------------------------------------------------------
@@ -286,8 +304,9 @@ def test_what_cannot_be_printed_is_refused(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_nothing_spills(arch: str) -> None:
-    """All kernels of this page in one translation unit, as the compiler takes seconds to start and milliseconds a kernel."""
-    kernels = [kernel_of(name) for name in KERNELS] + [every_operation(dtype, 1, 4)[0] for dtype in (dtypes.float32, dtypes.bfloat16)]
+    """Every second kernel of this page, in one translation unit; the two architectures share them out."""
+    kernels = [kernel_of(name) for name in list(KERNELS)[arch == "sm_80" :: 2]]
+    kernels += [every_operation(dtype, 1, 4)[0] for dtype in (dtypes.float32, dtypes.bfloat16)]
     texts = [print_cuda(kernel, gpu_for(arch)).text.removeprefix(printer.HEADER) for kernel in kernels]
     found = compiler.compile_cuda("".join([printer.HEADER, *texts]), arch).resources
     assert set(found) == {kernel.name for kernel in kernels}

@@ -6,7 +6,7 @@ since overflow is undefined in C; indices whose bounds are known (`facts`) use o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.codegen.cuda import facts
 from graphc.codegen.cuda.facts import Fact
@@ -16,6 +16,9 @@ from graphc.core.dtypes import DType
 
 # How tightly C's operators bind.
 TERNARY, OR, AND, EQUAL, LESS, SUM, PRODUCT, UNARY, PRIMARY = range(1, 10)
+
+
+_NOTHING_KNOWN = Fact()
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Value:
     text: str
     dtype: DType
     binding: int = PRIMARY
-    fact: Fact = facts.Fact()
+    fact: Fact = _NOTHING_KNOWN
     first: str | None = None
 
     @property
@@ -58,7 +61,6 @@ _BITS = {"and": "&", "or": "|", "xor": "^"}
 _OF_BOOLS = {
     "and": ("&&", AND), "or": ("||", OR), "xor": ("!=", EQUAL), "minimum": ("&&", AND), "maximum": ("||", OR),
 }  # fmt: skip
-_ASSOCIATIVE = frozenset(("add", "multiply", "and", "or"))
 
 # CUDA's functions of double; those of float have an f at the end.
 _LIBRARY = {
@@ -117,16 +119,18 @@ def _call(function: str, args: Sequence[Value], dtype: DType, step: int | None) 
     return Value(f"{function}({', '.join(arg.text for arg in args)})", dtype, PRIMARY, Fact(step=step))
 
 
-def _infix(op: str, args: Sequence[Value], dtype: DType, fact: Fact, sign: tuple[str, int] | None = None) -> Value:
-    sign, binding = sign or _INFIX[op]
-    right = binding if op in _ASSOCIATIVE and dtype is dtypes.int64 else binding + 1
-    # a && b || c is C, but compilers ask for parentheses there
-    left = binding if sign not in ("||", "==", "!=") else max(binding, AND + 1 if sign == "||" else LESS)
-    if sign == "||":
-        left = right = AND + 1
-        texts = [arg.text if arg.binding == OR else arg.inside(left) for arg in args]
+def _infix(op: str, args: Sequence[Value], dtype: DType, fact: Fact) -> Value:
+    left, right = args
+    if left.dtype.is_bool and op in _OF_BOOLS:
+        sign, binding = _OF_BOOLS[op]
+        texts = [arg.text if arg.binding == binding else arg.inside(UNARY if binding == EQUAL else EQUAL) for arg in args]
+    elif op in _COMPARE:
+        sign, binding = _INFIX[op]
+        texts = [arg.inside(SUM) for arg in args]
     else:
-        texts = [args[0].inside(left), args[1].inside(max(right, left))]
+        sign, binding = _INFIX[op]
+        regroups = dtype is dtypes.int64 and op in ("add", "multiply")  # exact: no brackets needed
+        texts = [left.inside(binding), right.inside(binding if regroups else binding + 1)]
     return Value(f"{texts[0]} {sign} {texts[1]}", dtype, binding, fact)
 
 
@@ -147,7 +151,7 @@ def _of_bools(op: str, args: Sequence[Value], step: int | None) -> Value:
     if op == "clamp":
         low, x, high = args
         return _of_bools("and", (_of_bools("or", (low, x), step), high), step)
-    return _infix(op, args, dtypes.bool, fact, _OF_BOOLS[op])
+    return _infix(op, args, dtypes.bool, fact)
 
 
 def _of_floats(op: str, args: Sequence[Value], dtype: DType, step: int | None) -> Value:
@@ -182,24 +186,23 @@ def _index(op: str, args: Sequence[Value], parts: int) -> Value:
     if not fact.is_known:
         return Value(_of_integers(op, [arg.widened() for arg in args], dtype, fact.step).text, dtype, PRIMARY, fact)
     narrow = fact.fits_int and all(arg.is_narrow for arg in args)
-    if not narrow:
-        args = [arg.widened() for arg in args]
+    ctype = "int" if fact.fits_int else "i64"
     match op:
         case "add" | "subtract" | "multiply":
+            if not narrow and all(arg.is_narrow for arg in args):
+                args = [args[0].widened(), *args[1:]]
             result = _infix(op, args, dtype, fact)
         case "negate":
-            result = Value(f"-{_signed_operand(args[0])}", dtype, UNARY, fact)
+            operand = args[0] if narrow else args[0].widened()
+            result = Value(f"-{_signed_operand(operand)}", dtype, UNARY, fact)
         case "divide" | "remainder":
             # As unsigned: the dividend is not negative, which compilers cannot see and would have to correct for.
-            divisor = args[1].text.removeprefix("i64(").rstrip(")").removesuffix("ll")
-            text = f"{args[0].inside(PRODUCT)} {_INFIX[op][0]} {divisor}{'u' if narrow else 'ull'}"
-            result = Value(f"{'int' if narrow else 'i64'}({text})", dtype, PRIMARY, fact)
+            divisor = f"{args[1].fact.low}{'u' if args[0].is_narrow and args[1].is_narrow else 'ull'}"
+            return Value(f"{ctype}({args[0].inside(PRODUCT)} {_INFIX[op][0]} {divisor})", dtype, PRIMARY, fact)
         case _:
-            result = _call(_OF_INTEGERS.get(op, op), args, dtype, fact.step)
-            result = Value(result.text, dtype, PRIMARY, fact)
-    if fact.fits_int and not narrow:
-        result = Value(f"int({result.text})", dtype, PRIMARY, fact)
-    return result
+            operands = args if narrow else [arg.widened() for arg in args]
+            result = replace(_call(_OF_INTEGERS.get(op, op), operands, dtype, fact.step), fact=fact)
+    return Value(f"int({result.text})", dtype, PRIMARY, fact) if fact.fits_int and not narrow else result
 
 
 def _signed_operand(value: Value) -> str:

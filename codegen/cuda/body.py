@@ -15,7 +15,7 @@ from graphc.codegen.cuda.facts import Fact, of_constant, of_loop
 from graphc.codegen.cuda.layout import Layout
 from graphc.codegen.cuda.reduce import Barriers, Reductions, Total, neutral
 from graphc.codegen.cuda.scalars import Scalars, guarded, indented, over_parts
-from graphc.codegen.cuda.segment import Segment, guarded_store, stepping
+from graphc.codegen.cuda.segment import Segment, guarded_store, stepping, together_under
 from graphc.codegen.cuda.types import memory_type, register_type
 from graphc.codegen.rewrite import loads, stored, variables
 from graphc.core import dtypes
@@ -68,7 +68,7 @@ class Body:
             else:
                 for stmt in run:
                     lines += self.sync(place, (stmt,)) + self.statement(stmt, scalars, place)
-        return lines
+        return lines if place.store_guard is None else together_under(place.store_guard, lines)
 
     def compound(self, stmt: ir.Stmt, scalars: Scalars, place: Place) -> list[str]:
         match stmt:
@@ -248,7 +248,8 @@ class Body:
             chunk = self.chunk(loop, u, scalars, place)
             threads = f"{u} * {self.layout.team} + {lane}" if self.layout.team > 1 else u
             place_text = f"({threads}){times}" if times else threads
-            lines = [f"const {ctype} {first} = {place_text};", *guarded(f"{first} < {loop.extent}", chunk, may_end)]
+            inside = f"{u} < {rounds - 1} || {first} < {loop.extent}"  # only the last round may end early
+            lines = [f"const {ctype} {first} = {place_text};", *guarded(inside, chunk, may_end)]
             return ["#pragma unroll", f"for (int {u} = 0; {u} < {rounds}; {u}++) {{", *indented(lines), "}"]
         chunk = self.chunk(loop, "", scalars, place)
         head = f"for ({ctype} {first} = {lane}{times}; {first} < {loop.extent}; {first} += {stride}) {{"
@@ -308,7 +309,7 @@ def _runs(stmts: Sequence[ir.Stmt]) -> Iterator[tuple[Sequence[ir.Stmt], Sequenc
     for n, stmt in enumerate(stmts):
         straight = isinstance(stmt, ir.Let | ir.Acc | ir.Update | ir.Store)
         reads = any(load.buffer.space != "local" for expr in ir.expressions(stmt) for load in _loads_of(expr))
-        if n > begin and (not straight or has_stored and reads):
+        if n > begin and (not straight or (has_stored and reads)):
             yield stmts[begin:n], stmts[n:]
             begin, has_stored = n, False
         if not straight:

@@ -28,12 +28,12 @@ class Fact:
 
     @property
     def fits_int(self) -> bool:
-        return -_INT <= self.low and self.high < _INT
+        return self.low >= -_INT and self.high < _INT
 
     @property
     def is_known(self) -> bool:
         """Whether the bounds are known, and those of an int64, so that it does not wrap around."""
-        return -_INT64 <= self.low and self.high < _INT64
+        return self.low >= -_INT64 and self.high < _INT64
 
 
 def of_constant(value: int) -> Fact:

@@ -39,7 +39,7 @@ class Layout:
     @property
     def in_warp(self) -> bool:
         """Whether a team waits for its threads without the rest of the block."""
-        return self.team == 1 or not self.across and self.team <= WARP
+        return self.team == 1 or (not self.across and self.team <= WARP)
 
     @property
     def joint(self) -> bool:

@@ -1,7 +1,7 @@
 """A scheduled kernel as CUDA C: the text of one `__global__` function and the shape of its launch. The last step before `compiler`.
 
-Every top-level grid loop has blocks of its own; where there are several, a block finds the loop that it belongs to by its number. Extents are
-constants of the text, the function's parameters are the kernel's and nothing else:
+Every top-level grid loop has blocks of its own; where there are several, a block finds the loop that it belongs to by its number. Extents
+are constants of the text, the function's parameters are the kernel's and nothing else:
 
     // softmax (model.py:12)
     extern "C" __global__ void __launch_bounds__(128) softmax(const float* x0, float* y0) {
@@ -23,6 +23,7 @@ from graphc.codegen.cuda.scalars import Scalars, guarded, indented, over_parts
 from graphc.codegen.cuda.segment import stepping
 from graphc.codegen.cuda.types import Names, memory_type
 from graphc.codegen.gpu import Gpu
+from graphc.codegen.rewrite import loads, stored, uses, variables
 
 MAX_BLOCKS = (1 << 31) - 1  # of a launch, in its first dimension; where more are needed, each does the work of several
 HEADER = '#include "graphc.cuh"\n'
@@ -47,6 +48,8 @@ def print_cuda(kernel: ir.Kernel, gpu: Gpu) -> CudaSource:
     lets = [stmt for stmt in kernel.body if isinstance(stmt, ir.Let)]
     if len(grids) + len(lets) != len(kernel.body):
         raise ValueError(f"kernel {kernel.name} has work outside of grid loops: it has not been scheduled for a GPU")
+    if len(grids) > 1 and any(map(has_product, grids)):
+        raise ValueError(f"kernel {kernel.name} has a product beside other grid loops: a product is a launch of its own")
     threads = max((THREADS if has_product(loop) else layout_of(loop).threads for loop in grids), default=1)
     function = _Function(kernel, lets, gpu, threads)
     if len(grids) == 1:
@@ -76,13 +79,13 @@ class _Function:
             names.of(buffer.name)
         return names
 
-    def parameters(self, names: Names) -> str:
-        return ", ".join(f"{'const ' * (b.space == 'in')}{memory_type(b.dtype)}* {names.of(b.name)}" for b in self.kernel.params)
+    def parameters(self, buffers: Sequence[ir.Buffer], names: Names) -> list[str]:
+        return [f"{'const ' * (b.space == 'in')}{memory_type(b.dtype)}* {names.of(b.name)}" for b in buffers]
 
     def kernel_text(self, body: Sequence[str]) -> str:
-        comments = [f"// {origin}" for origin in self.kernel.origins]
-        names = self.new_names()
-        head = f'extern "C" __global__ void __launch_bounds__({self.threads}) {self.kernel.name}({self.parameters(names)}) {{'
+        comments = [f"// {' '.join(origin.split()).rstrip(chr(92))}" for origin in self.kernel.origins]  # a backslash would go on
+        parameters = ", ".join(self.parameters(self.kernel.params, self.new_names()))
+        head = f'extern "C" __global__ void __launch_bounds__({self.threads}) {self.kernel.name}({parameters}) {{'
         return "\n".join([HEADER, *self.functions, *comments, head, *indented(body), "}", ""])
 
     def several(self, grids: Sequence[ir.Loop]) -> tuple[str, int]:
@@ -90,19 +93,27 @@ class _Function:
         ladder: list[str] = []
         begin = 0
         for number, loop in enumerate(grids):
-            layout = layout_of(loop, self.threads)
             names = self.new_names()
-            name = names.fresh(f"{self.kernel.name}_{number}")
-            block = names.fresh("block")
-            body, blocks = self.grid_loop(loop, layout, block, names)
-            head = f"static __device__ void {name}(int {block}, {self.parameters(names)}) {{"
-            self.functions += ["\n".join([head, *indented(body), "}", ""])]
-            arguments = ", ".join(names.of(b.name) for b in self.kernel.params)
-            first = f"blockIdx.x - {begin}" if begin else "blockIdx.x"
-            if blocks:
-                ladder += [f"if (blockIdx.x < {begin + blocks}) return {name}({first}, {arguments});"]
+            name, block = names.fresh(f"{self.kernel.name}_{number}"), names.fresh("block")
+            body, blocks = self.grid_loop(loop, layout_of(loop, self.threads), block, names)
+            if blocks == 0:
+                continue
+            used = [buffer for buffer in self.kernel.params if buffer.name in _buffers((*self.lets_of(loop), loop))]
+            head = f"static __device__ void {name}({', '.join([f'int {block}', *self.parameters(used, names)])}) {{"
+            self.functions.append("\n".join([head, *indented(body), "}", ""]))
+            arguments = ", ".join([f"blockIdx.x - {begin}" if begin else "blockIdx.x", *(names.of(buffer.name) for buffer in used)])
             begin += blocks
+            ladder.append(f"if (blockIdx.x < {begin}) return {name}({arguments});")
         return self.kernel_text(ladder), begin
+
+    def lets_of(self, loop: ir.Loop) -> list[ir.Let]:
+        """The top-level `let`s whose values `loop` needs."""
+        needed, found = set(uses((loop,))), list[ir.Let]()
+        for let in reversed(self.lets):
+            if let.var.name in needed:
+                needed |= variables(let.value)
+                found.append(let)
+        return found[::-1]
 
     def grid_loop(self, loop: ir.Loop, layout: Layout, block: str, names: Names | None = None) -> tuple[list[str], int]:
         """The lines of one grid loop for the block with number `block`, and how many blocks there are."""
@@ -110,7 +121,7 @@ class _Function:
         if loop.extent == 0:
             return [], 0
         scalars = Scalars(names)
-        lines = scalars.statements(self.lets)
+        lines = scalars.statements(self.lets_of(loop))
         if has_product(loop):
             product = print_product(loop, self.gpu, scalars, block)
             return [*lines, *product.lines], product.blocks
@@ -227,6 +238,11 @@ class _Iterations:
         first = [f"{self.reductions.lane} == 0"] if self.layout.team > 1 else []
         guard = [scalars.guard] if scalars.guard is not None else []
         return Place(None, " && ".join([*first, *guard]) or None)
+
+
+def _buffers(stmts: Sequence[ir.Stmt]) -> set[str]:
+    """The names of the buffers that statements read or write."""
+    return {load.buffer.name for load in loads(tuple(stmts))} | stored(tuple(stmts))
 
 
 def has_product(loop: ir.Loop) -> bool:

@@ -71,8 +71,8 @@ class Barriers:
 
 @dataclass(frozen=True)
 class Total:
-    """An accumulator to be combined over the team. `name`: for its shared array. `value`: the C expression of a thread's share (of part `v`,
-    where there are parts); `result`: a format of the statement that takes the total, "sum0 = {};"."""
+    """An accumulator to be combined over the team. name: for its shared array. value: the C expression of a thread's share (of one part,
+    where there are several). result: a format of the statement that takes the total, "sum0 = {};"."""
 
     name: str
     combine: str
@@ -134,7 +134,8 @@ class Reductions:
         array = self._declare(f"{total.name}_warps", total.ctype, all_warps * parts)
         begin = f"{array} + {self.part} * {all_warps}" if parts > 1 else array
         own = begin if self.layout.lanes == 1 else f"{begin} + {self.team} * {warps}"
-        return array, f"store_warp_total<{combine}>({begin}, {total.value});", total.result.format(f"combine_warp_totals<{combine}, {warps}>({own})")
+        read = total.result.format(f"combine_warp_totals<{combine}, {warps}>({own})")
+        return array, f"store_warp_total<{combine}>({begin}, {total.value});", read
 
     def _in_rows(self, total: Total, parts: int) -> tuple[str, str, str]:
         """The same where the threads of a team are apart: each leaves a value, in a row of those of its rank."""

@@ -15,12 +15,13 @@ No load of a parameter is moved past a store to another, since an output may lie
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from graphc.codegen import ir
 from graphc.codegen.cuda.arith import SUM, Value
 from graphc.codegen.cuda.facts import Fact
-from graphc.codegen.cuda.scalars import Scalars, in_memory, indented, over_parts
+from graphc.codegen.cuda.scalars import Scalars, guarded, in_memory, indented, over_parts
 from graphc.codegen.cuda.types import is_half, memory_type, register_type
 from graphc.codegen.gpu import VECTOR_BYTES
 from graphc.core import dtypes
@@ -52,7 +53,8 @@ class Segment:
         loop = over_parts(self.part, self.parts, self.inside) if self.inside else []
         return [*self.before, *loop, *self.after]
 
-    def add(self, stmt: ir.Let | ir.Acc | ir.Update | ir.Store | ir.If) -> None:
+    def add(self, stmt: ir.Stmt) -> None:
+        """`stmt`: a straight-line statement, or an `if` around such."""
         if not isinstance(stmt, ir.If):
             for expr in _inner_first(stmt):
                 if isinstance(expr, ir.Load):
@@ -70,14 +72,14 @@ class Segment:
                 self.inside.append(self.scalars.update(stmt))
             case ir.If():
                 inner = self.scalars.inner()
-                body = [line for each in stmt.body for line in self.guarded(inner, each)]
+                body = [line for each in stmt.body for line in self.of_one(inner, each)]
                 self.inside += [f"if ({self.scalars.text(stmt.cond)}) {{", *indented(body), "}"]
 
-    def guarded(self, scalars: Scalars, stmt: ir.Stmt) -> list[str]:
+    def of_one(self, scalars: Scalars, stmt: ir.Stmt) -> list[str]:
         """A statement of an `if` that only some parts enter: one part at a time."""
         if isinstance(stmt, ir.If):
             inner = scalars.inner()
-            return [f"if ({scalars.text(stmt.cond)}) {{", *indented(line for each in stmt.body for line in self.guarded(inner, each)), "}"]
+            return [f"if ({scalars.text(stmt.cond)}) {{", *indented(line for each in stmt.body for line in self.of_one(inner, each)), "}"]
         if isinstance(stmt, ir.Store) and stmt.buffer.space != "local":
             return self.store_one(scalars, stmt)
         return scalars.statement(stmt)
@@ -184,6 +186,15 @@ def guarded_store(scalars: Scalars, stmt: ir.Store, guard: str | None) -> list[s
     conditions = [*([] if guard is None else [guard]), *([] if stmt.where is None else [scalars.text(stmt.where)])]
     line = f"{scalars.element(stmt.buffer, stmt.index)} = {in_memory(scalars.text(stmt.value), stmt.buffer.dtype)};"
     return [f"if ({_all(conditions)}) {line}" if conditions else line]
+
+
+def together_under(guard: str, lines: Sequence[str]) -> list[str]:
+    """Neighbouring stores under one condition as one block."""
+    head, result = f"if ({guard}) ", list[str]()
+    for is_store, group in groupby(lines, lambda line: line.startswith(head) and line.endswith(";")):
+        same = list(group)
+        result += guarded(guard, [line.removeprefix(head) for line in same]) if is_store and len(same) > 1 else same
+    return result
 
 
 def _all(conditions: Iterable[str]) -> str:

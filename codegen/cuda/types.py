@@ -5,7 +5,6 @@ is `i64`, or `int` where its value is known to fit (see `facts`).
 """
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,30 +54,26 @@ def _float_literal(value: float, dtype: DType) -> str:
     with np.errstate(over="ignore"):
         number = np.asarray(value).astype(dtype.np_dtype)
     wide = number.astype(np.float64 if dtype is dtypes.float64 else np.float32)
-    if math.isnan(wide):
-        text = "not_a_number"
-    elif math.isinf(wide):
-        text = "-infinity" if wide < 0 else "infinity"
-    else:
-        text = str(wide)  # the shortest digits that give this number back
-        text = text if re.search(r"[.e]", text) else f"{text}.0"
-    if dtype is dtypes.float64:
-        return f"double({text})" if "in" in text or "not" in text else text
-    return text if "in" in text or "not" in text else f"{text}f"
+    if not np.isfinite(wide):
+        text = "not_a_number" if np.isnan(wide) else "-infinity" if np.signbit(wide) else "infinity"
+        return f"double({text})" if dtype is dtypes.float64 else text
+    text = str(wide)  # the shortest digits that give this number back
+    text = text if re.search(r"[.e]", text) else f"{text}.0"
+    return text if dtype is dtypes.float64 else f"{text}f"
 
 
 # Words of C++ and of CUDA, and functions of the text, that no variable may hide.
-_TAKEN = frozenset("""
-    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const constexpr continue decltype default
-    delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not
-    not_eq nullptr operator or or_eq private protected public register requires return short signed sizeof static struct switch template
-    this throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
-    i8 i16 i64 u8 u16 u32 u64 f16 bf16 infinity not_a_number Pack load store Add Multiply Maximum Minimum And Or lowest highest
-    reduce_team sync_team team_mask store_warp_total combine_warp_totals combine_rows random_word random_words random_block wide_product absolute to_integer min max
-    threadIdx blockIdx blockDim gridDim warpSize
+_TAKEN = frozenset(OPERATIONS) | frozenset(re.findall(r"\w+", """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const constexpr continue decltype
+    default delete do double else enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept
+    not not_eq nullptr operator or or_eq private protected public register requires return short signed sizeof static struct switch
+    template this throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
+    i8 i16 i64 u8 u16 u32 u64 f16 bf16 infinity not_a_number Pack load store Add Multiply Maximum Minimum And Or lowest highest absolute
+    reduce_team sync_team team_mask store_warp_total combine_warp_totals combine_rows random_word random_words random_block wide_product
+    to_integer min max threadIdx blockIdx blockDim gridDim warpSize
     expf exp expm1f expm1 logf log log1pf log1p sqrtf sqrt rsqrtf rsqrt cbrtf cbrt tanhf tanh sinf sin cosf cos tanf tan erff erf erfcf erfc
-    floorf floor ceilf ceil rintf rint fabsf fabs fmodf fmod powf pow atan2f atan2 exp2f y0 y1 yn j0 j1 jn
-""".split()) - {"y0", "y1", "yn", "j0", "j1", "jn"} | frozenset(OPERATIONS)  # fmt: skip
+    floorf floor ceilf ceil rintf rint fabsf fabs fmodf fmod powf pow atan2f atan2 exp2f
+"""))  # fmt: skip
 
 
 class Names:

@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(256) column_parts(const float* x, f
   #pragma unroll
   for (int u = 0; u < 7; u++) {
     const int r = u * 8 + lane;
-    if (r < 50) {
+    if (u < 6 || r < 50) {
       const auto x_v = load<4>(x + r * 256 + i);
       #pragma unroll
       for (int v = 0; v < 4; v++) {
@@ -52,6 +52,8 @@ extern "C" __global__ void __launch_bounds__(256) column_parts(const float* x, f
     y_v[v] = s[v] + m[v];
     z_v[v] = m[v];
   }
-  if (lane == 0) store(y + i, y_v);
-  if (lane == 0) store(z + i, z_v);
+  if (lane == 0) {
+    store(y + i, y_v);
+    store(z + i, z_v);
+  }
 }

@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(128) row_block(const float* x, floa
   #pragma unroll
   for (int u = 0; u < 2; u++) {
     const int j = (u * 128 + lane) * 4;
-    if (j < 1000) {
+    if (u < 1 || j < 1000) {
       const auto x_v = load<4>(x + i * 1000 + j);
       #pragma unroll
       for (int v = 0; v < 4; v++) {
@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(128) row_block(const float* x, floa
   #pragma unroll
   for (int u = 0; u < 2; u++) {
     const int j = (u * 128 + lane) * 4;
-    if (j < 1000) {
+    if (u < 1 || j < 1000) {
       #pragma unroll
       for (int v = 0; v < 4; v++) {
         const float p = expf(row[u * 4 + v] - m);
@@ -44,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(128) row_block(const float* x, floa
   #pragma unroll
   for (int u = 0; u < 2; u++) {
     const int j = (u * 128 + lane) * 4;
-    if (j < 1000) {
+    if (u < 1 || j < 1000) {
       Pack<float, 4> y_v;
       #pragma unroll
       for (int v = 0; v < 4; v++) {

@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(128) row_warp_tail(const float* x, 
   #pragma unroll
   for (int u = 0; u < 3; u++) {
     const int j = (u * 32 + lane) * 4;
-    if (j < 300) {
+    if (u < 2 || j < 300) {
       const auto x_v = load<4>(x + i * 300 + j);
       #pragma unroll
       for (int v = 0; v < 4; v++) {
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(128) row_warp_tail(const float* x, 
   #pragma unroll
   for (int u = 0; u < 3; u++) {
     const int j = (u * 32 + lane) * 4;
-    if (j < 300) {
+    if (u < 2 || j < 300) {
       #pragma unroll
       for (int v = 0; v < 4; v++) {
         const float p = expf(row[u * 4 + v] - m);
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(128) row_warp_tail(const float* x, 
   #pragma unroll
   for (int u = 0; u < 3; u++) {
     const int j = (u * 32 + lane) * 4;
-    if (j < 300) {
+    if (u < 2 || j < 300) {
       Pack<float, 4> y_v;
       #pragma unroll
       for (int v = 0; v < 4; v++) {

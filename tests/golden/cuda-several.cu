@@ -1,6 +1,6 @@
 #include "graphc.cuh"
 
-static __device__ void several_0(int block, const float* x, const float* w, const float* v, float* y, float* s, float* c, float* z) {
+static __device__ void several_0(int block, const float* x, float* y) {
   const float two = x[0] * 0.0f + 2.0f;
   const int n = (block * 128 + threadIdx.x) * 4;
   if (n >= 100) return;
@@ -13,7 +13,7 @@ static __device__ void several_0(int block, const float* x, const float* w, cons
   store(y + n, y_v_2);
 }
 
-static __device__ void several_1(int block, const float* x, const float* w, const float* v, float* y, float* s, float* c, float* z) {
+static __device__ void several_1(int block, const float* x, const float* w, float* s) {
   __shared__ float t_warps[4];
   const float two = x[0] * 0.0f + 2.0f;
   const int lane = threadIdx.x % 64;
@@ -32,12 +32,8 @@ static __device__ void several_1(int block, const float* x, const float* w, cons
   if (lane == 0) s[i] = t * two;
 }
 
-static __device__ void several_2(int block, const float* x, const float* w, const float* v, float* y, float* s, float* c, float* z) {
-}
-
-static __device__ void several_3(int block, const float* x, const float* w, const float* v, float* y, float* s, float* c, float* z) {
+static __device__ void several_3(int block, const float* v, float* c) {
   __shared__ float t_rows[128];
-  const float two = x[0] * 0.0f + 2.0f;
   const int lane = threadIdx.x / 8;
   const int team = threadIdx.x % 8;
   const int i = block * 8 + team;
@@ -56,7 +52,7 @@ static __device__ void several_3(int block, const float* x, const float* w, cons
 // made (model.py:12)
 // by hand
 extern "C" __global__ void __launch_bounds__(128) several(const float* x, const float* w, const float* v, float* y, float* s, float* c, float* z) {
-  if (blockIdx.x < 1) return several_0(blockIdx.x, x, w, v, y, s, c, z);
-  if (blockIdx.x < 4) return several_1(blockIdx.x - 1, x, w, v, y, s, c, z);
-  if (blockIdx.x < 5) return several_3(blockIdx.x - 4, x, w, v, y, s, c, z);
+  if (blockIdx.x < 1) return several_0(blockIdx.x, x, y);
+  if (blockIdx.x < 4) return several_1(blockIdx.x - 1, x, w, s);
+  if (blockIdx.x < 5) return several_3(blockIdx.x - 4, v, c);
 }
