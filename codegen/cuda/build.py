@@ -1,4 +1,4 @@
-"""Launches compiled so that nothing spills: the printer's text in, text and machine code out. Between `printer`, `compiler` and the runtime.
+"""Launches compiled so that nothing spills: the printer's text in, text and machine code out. Between `printer` and the runtime.
 
 ptxas stops at a number of registers that lets several blocks share a multiprocessor, even where it then has to keep values in memory. Such
 a kernel is compiled again with leave to use all registers that one block may have: `__launch_bounds__(threads, 1)`.
