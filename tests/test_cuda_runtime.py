@@ -262,6 +262,11 @@ def test_memory_that_goes_between_the_look_and_the_taking() -> None:
     session.device.free_bytes = lambda: (1 << 40, 1 << 40)
     session.workspace.growth = lambda kind, nbytes: 0
     assert error_of(session.bind, big).startswith("ResourceExhaustedError: Out of memory on /gpu:0 (Fake GPU 0): the arena needs 9.0 MiB")
+    other = Session(1000)
+    other.workspace.growth = lambda kind, nbytes: 0
+    assert error_of(other.bind, big).startswith("ResourceExhaustedError")
+    assert "w" not in other.store
+    other.close()
     session.device.free_bytes = free_bytes
     assert counters().live_bytes == before
     for _ in range(3):

@@ -277,3 +277,25 @@ def test_a_profile_of_a_session() -> None:
         assert len(times) == len(session.compile(y, {x: value}).launches)
         assert all(milliseconds >= 0 for _, milliseconds in times)
     """)
+
+
+def test_verify_compares_what_runs_on_the_device_with_the_interpreter() -> None:
+    run("""
+    from graphc.runtime import targets_cuda
+    from graphc.runtime.check import WrongPass
+    w = gc.Variable(np.ones((5, 3), np.float32), name="w")
+    x = gc.placeholder(gc.float32, [4, 5], name="x")
+    y = gc.nn.softmax(gc.matmul(x, w))
+    step = gc.assign_add(w, gc.gradients(gc.reduce_sum(y * y), w)[0])
+    with gc.Session(config=gc.ConfigProto(device="gpu")) as session:
+        session.run(w.initializer)
+        session.run([y, step], {x: np.ones((4, 5), np.float32)})
+    real = targets_cuda.run_repeatedly
+    def wrong(*arguments):
+        outputs, state = real(*arguments)[0]
+        return [([value + 1 for value in outputs], state)]
+    targets_cuda.run_repeatedly = wrong
+    with gc.Session(config=gc.ConfigProto(device="gpu")) as session:
+        session.run(w.initializer)
+        assert "WrongPass: machine code changed output 0" in error_of(session.run, y, {x: np.ones((4, 5), np.float32)})
+    """, GRAPHC_VERIFY="1")
