@@ -22,6 +22,7 @@ from graphc.passes.pipelines import DEFAULT
 from graphc.runtime.compile_cuda import Products, compile_cuda_program
 from graphc.runtime.executable import CudaExecutable, CudaKernel
 from tests.cuda_host import host
+from tests.cuda_worker import run
 from tests.tolerances import assert_close
 
 Array = np.ndarray[Any, Any]
@@ -101,3 +102,24 @@ def expected(steps: Sequence[ir.Kernel], arrays: Sequence[Array]) -> list[Array]
         results += own
     assert len(results) == len(arrays)
     return [result.reshape(array.shape) for result, array in zip(results, arrays, strict=True)]
+
+
+@pytest.mark.parametrize("products", ["generated", "auto"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_runs_on_a_device_as_on_the_cpu(model: str, products: str) -> None:
+    """Three runs of each: launch by launch, recorded, replayed. The two that train must go down the same path."""
+    run(f"""
+    from graphc.models import MODELS
+
+    def results(device):
+        with gc.Graph().as_default() as graph:
+            gc.set_random_seed(0)
+            fetches, feeds = MODELS[{model!r}]()
+            with gc.Session(graph=graph, config=gc.ConfigProto(device=device, products={products!r})) as session:
+                session.run(gc.global_variables_initializer())
+                return [session.run(fetches, feeds)[0] for _ in range(3)]
+
+    for on_cpu, on_gpu in zip(results("cpu"), results("gpu"), strict=True):
+        np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-4, atol=1e-5)
+    assert counters().graph_launches >= 1
+    """)

@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "fake_driver.h"
@@ -99,23 +100,22 @@ double operand(int compute, double x) {
   }
 }
 
-// One matrix of one batch.
+// A matrix of each batch as the product takes it: transposed where it says so.
 struct View {
-  const Layout* layout;
+  int type;
   void* base;
-  bool transposed = false;
-  int64_t rows() const { return transposed ? layout->columns : layout->rows; }
-  int64_t columns() const { return transposed ? layout->rows : layout->columns; }
-  int64_t place(int64_t row, int64_t column, int64_t batch) const {
-    if (transposed) std::swap(row, column);
-    const bool by_rows = get(layout->set, ORDER) == 1;
-    return batch * get(layout->set, STRIDE) + (by_rows ? row * layout->leading + column : column * layout->leading + row);
+  int64_t rows, columns, batches, row_step, column_step, batch_step;
+
+  View(const Layout& layout, void* base, bool transposed = false)
+      : type(layout.type), base(base), rows(layout.rows), columns(layout.columns), batches(get(layout.set, BATCH_COUNT, 1)),
+        row_step(1), column_step(layout.leading), batch_step(get(layout.set, STRIDE)) {
+    if (get(layout.set, ORDER) == 1) std::swap(row_step, column_step);
+    if (transposed) std::swap(rows, columns), std::swap(row_step, column_step);
   }
-  double at(int64_t row, int64_t column, int64_t batch) const { return read(layout->type, base, place(row, column, batch)); }
+  int64_t place(int64_t row, int64_t column, int64_t batch) const { return batch * batch_step + row * row_step + column * column_step; }
+  double at(int64_t row, int64_t column, int64_t batch) const { return read(type, base, place(row, column, batch)); }
   bool lies_on_device() const {
-    if (!rows() || !columns()) return true;
-    const int64_t last = place(rows() - 1, columns() - 1, get(layout->set, BATCH_COUNT, 1) - 1);
-    const uint64_t end = uint64_t(base) + (last + 1) * size_of(layout->type);
+    const uint64_t end = uint64_t(base) + (place(rows - 1, columns - 1, batches - 1) + 1) * size_of(type);
     uint64_t start;
     size_t size;
     return !cuMemGetAddressRange_v2(&start, &size, uint64_t(base)) && end <= start + size;
@@ -158,23 +158,21 @@ struct Work {
   }
 
   int run() const {
-    const View A{&layout_a, a, get(product.set, TRANSA) != 0}, B{&layout_b, b, get(product.set, TRANSB) != 0}, C{&layout_c, c}, D{&layout_d, d};
+    const View A(layout_a, a, get(product.set, TRANSA) != 0), B(layout_b, b, get(product.set, TRANSB) != 0), C(layout_c, c), D(layout_d, d);
     for (const View* each : {&A, &B, &D})
       if (!each->lies_on_device()) return ILLEGAL_ADDRESS;
     if (beta != 0 && !C.lies_on_device()) return ILLEGAL_ADDRESS;
     if (workspace_bytes) memset(workspace, 0xff, workspace_bytes);
     const bool wide = product.compute == COMPUTE_64F;
-    const int64_t epilogue = get(product.set, EPILOGUE, 1), rows = D.rows(), columns = D.columns(), depth = A.columns();
+    const int64_t epilogue = get(product.set, EPILOGUE, 1), rows = D.rows, columns = D.columns, depth = A.columns;
     auto* bias = reinterpret_cast<void*>(get(product.set, BIAS_POINTER));
-    for (int64_t batch = 0; batch < get(layout_d.set, BATCH_COUNT, 1); batch++) {
+    for (int64_t batch = 0; batch < D.batches; batch++) {
       std::vector<double> by_row(rows);
       for (int64_t column = 0; column < columns; column++)
         for (int64_t row = 0; row < rows; row++) {
           double sum = 0;
-          for (int64_t k = 0; k < depth; k++) {
-            const double term = operand(product.compute, A.at(row, k, batch)) * operand(product.compute, B.at(k, column, batch));
-            sum = wide ? sum + term : float(sum + term);
-          }
+          for (int64_t k = 0; k < depth; k++) sum += operand(product.compute, A.at(row, k, batch)) * operand(product.compute, B.at(k, column, batch));
+          if (!wide) sum = float(sum);
           double x = alpha * sum + (beta != 0 ? beta * C.at(row, column, batch) : 0);
           x = finish(wide ? x : float(x), row, column, batch);
           by_row[row] += x;
@@ -197,10 +195,10 @@ struct Work {
 };
 
 bool fits(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
-  const View A{&a, nullptr, get(product.set, TRANSA) != 0}, B{&b, nullptr, get(product.set, TRANSB) != 0};
+  const View A(a, nullptr, get(product.set, TRANSA) != 0), B(b, nullptr, get(product.set, TRANSB) != 0);
   const bool leading = a.leading >= (get(a.set, ORDER) == 1 ? a.columns : a.rows) && d.leading >= (get(d.set, ORDER) == 1 ? d.columns : d.rows);
-  return leading && A.rows() == d.rows && B.columns() == d.columns && A.columns() == B.rows() && c.rows == d.rows && c.columns == d.columns && a.type == b.type &&
-         (a.type == F64) == (product.compute == COMPUTE_64F) && d.rows > 0 && d.columns > 0 && A.columns() > 0;
+  return leading && A.rows == d.rows && B.columns == d.columns && A.columns == B.rows && c.rows == d.rows && c.columns == d.columns && a.type == b.type &&
+         (a.type == F64) == (product.compute == COMPUTE_64F) && d.rows > 0 && d.columns > 0 && A.columns > 0;
 }
 
 template <class T>
