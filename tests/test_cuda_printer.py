@@ -17,6 +17,7 @@ from graphc.codegen.gpu import gpu_for
 from graphc.codegen.operations import OPERATIONS
 from graphc.codegen.parse import parse_kernel
 from graphc.codegen.rewrite import map_loops
+from graphc.codegen.schedule_gpu_merge import merge
 from graphc.codegen.verify import verify
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
@@ -91,6 +92,17 @@ def test_a_launch_without_room_for_all_blocks(name: str, monkeypatch: pytest.Mon
     kernel = kernel_of(name)
     source = print_cuda(kernel, GPU)
     assert source.grid[0] <= 2 * len(kernel.body)
+    check(kernel, source, arguments(kernel), depth=16)
+
+
+def test_kernels_in_one_launch() -> None:
+    """Teams of all sizes in blocks of one size: those of several warps share barriers with others that have nothing to do."""
+    names = ["flat_parts_tail", "row_odd_warps", "row_small", "column_tail", "repeated", "gathered", "condition_block", "transposed",
+             "turned"]  # fmt: skip
+    kernel = merge([kernel_of(name) for name in names], "all_in_one")
+    verify(kernel)
+    source = print_cuda(kernel, GPU)
+    assert source.block == (128, 1, 1)
     check(kernel, source, arguments(kernel), depth=16)
 
 

@@ -38,7 +38,7 @@ class Place:
 
 
 class Body:
-    """Prints the body of one grid loop. `lane`: the C expression of a thread's place in its team; `reductions` knows the rest."""
+    """Prints the body of a grid loop; `reductions` knows how its iterations lie on threads."""
 
     def __init__(self, loop: ir.Loop, reductions: Reductions) -> None:
         self.layout: Layout = reductions.layout
@@ -212,7 +212,7 @@ class Body:
             totals.append(total)
         with self.names.block():
             lines += self.rounds(loop, inner, replace(place, team=loop, store_guard=guard))
-        return lines + (self.reductions.totals(totals, scalars.parts) if totals else [])
+        return lines + (self.reductions.totals(totals, scalars.parts) if totals and self.layout.team > 1 else [])
 
     def share(self, acc: ir.Var, combine: str, scalars: Scalars) -> tuple[list[str], Total]:
         """Where a thread accumulates its share: in the accumulator itself, if that has a neutral value so far."""
@@ -233,26 +233,24 @@ class Body:
 
     def rounds(self, loop: ir.Loop, scalars: Scalars, place: Place) -> list[str]:
         """The iterations of one thread: rounds of `parts` neighbouring ones each."""
-        parts, stride = loop.parts, self.layout.team * loop.parts
-        rounds = -(-loop.extent // stride)
-        lane = self.reductions.lane if self.layout.team > 1 else "0"
-        first = self.names.of(loop.var.name)
-        scalars.bind(loop.var, first, Fact(0, (rounds + 1) * stride - 1, 0))
-        ctype, times = scalars.env[loop.var.name].ctype, f" * {parts}" if parts > 1 else ""
-        may_end = loop.extent % stride != 0
+        team, parts = self.layout.team, loop.parts
+        rounds = -(-loop.extent // (team * parts))
+        first, lane = self.names.of(loop.var.name), self.reductions.lane if team > 1 else "0"
+        scalars.bind(loop.var, first, Fact(0, (rounds + 1) * team * parts - 1, 0))
+        ctype = scalars.env[loop.var.name].ctype
+        ends = loop.extent % (team * parts) != 0  # not every thread has a whole last round
         if rounds == 1:
             chunk = self.chunk(loop, "0", scalars, place)
-            return ["{", *indented([f"const {ctype} {first} = {lane}{times};", *guarded(f"{first} < {loop.extent}", chunk, may_end)]), "}"]
+            lines = [f"const {ctype} {first} = {_times(lane, parts)};", *guarded(f"{first} < {loop.extent}", chunk, ends)]
+            return ["{", *indented(lines), "}"]
         if rounds <= _UNROLLED_ROUNDS or self.uses_slots(loop):
             u = self.names.fresh("u")
             chunk = self.chunk(loop, u, scalars, place)
-            threads = f"{u} * {self.layout.team} + {lane}" if self.layout.team > 1 else u
-            place_text = f"({threads}){times}" if times else threads
-            inside = f"{u} < {rounds - 1} || {first} < {loop.extent}"  # only the last round may end early
-            lines = [f"const {ctype} {first} = {place_text};", *guarded(inside, chunk, may_end)]
+            begin = _times(f"{u} * {team} + {lane}" if team > 1 else u, parts)
+            lines = [f"const {ctype} {first} = {begin};", *guarded(f"{u} < {rounds - 1} || {first} < {loop.extent}", chunk, ends)]
             return ["#pragma unroll", f"for (int {u} = 0; {u} < {rounds}; {u}++) {{", *indented(lines), "}"]
         chunk = self.chunk(loop, "", scalars, place)
-        head = f"for ({ctype} {first} = {lane}{times}; {first} < {loop.extent}; {first} += {stride}) {{"
+        head = f"for ({ctype} {first} = {_times(lane, parts)}; {first} < {loop.extent}; {first} += {team * parts}) {{"
         return [f"#pragma unroll {_UNROLL}", head, *indented(chunk), "}"]
 
     def chunk(self, loop: ir.Loop, round_: str, scalars: Scalars, place: Place) -> list[str]:
@@ -300,6 +298,11 @@ class Body:
     def uses_slots(self, loop: ir.Loop) -> bool:
         names = {load.buffer.name for load in loads(loop.body)} | stored(loop.body)
         return any(name in names for name, _ in self.spread)
+
+
+def _times(text: str, factor: int) -> str:
+    """The product of a sum's text and a number."""
+    return text if factor == 1 or text == "0" else f"({text}) * {factor}" if " " in text else f"{text} * {factor}"
 
 
 def _runs(stmts: Sequence[ir.Stmt]) -> Iterator[tuple[Sequence[ir.Stmt], Sequence[ir.Stmt]]]:

@@ -192,11 +192,12 @@ class _Iterations:
         return self.one_by_one()
 
     def together(self) -> tuple[list[str], int] | None:
+        """The parts side by side, and how many accesses move them all; None where they part ways."""
         inner, names = self.scalars.inner(), self.reductions.names
         inner.parts = self.layout.parts
         high = self.scalars.env[self.loop.var.name].fact.high
         inner.env[self.loop.var.name] = stepping(self.name, self.reductions.part, Fact(0, high, 1, inner.parts))
-        shared = len(self.reductions.shared)
+        shared, state = len(self.reductions.shared), self.reductions.barriers.state()
         body = Body(self.loop, self.reductions)
         try:
             with names.block():
@@ -204,10 +205,12 @@ class _Iterations:
                 lines += body.block(self.loop.body, inner, self.place(inner))
         except PartsDiffer:
             del self.reductions.shared[shared:]
+            self.reductions.barriers.restore(state)
             return None
         return lines, body.vectors
 
     def one_by_one(self) -> list[str]:
+        """The parts one after the other, those beyond the loop's end left out."""
         names = self.reductions.names
         fact = self.scalars.env[self.loop.var.name].fact
 
@@ -223,6 +226,7 @@ class _Iterations:
         return self.reductions.around(lines)
 
     def one(self, scalars: Scalars, name: str) -> list[str]:
+        """A single iteration, whose number is `name`."""
         lines = self.activity(scalars, name) if self.layout.joint else []
         return lines + Body(self.loop, self.reductions).block(self.loop.body, scalars, self.place(scalars))
 

@@ -111,15 +111,9 @@ class Reductions:
 
     def totals(self, totals: Sequence[Total], parts: int) -> list[str]:
         """Statements that combine every total over the team, one after the other in registers or all at one barrier."""
-        if self.layout.team == 1:
-            return [line for each in totals for line in self._each(each.result.format(each.value), parts)]
         if self.layout.in_warp:
-            function = f"{self.layout.team}>"
-            return [
-                line
-                for each in totals
-                for line in self._each(each.result.format(f"reduce_team<{COMBINE[each.combine]}, {function}({each.value})"), parts)
-            ]
+            calls = [f"reduce_team<{COMBINE[each.combine]}, {self.layout.team}>({each.value})" for each in totals]
+            return [line for each, call in zip(totals, calls, strict=True) for line in self._each(each.result.format(call), parts)]
         meet = self._in_rows if self.layout.across else self._in_warps
         arrays, writes, reads = zip(*(meet(each, parts) for each in totals), strict=True)
         lines = self.barriers.before((), arrays)

@@ -26,8 +26,7 @@ Place = Callable[["Scalars", tuple[ir.Expr, ...]], str]
 
 @dataclass
 class Scalars:
-    """names: identifiers of the function being printed. `parts`: iterations that a thread has side by side, whose variable `part_var` has
-    the step 1 (see `facts`)."""
+    """names: identifiers of the function being printed. parts: how many iterations of a loop a thread has side by side (see `facts`)."""
 
     names: Names
     parts: int = 1
@@ -147,7 +146,7 @@ class Scalars:
     # Statements
 
     def statements(self, stmts: Iterable[ir.Stmt]) -> list[str]:
-        """Lines of `let`, accumulators, stores and conditions around them. Binds what they declare."""
+        """Lines of `let`, accumulators and stores. Binds what they declare."""
         return [line for stmt in stmts for line in self.statement(stmt)]
 
     def statement(self, stmt: ir.Stmt) -> list[str]:
@@ -160,11 +159,9 @@ class Scalars:
                 return [self.update(stmt)]
             case ir.Store():
                 return self.store(stmt)
-            case ir.If():
-                return [f"if ({self.text(stmt.cond)}) {{", *indented(self.inner().statements(stmt.body)), "}"]
             case ir.Prefetch():
                 return []
-            case ir.Loop() | ir.Local() | ir.Product():
+            case ir.If() | ir.Loop() | ir.Local() | ir.Product():
                 raise ValueError(f"{type(stmt).__name__} is no straight-line statement")
 
     def let(self, var: ir.Var, value: Value) -> str:
