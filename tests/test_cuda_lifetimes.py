@@ -99,6 +99,7 @@ def test_a_forked_child_is_told_and_the_parent_goes_on() -> None:
     if not child:
         print(error_of(session.step, bound))
         print(error_of(Session, 10))
+        print(error_of(lambda: gc.Session(config=gc.ConfigProto(device="gpu"))))
         with gc.Session() as cpu:
             print(cpu.run(gc.constant(2.0) * 3.0))
         session.close()
@@ -110,7 +111,10 @@ def test_a_forked_child_is_told_and_the_parent_goes_on() -> None:
     session.close()
     assert alive() == (0, 0, 1, 0, 0), alive()
     """)
-    assert printed.count("FailedPreconditionError: CUDA cannot be used in a process forked from one that uses it") == 2
+    refusal = "CUDA cannot be used in a process forked from one that uses it"
+    assert printed.count(f"FailedPreconditionError: {refusal}") == 2
+    assert printed.count(refusal) == 3
+    assert 'get_context("spawn")' in printed
     assert "6.0" in printed
 
 

@@ -62,6 +62,8 @@ def devices() -> list[Device]:
 
 def driver_problem() -> str | None:
     """Whether the driver's library can be loaded and started."""
+    if driver.forked():
+        return driver.fork_problem()
     try:
         library = driver.native()
     except OSError:

@@ -269,9 +269,7 @@ class Owner:
 def refuse_fork() -> None:
     """FailedPreconditionError in a child of a process that had started the driver."""
     if driver.forked():
-        raise FailedPreconditionError(
-            None, None, "CUDA cannot be used in a process forked from one that uses it: its devices belong to process "
-            f"{driver.forked()}.\n  start processes anew instead: multiprocessing.get_context(\"spawn\")")
+        raise FailedPreconditionError(None, None, f"{driver.fork_problem()}")
 
 
 _devices: dict[int, CudaDevice] = {}

@@ -63,9 +63,17 @@ def _fork_noticed(parent: int) -> None:
     _forked_from = parent
 
 
-def forked() -> int:
-    """The process that this one was forked from after the driver had started, 0 where CUDA may be used."""
-    return _forked_from
+def forked() -> bool:
+    """Whether this process was forked from one that had started the driver: then it has none, and cannot start one."""
+    return _forked_from != 0
+
+
+def fork_problem() -> str | None:
+    """What to tell in such a process, None in any other."""
+    if not forked():
+        return None
+    return (f"CUDA cannot be used in a process forked from one that uses it (process {_forked_from}): start processes anew instead, by "
+            "multiprocessing.get_context(\"spawn\")")
 
 
 def call(name: str, *arguments: Any) -> None:
