@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from graphc.codegen import interp, ir
-from graphc.codegen.cuda import compiler, printer
+from graphc.codegen.cuda import compiler, facts, printer
 from graphc.codegen.cuda.printer import CudaSource, print_cuda
 from graphc.codegen.gpu import gpu_for
 from graphc.codegen.operations import OPERATIONS
@@ -164,6 +164,65 @@ def test_random_kernels(kernels: list[ir.Kernel]) -> None:
     host.build_many(printed)
     for number, (kernel, source) in enumerate(zip(kernels, printed, strict=True)):
         check(kernel, source, sample_arguments(kernel, number))
+
+
+# What is known of indices ------------------------------------------------------------------------------------------------------------------
+
+PARTS = 4
+N, OTHER = ir.Var("n"), ir.Var("i")  # consecutive iterations, four a thread, and a variable of another loop
+EXTENTS = {"n": 48, "i": 5}
+_NUMBERS = st.sampled_from([0, 1, 2, 3, 4, 5, 8, 12, 16, 24, -1, -4, -7])
+
+
+def _operation(op: str, *args: ir.Expr) -> ir.Expr:
+    return ir.Apply(op, args, dtypes.int64)
+
+
+def _larger(inner: st.SearchStrategy[ir.Expr]) -> st.SearchStrategy[ir.Expr]:
+    number = _NUMBERS.map(ir.index)
+    divisor = st.sampled_from([1, 2, 4, 6, 8, 12, 16, 48]).map(ir.index)
+    return st.one_of(
+        st.builds(_operation, st.sampled_from(["add", "subtract", "maximum", "minimum"]), inner, inner),
+        st.builds(_operation, st.sampled_from(["add", "subtract", "multiply", "maximum", "minimum"]), inner, number),
+        st.builds(_operation, st.sampled_from(["divide", "remainder"]), inner, divisor),
+        st.builds(_operation, st.sampled_from(["negate", "abs"]), inner),
+        st.builds(_operation, st.just("clamp"), number, inner, number),
+    )
+
+
+@given(st.recursive(st.one_of(st.just(N), st.just(OTHER), _NUMBERS.map(ir.index)), _larger, max_leaves=6))
+@settings(max_examples=300)
+def test_what_is_known_of_an_index_is_true(expr: ir.Expr) -> None:
+    known = _fact(expr)
+    values = np.broadcast_to(_evaluated(expr), (EXTENTS["i"], EXTENTS["n"])).reshape(EXTENTS["i"], -1, PARTS)
+    assert known.low <= values.min()
+    assert values.max() <= known.high
+    first = values[..., 0]
+    if known.step is not None:
+        np.testing.assert_array_equal(values, first[..., None] + known.step * np.arange(PARTS))
+        assert not (first % known.multiple if known.multiple else first).any()
+
+
+def _fact(expr: ir.Expr) -> facts.Fact:
+    match expr:
+        case ir.Var():
+            return facts.of_parts(EXTENTS["n"], PARTS) if expr == N else facts.of_loop(EXTENTS["i"])
+        case ir.Const():
+            return facts.of_constant(int(expr.value))
+        case ir.Apply():
+            return facts.combine(expr.op, [_fact(arg) for arg in expr.args], PARTS)
+    raise AssertionError(expr)
+
+
+def _evaluated(expr: ir.Expr) -> Array:
+    match expr:
+        case ir.Var():
+            return np.arange(EXTENTS["n"]) if expr == N else np.arange(EXTENTS["i"])[:, None]
+        case ir.Const():
+            return np.asarray(expr.value, np.int64)
+        case ir.Apply():
+            return interp.apply(expr.op, [_evaluated(arg) for arg in expr.args], expr.dtype)
+    raise AssertionError(expr)
 
 
 # Scalars --------------------------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from itertools import groupby
 from graphc.codegen import ir
 from graphc.codegen.cuda.arith import SUM, Value
 from graphc.codegen.cuda.facts import Fact
-from graphc.codegen.cuda.scalars import Scalars, guarded, in_memory, indented, over_parts
+from graphc.codegen.cuda.scalars import Scalars, guarded, in_memory, over_parts
 from graphc.codegen.cuda.types import is_half, memory_type, register_type
 from graphc.codegen.gpu import VECTOR_BYTES
 from graphc.core import dtypes
@@ -71,15 +71,13 @@ class Segment:
             case ir.Update():
                 self.inside.append(self.scalars.update(stmt))
             case ir.If():
-                inner = self.scalars.inner()
-                body = [line for each in stmt.body for line in self.of_one(inner, each)]
-                self.inside += [f"if ({self.scalars.text(stmt.cond)}) {{", *indented(body), "}"]
+                self.inside += self.of_one(self.scalars, stmt)
 
     def of_one(self, scalars: Scalars, stmt: ir.Stmt) -> list[str]:
         """A statement of an `if` that only some parts enter: one part at a time."""
         if isinstance(stmt, ir.If):
             inner = scalars.inner()
-            return [f"if ({scalars.text(stmt.cond)}) {{", *indented(line for each in stmt.body for line in self.of_one(inner, each)), "}"]
+            return guarded(scalars.text(stmt.cond), [line for each in stmt.body for line in self.of_one(inner, each)])
         if isinstance(stmt, ir.Store) and stmt.buffer.space != "local":
             return self.store_one(scalars, stmt)
         return scalars.statement(stmt)
