@@ -166,7 +166,7 @@ def test_random_kernels(kernels: list[ir.Kernel]) -> None:
         check(kernel, source, sample_arguments(kernel, number))
 
 
-# What is known of indices ------------------------------------------------------------------------------------------------------------------
+# What is known of indices ----------------------------------------------------------------------------------------------------------------
 
 PARTS = 4
 N, OTHER = ir.Var("n"), ir.Var("i")  # consecutive iterations, four a thread, and a variable of another loop
