@@ -286,6 +286,19 @@ def test_a_refused_launch_names_its_kernel_and_the_device_goes_on() -> None:
     """)
 
 
+def test_code_that_cannot_be_loaded_names_its_kernel_each_time() -> None:
+    run("""
+    from dataclasses import replace
+    session, made = Session(10), executable(10)
+    made.launches = (*made.launches[:2], replace(made.launches[2], image=b"no cubin" * 100))
+    bound = session.bind(made)
+    for _ in range(3):
+        error = error_of(session.step, bound)
+        assert error.startswith("InternalError: Kernel '2_scale_add' (scale_add_10) failed on /gpu:0: cuModuleLoadDataEx failed: "), error
+    assert counters().launches == 0
+    """)
+
+
 def test_a_kernel_without_code_says_why() -> None:
     run("""
     from dataclasses import replace

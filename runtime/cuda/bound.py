@@ -136,7 +136,7 @@ class CudaBound:
         """Frees what is its own, and borrows nothing any more."""
         self._transfers.give_back()
         self._workspace.take_back(self._place)
-        self._launches.clear()
+        self._launches = []
         self._recorded.clear()
         self._owner.close()
 
@@ -149,7 +149,7 @@ class CudaBound:
 
     def _moved(self) -> None:
         """What was prepared and recorded for the old addresses is worth nothing."""
-        self._launches.clear()
+        self._launches = []
         for graph in self._recorded.values():
             self._owner.free(graph)
         self._recorded.clear()
@@ -187,7 +187,13 @@ class CudaBound:
             self._addresses[slots.feed(number)] = self._transfers.feed_address(number)
         for number in range(slots.outputs):
             self._addresses[slots.output(number)] = self._transfers.output_address(number)
-        self._launches.extend(self._enqueue(number, launch) for number, launch in enumerate(self.executable.launches))
+        self._launches = [self._prepared(number, launch) for number, launch in enumerate(self.executable.launches)]
+
+    def _prepared(self, number: int, launch: Launch) -> Enqueue:
+        try:
+            return self._enqueue(number, launch)
+        except self._errors as error:
+            raise self._failure(error, (number,)) from None
 
     def _enqueue(self, number: int, launch: Launch) -> Enqueue:
         stream = self._workspace.stream  # pycuda's own may be kept by nobody but it
