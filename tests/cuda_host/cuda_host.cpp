@@ -50,7 +50,7 @@ bool failed, running;
 pthread_t runner;
 uint64_t random_state;
 
-// Fibers ---------------------------------------------------------------------------------------------------------------------------------
+// Fibers ----------------------------------------------------------------------------------------------------------------------------------
 
 void fiber_main();
 
@@ -120,7 +120,7 @@ void allocate_stacks() {
   for (int n = 0; n < MOST_THREADS; n++) mprotect(shared.stacks + n * STACK_BYTES, 4096, PROT_NONE);  // a stack that overflows is a fault
 }
 
-// Errors ---------------------------------------------------------------------------------------------------------------------------------
+// Errors ----------------------------------------------------------------------------------------------------------------------------------
 
 const char* base_name(const char* path) {
   const char* slash = strrchr(path, '/');
@@ -160,8 +160,9 @@ void on_signal(int number, siginfo_t* info, void* context) {
 #endif
   Dl_info library;
   request->fault_code = code && dladdr(reinterpret_cast<void*>(&on_signal), &library) ? code - uintptr_t(library.dli_fbase) : 0;
-  const char* what = number == SIGFPE ? "integer division by zero" : number == SIGILL || number == SIGTRAP ? "trap" : "illegal memory access";
-  if (number == SIGSEGV || number == SIGBUS) request->fault_address = uintptr_t(info->si_addr);
+  const bool memory = number == SIGSEGV || number == SIGBUS;
+  const char* what = memory ? "illegal memory access" : number == SIGFPE ? "integer division by zero" : "trap";
+  if (memory) request->fault_address = uintptr_t(info->si_addr);
   report("thread (%u,%u,%u): %s", threadIdx.x, threadIdx.y, threadIdx.z, what);
   abandon();
 }
@@ -187,10 +188,11 @@ struct Signals {
   }
 };
 
-// The scheduler --------------------------------------------------------------------------------------------------------------------------
+// The scheduler ---------------------------------------------------------------------------------------------------------------------------
 
 bool same_place(const Thread& a, const Thread& b) {
-  return a.site.line() == b.site.line() && a.site.column() == b.site.column() && a.exchange->ask == b.exchange->ask && a.exchange->mask == b.exchange->mask;
+  return a.site.line() == b.site.line() && a.site.column() == b.site.column() && a.exchange->ask == b.exchange->ask &&
+         a.exchange->mask == b.exchange->mask;
 }
 
 const char* name_of(const Exchange& exchange) {
@@ -204,10 +206,14 @@ const char* name_of(const Exchange& exchange) {
 
 void describe(char* text, size_t size, int number) {
   const Thread& thread = threads[number];
-  if (thread.state == State::done) snprintf(text, size, "thread %d has finished", number);
-  else if (thread.exchange->ask == Ask::block) snprintf(text, size, "thread %d waits at __syncthreads, %s:%u", number, base_name(thread.site.file_name()), thread.site.line());
-  else snprintf(text, size, "thread %d waits at %s of mask %08x, %s:%u", number, name_of(*thread.exchange), thread.exchange->mask,
-                base_name(thread.site.file_name()), thread.site.line());
+  if (thread.state == State::done) {
+    snprintf(text, size, "thread %d has finished", number);
+    return;
+  }
+  char mask[24] = "";
+  if (thread.exchange->ask != Ask::block) snprintf(mask, sizeof mask, " of mask %08x", thread.exchange->mask);
+  snprintf(text, size, "thread %d waits at %s%s, %s:%u", number, name_of(*thread.exchange), mask, base_name(thread.site.file_name()),
+           thread.site.line());
 }
 
 void report_divergence(int one, int other) {
@@ -316,7 +322,7 @@ void run_block() {
 }
 }  // namespace
 
-// What kernels call ----------------------------------------------------------------------------------------------------------------------
+// What kernels call -----------------------------------------------------------------------------------------------------------------------
 
 int lane() { return current & 31; }
 
@@ -363,7 +369,7 @@ int launch(const Kernel& which, const void* const* parameters, Launch& what) {
 }
 }  // namespace cuda_host
 
-// Hooks of -fsanitize=alignment,bounds: the compiler calls them with a description that begins with the place in the text ------------------
+// Hooks of -fsanitize=alignment,bounds: the compiler calls them with a description that begins with the place in the text ----------------
 
 namespace {
 struct Place {

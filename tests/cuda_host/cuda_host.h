@@ -58,7 +58,7 @@ extern CUDA_HOST_HIDDEN uint3 threadIdx, blockIdx;
 extern CUDA_HOST_HIDDEN dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
-// Barriers, shuffles and votes -----------------------------------------------------------------------------------------------------------
+// Barriers, shuffles and votes ------------------------------------------------------------------------------------------------------------
 
 namespace cuda_host {
 using Site = std::source_location;  // where in the text a thread waits
@@ -130,7 +130,7 @@ inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 [[noreturn]] inline void __trap(CUDA_HOST_SITE) { cuda_host::fail("__trap", site); }
 
-// Atomics on integers ----------------------------------------------------------------------------------------------------------------------
+// Atomics on integers ---------------------------------------------------------------------------------------------------------------------
 
 namespace cuda_host {
 template <class T>
@@ -163,7 +163,7 @@ T atomicCAS(T* at, std::type_identity_t<T> old, std::type_identity_t<T> v) {
   return cuda_host::exchange(at, [=](T found) { return found == old ? v : found; });
 }
 
-// Functions that C++ lacks -----------------------------------------------------------------------------------------------------------------
+// Functions that C++ lacks ----------------------------------------------------------------------------------------------------------------
 
 template <class T>
 T __ldg(const T* at) { return *at; }
@@ -276,7 +276,7 @@ inline int __popcll(unsigned long long x) { return std::popcount(x); }
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return unsigned(((uint64_t(high) << 32 | low) << (n & 31)) >> 32); }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return unsigned((uint64_t(high) << 32 | low) >> (n & 31)); }
 
-// The entries of a kernel: C linkage, the same for all ---------------------------------------------------------------------------------------
+// The entries of a kernel: C linkage, the same for all ------------------------------------------------------------------------------------
 
 namespace cuda_host {
 struct Launch {

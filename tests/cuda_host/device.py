@@ -24,6 +24,7 @@ compiler.COMPILERS.insert(0, HostCompiler())
 """
 ILLEGAL_ADDRESS, LAUNCH_FAILED = 700, 719  # CUDA_ERROR_*
 NOT_SUPPORTED = 801
+DRIVER_SOURCES = ("fake_driver.cpp", "fake_streams.cpp")
 
 
 class Failed(Exception):
@@ -57,7 +58,7 @@ def in_subprocess(code: str, devices: int = 1, memory: int = 8 << 30, arch: int 
 @cache
 def driver_folder() -> Path:
     """A folder with libcuda.so.1."""
-    text = (HERE / "fake_driver.cpp").read_text() + (HERE / "fake_driver.h").read_text()
+    text = "".join((HERE / name).read_text() for name in (*DRIVER_SOURCES, "fake_machine.h", "fake_driver.h"))
     made = folder() / f"driver-{digest(text)}"
     with made_once(made) as draft:
         if draft is not None:
@@ -67,12 +68,13 @@ def driver_folder() -> Path:
 
 
 def _compile_driver(text: str, target: Path) -> None:
-    # Every other function of cuda.h exists too, and answers that it is not supported. Weak, so that the real ones win.
+    # Every other function of cuda.h exists too, and answers that it is not supported.
     rest = [name for name in pycuda_build.declared_functions() if f" {name}(" not in text and f" {name}," not in text]
     (target / "rest.c").write_text(pycuda_build.stubs(rest, NOT_SUPPORTED))
     _run("gcc", "-w", "-c", "-fPIC", "-o", str(target / "rest.o"), str(target / "rest.c"))
+    sources = [str(HERE / name) for name in DRIVER_SOURCES]
     _run("g++", "-std=c++20", "-O1", "-w", "-fPIC", "-shared", "-fvisibility=hidden", "-I", str(pycuda_build.include_folder()),
-         "-Wl,-soname,libcuda.so.1", "-o", str(target / "libcuda.so.1"), str(HERE / "fake_driver.cpp"), str(target / "rest.o"), "-ldl")
+         "-Wl,-soname,libcuda.so.1", "-o", str(target / "libcuda.so.1"), *sources, str(target / "rest.o"), "-ldl")
 
 
 @cache

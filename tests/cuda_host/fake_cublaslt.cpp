@@ -20,13 +20,20 @@ extern "C" int cuMemGetAddressRange_v2(uint64_t* base, size_t* size, uint64_t at
 namespace {
 enum { SUCCESS = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
 enum { ILLEGAL_ADDRESS = 700 };
-enum { F32 = 0, F64 = 1, F16 = 2, BF16 = 14 };                                          // cudaDataType_t
-enum { COMPUTE_32F = 68, COMPUTE_64F = 70, FAST_16F = 74, FAST_16BF = 75, FAST_TF32 = 77 };  // cublasComputeType_t
-enum { POINTER_MODE = 2, TRANSA = 3, TRANSB = 4, EPILOGUE = 7, BIAS_POINTER = 8, BIAS_BATCH_STRIDE = 10, AUX_POINTER = 11, AUX_LD = 12,
-       AUX_BATCH_STRIDE = 13 };                                                         // of a product
-enum { ORDER = 1, BATCH_COUNT = 5, STRIDE = 6 };                                        // of a layout; rows, columns and type come when it is made
-enum { EPILOGUE_RELU = 2, EPILOGUE_BIAS = 4, EPILOGUE_DRELU = 8, EPILOGUE_BGRAD = 16, EPILOGUE_GELU = 32, EPILOGUE_DGELU = 64, EPILOGUE_AUX = 128,
-       EPILOGUE_BGRADA = 256, EPILOGUE_BGRADB = 512 };
+// cudaDataType_t, cublasComputeType_t
+enum { F32 = 0, F64 = 1, F16 = 2, BF16 = 14 };
+enum { COMPUTE_32F = 68, COMPUTE_64F = 70, FAST_16F = 74, FAST_16BF = 75, FAST_TF32 = 77 };
+// Attributes of a product, and of a layout, whose rows, columns and type come when it is made
+enum {
+  POINTER_MODE = 2, TRANSA = 3, TRANSB = 4, EPILOGUE = 7, BIAS_POINTER = 8, BIAS_BATCH_STRIDE = 10,
+  AUX_POINTER = 11, AUX_LD = 12, AUX_BATCH_STRIDE = 13
+};
+enum { ORDER = 1, BATCH_COUNT = 5, STRIDE = 6 };
+// Bits of an epilogue
+enum {
+  EPILOGUE_RELU = 2, EPILOGUE_BIAS = 4, EPILOGUE_DRELU = 8, EPILOGUE_BGRAD = 16, EPILOGUE_GELU = 32, EPILOGUE_DGELU = 64,
+  EPILOGUE_AUX = 128, EPILOGUE_BGRADA = 256, EPILOGUE_BGRADB = 512
+};
 constexpr size_t WORKSPACE = 4096;  // bytes that the first algorithm asks for, and scribbles over
 
 using Attributes = std::map<int, int64_t>;
@@ -63,7 +70,7 @@ int put(Attributes& set, int attribute, const void* value, size_t size) {
   return SUCCESS;
 }
 
-// Elements ---------------------------------------------------------------------------------------------------------------------------------
+// Elements --------------------------------------------------------------------------------------------------------------------------------
 
 size_t size_of(int type) { return type == F64 ? 8 : type == F32 ? 4 : 2; }
 float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
@@ -122,7 +129,7 @@ struct View {
   }
 };
 
-// Epilogues --------------------------------------------------------------------------------------------------------------------------------
+// Epilogues -------------------------------------------------------------------------------------------------------------------------------
 
 double gelu(double x) { return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); }
 double gelu_slope(double x) {
@@ -143,7 +150,8 @@ struct Work {
     const int type = layout_d.type;
     auto* aux = reinterpret_cast<uint8_t*>(get(product.set, AUX_POINTER));
     const int64_t place = batch * get(product.set, AUX_BATCH_STRIDE) + column * get(product.set, AUX_LD) + row;
-    if (epilogue & EPILOGUE_BIAS) x += read(type, reinterpret_cast<void*>(get(product.set, BIAS_POINTER)), row + batch * get(product.set, BIAS_BATCH_STRIDE));
+    const auto* bias = reinterpret_cast<void*>(get(product.set, BIAS_POINTER));
+    if (epilogue & EPILOGUE_BIAS) x += read(type, bias, row + batch * get(product.set, BIAS_BATCH_STRIDE));
     if (epilogue & EPILOGUE_GELU) {
       if (epilogue & EPILOGUE_AUX) write(type, aux, place, x);
       return gelu(x);
@@ -171,7 +179,8 @@ struct Work {
       for (int64_t column = 0; column < columns; column++)
         for (int64_t row = 0; row < rows; row++) {
           double sum = 0;
-          for (int64_t k = 0; k < depth; k++) sum += operand(product.compute, A.at(row, k, batch)) * operand(product.compute, B.at(k, column, batch));
+          for (int64_t k = 0; k < depth; k++)
+            sum += operand(product.compute, A.at(row, k, batch)) * operand(product.compute, B.at(k, column, batch));
           if (!wide) sum = float(sum);
           double x = alpha * sum + (beta != 0 ? beta * C.at(row, column, batch) : 0);
           x = finish(wide ? x : float(x), row, column, batch);
