@@ -31,11 +31,17 @@ def test_runs_are_right_first_by_launches_then_by_replay() -> None:
 def test_without_graphs_and_launch_by_launch_results_are_the_same() -> None:
     for environment in ({"GRAPHC_CUDA_GRAPHS": "0"}, {"GRAPHC_CUDA_BLOCKING": "1"}):
         run("""
+        import logging
+        heard, log = [], logging.getLogger("graphc")
+        log.addHandler(logging.StreamHandler())
+        log.handlers[0].emit = lambda record: heard.append(record.getMessage())
+        log.setLevel(logging.INFO)
         session = Session(1000)
         bound = session.bind()
         for _ in range(4):
             session.step(bound)
         assert counters().graph_launches == 0 and counters().launches == 12
+        assert heard == ["runs on /gpu:0 go launch by launch, as GRAPHC_CUDA_GRAPHS or GRAPHC_CUDA_BLOCKING says"], heard
         """, **environment)
 
 
