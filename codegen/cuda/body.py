@@ -5,6 +5,7 @@ barriers to `reduce`. What a statement means on a GPU is said at the top of `ir`
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -241,13 +242,14 @@ class Body:
         ends = loop.extent % (team * parts) != 0  # not every thread has a whole last round
         if rounds == 1:
             chunk = self.chunk(loop, "0", scalars, place)
-            lines = [f"const {ctype} {first} = {_times(lane, parts)};", *guarded(f"{first} < {loop.extent}", chunk, ends)]
-            return ["{", *indented(lines), "}"]
+            lines = guarded(f"{first} < {loop.extent}", chunk, ends)
+            return ["{", *indented(_with(f"const {ctype} {first} = {_times(lane, parts)};", first, lines)), "}"]
         if rounds <= _UNROLLED_ROUNDS or self.uses_slots(loop):
             u = self.names.fresh("u")
             chunk = self.chunk(loop, u, scalars, place)
             begin = _times(f"{u} * {team} + {lane}" if team > 1 else u, parts)
-            lines = [f"const {ctype} {first} = {begin};", *guarded(f"{u} < {rounds - 1} || {first} < {loop.extent}", chunk, ends)]
+            lines = guarded(f"{u} < {rounds - 1} || {first} < {loop.extent}", chunk, ends)
+            lines = _with(f"const {ctype} {first} = {begin};", first, lines)
             return ["#pragma unroll", f"for (int {u} = 0; {u} < {rounds}; {u}++) {{", *indented(lines), "}"]
         chunk = self.chunk(loop, "", scalars, place)
         head = f"for ({ctype} {first} = {_times(lane, parts)}; {first} < {loop.extent}; {first} += {team * parts}) {{"
@@ -293,7 +295,7 @@ class Body:
             inner.bind(loop.var, name, fact)
             self.slot = part if round_ in ("", "0") else f"{round_} * {parts} + {part}"
             body = guarded(f"{name} < {loop.extent}", self.block(loop.body, inner, place), loop.extent % parts != 0)
-        return over_parts(part, parts, [f"const {inner.env[loop.var.name].ctype} {name} = {first} + {part};", *body])
+        return over_parts(part, parts, _with(f"const {inner.env[loop.var.name].ctype} {name} = {first} + {part};", name, body))
 
     def uses_slots(self, loop: ir.Loop) -> bool:
         names = {load.buffer.name for load in loads(loop.body)} | stored(loop.body)
@@ -303,6 +305,11 @@ class Body:
 def _times(text: str, factor: int) -> str:
     """The product of a sum's text and a number."""
     return text if factor == 1 or text == "0" else f"({text}) * {factor}" if " " in text else f"{text} * {factor}"
+
+
+def _with(declaration: str, name: str, lines: list[str]) -> list[str]:
+    """The lines after the declaration of `name`, which goes where nothing uses it: all elements may be in registers."""
+    return [declaration, *lines] if any(re.search(rf"\b{name}\b", line) for line in lines) else lines
 
 
 def _runs(stmts: Sequence[ir.Stmt]) -> Iterator[tuple[Sequence[ir.Stmt], Sequence[ir.Stmt]]]:

@@ -56,7 +56,7 @@ class Segment:
     def add(self, stmt: ir.Stmt) -> None:
         """`stmt`: a straight-line statement, or an `if` around such."""
         if not isinstance(stmt, ir.If):
-            for expr in _inner_first(stmt):
+            for expr in (inner for outer in ir.expressions(stmt) for inner in _inner_first(outer)):
                 if isinstance(expr, ir.Load):
                     self.move_all_parts(expr)
                 elif isinstance(expr, ir.Apply) and expr.op == "random_word":
@@ -200,7 +200,15 @@ def _all(conditions: Iterable[str]) -> str:
     return texts[0] if len(texts) == 1 else " && ".join(f"({text})" if "||" in text or "?" in text else text for text in texts)
 
 
-def _inner_first(stmt: ir.Stmt) -> Iterator[ir.Expr]:
-    """Every expression in a statement, operands (and indices of loads) before what is made of them."""
-    for expr in ir.expressions(stmt):
-        yield from reversed(list(ir.subexpressions(expr)))
+def _inner_first(expr: ir.Expr) -> Iterator[ir.Expr]:
+    """Everything in an expression from left to right, operands (and indices of loads) before what is made of them."""
+    match expr:
+        case ir.Apply():
+            children = expr.args
+        case ir.Load():
+            children = expr.index if expr.where is None else (*expr.index, expr.where)
+        case _:
+            children = ()
+    for child in children:
+        yield from _inner_first(child)
+    yield expr

@@ -7,8 +7,8 @@ extern "C" __global__ void __launch_bounds__(8) joined(const float* x, const flo
   if (n >= 240) return;
   const int i = int(n / 40u);
   const int j = int(n % 40u);
-  const auto s_v = load<4>(s + j);
   const auto x_v = load<4>(x + i * 40 + j);
+  const auto s_v = load<4>(s + j);
   Pack<float, 4> y_v;
   #pragma unroll
   for (int v = 0; v < 4; v++) {
