@@ -22,7 +22,8 @@ def execute(program: Program, feeds: Sequence[Any], variables: Mapping[str, Any]
     return run(compile_program(program, pipeline, threads), feeds, variables)
 
 
-def run(executable: NativeExecutable, feeds: Sequence[Any], variables: Mapping[str, Any] | None = None) -> tuple[list[Array], dict[str, Array]]:
+def run(executable: NativeExecutable, feeds: Sequence[Any], variables: Mapping[str, Any] | None = None,
+        ) -> tuple[list[Array], dict[str, Array]]:
     slots = executable.slots
     lasting = {Slots.ARENA: _filled(executable.memory.arena_bytes), Slots.SCRATCH: _filled(executable.scratch_bytes)}
     state = {name: aligned_empty(type_.dims, type_.dtype.np_dtype) for name, type_ in (*executable.reads, *executable.writes)}
