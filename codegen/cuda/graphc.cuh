@@ -1,8 +1,8 @@
 // What the text of graphc's kernels is made of beside plain CUDA C: element types, vector accesses, arithmetic with defined results,
 // reductions over teams of threads, random bits.
 //
-// Compiles for sm_75 and later under NVRTC and nvcc, and as plain C++ on a host (GRAPHC_HOST), where every line of PTX has a twin.
-// Results are those that docs/design.md defines, "Elementwise vocabulary".
+// Compiles for sm_75 and later under NVRTC and nvcc from CUDA 12.0 on, and as plain C++ on a host (GRAPHC_HOST), where every line of PTX has
+// a twin. Results are those that docs/design.md defines, "Elementwise vocabulary".
 #pragma once
 
 #define GRAPHC_DEVICE __device__ __forceinline__
@@ -17,8 +17,9 @@ using u16 = unsigned short;
 using u32 = unsigned int;
 using u64 = unsigned long long;
 
-constexpr float infinity = __builtin_bit_cast(float, 0x7f800000);
-constexpr float not_a_number = __builtin_bit_cast(float, 0x7fffffff);
+// No constants: compilers before CUDA 12.3 have nothing that makes them so.
+#define infinity __uint_as_float(0x7f800000u)
+#define not_a_number __uint_as_float(0x7fffffffu)
 
 template <int BYTES> struct UnsignedOf;
 template <> struct UnsignedOf<1> { using type = u8; };
