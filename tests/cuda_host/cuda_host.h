@@ -3,8 +3,8 @@
 //     g++ -std=c++20 -include cuda_host.h -x c++ kernel.cu
 //
 // A block runs at a time, every thread of it a fiber, on one thread of the host (cuda_host.cpp). This header has only what stands in the
-// text of kernels: built-in variables and types, barriers and shuffles, atomics, and the mathematics that C++ lacks. It defines GRAPHC_HOST,
-// by which device headers choose a C++ twin of their PTX. There is no atomicAdd on floats: its order would decide the result.
+// text of kernels: built-in variables and types, barriers and shuffles, atomics, and the mathematics that C++ lacks. It defines
+// GRAPHC_HOST, by which device headers choose a C++ twin of their PTX. There is no atomicAdd on floats: its order would decide the result.
 #pragma once
 #define GRAPHC_HOST 1
 #include <math.h>
@@ -267,13 +267,15 @@ inline float __double2float_rn(double x) { return float(x); }
 inline int __mulhi(int x, int y) { return int(int64_t(x) * y >> 32); }
 inline unsigned __umulhi(unsigned x, unsigned y) { return unsigned(uint64_t(x) * y >> 32); }
 inline long long __mul64hi(long long x, long long y) { return (long long)((__int128)x * y >> 64); }
-inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) { return (unsigned long long)((unsigned __int128)x * y >> 64); }
+inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) { return uint64_t((unsigned __int128)x * y >> 64); }
 inline int __clz(int x) { return std::countl_zero(unsigned(x)); }
 inline int __clzll(long long x) { return std::countl_zero((unsigned long long)x); }
 inline int __ffs(int x) { return x ? std::countr_zero(unsigned(x)) + 1 : 0; }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __popcll(unsigned long long x) { return std::popcount(x); }
-inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) { return unsigned(((uint64_t(high) << 32 | low) << (n & 31)) >> 32); }
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned n) {
+  return unsigned(((uint64_t(high) << 32 | low) << (n & 31)) >> 32);
+}
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) { return unsigned((uint64_t(high) << 32 | low) >> (n & 31)); }
 
 // The entries of a kernel: C linkage, the same for all ------------------------------------------------------------------------------------
@@ -285,7 +287,8 @@ struct Launch {
   const char* packed;  // the parameters one after the other, each at a multiple of its alignment
   char* error;         // of error_size bytes, empty where all went well
   size_t error_size;
-  uintptr_t fault_address, fault_code;  // of an access to memory that is not there: the address, and the instruction's offset in the library
+  // Of an access to memory that is not there: the address, and the instruction's offset in the library.
+  uintptr_t fault_address, fault_code;
 };
 struct Kernel {
   const char* name;
@@ -322,8 +325,9 @@ template <class... P>
 constexpr int count(void (*)(P...)) { return sizeof...(P); }
 }  // namespace cuda_host
 
-// Gives the function `kernel` two entries: `symbol` launches it, `symbol_pack` copies its parameters, given one by one as to cuLaunchKernel,
-// into one buffer, and gives the buffer's size (all that it does without parameters). `section` is what CUDA_HOST_SECTION was in its text.
+// Gives the function `kernel` two entries: `symbol` launches it, `symbol_pack` copies its parameters, given one by one as to
+// cuLaunchKernel, into one buffer, and gives the buffer's size (all that it does without parameters). `section` is what CUDA_HOST_SECTION
+// was in its text.
 #define CUDA_HOST_ENTRY(symbol, text_name, kernel, section)                                                             \
   extern "C" CUDA_HOST_HIDDEN char __start_##section[] __attribute__((weak)), __stop_##section[] __attribute__((weak)); \
   extern "C" __attribute__((visibility("default"))) int symbol(cuda_host::Launch* launch) {                            \

@@ -205,9 +205,10 @@ struct Work {
 
 bool fits(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   const View A(a, nullptr, get(product.set, TRANSA) != 0), B(b, nullptr, get(product.set, TRANSB) != 0);
-  const bool leading = a.leading >= (get(a.set, ORDER) == 1 ? a.columns : a.rows) && d.leading >= (get(d.set, ORDER) == 1 ? d.columns : d.rows);
-  return leading && A.rows == d.rows && B.columns == d.columns && A.columns == B.rows && c.rows == d.rows && c.columns == d.columns && a.type == b.type &&
-         (a.type == F64) == (product.compute == COMPUTE_64F) && d.rows > 0 && d.columns > 0 && A.columns > 0;
+  for (const Layout* each : {&a, &b, &c, &d})
+    if (each->leading < (get(each->set, ORDER) == 1 ? each->columns : each->rows)) return false;
+  const bool shapes = A.rows == d.rows && B.columns == d.columns && A.columns == B.rows && c.rows == d.rows && c.columns == d.columns;
+  return shapes && a.type == b.type && (a.type == F64) == (product.compute == COMPUTE_64F) && d.rows > 0 && d.columns > 0 && A.columns > 0;
 }
 
 template <class T>
@@ -247,17 +248,18 @@ API cublasLtMatmulPreferenceSetAttribute(void* made, int attribute, const void* 
   return put(static_cast<Preference*>(made)->set, attribute, value, size);
 }
 // Two algorithms that compute the same: the first wants a workspace.
-API cublasLtMatmulAlgoGetHeuristic(void*, void* product, void* a, void* b, void* c, void* d, void*, int asked, Result* results, int* count) {
+API cublasLtMatmulAlgoGetHeuristic(void*, const Product* product, const Layout* a, const Layout* b, const Layout* c, const Layout* d, void*,
+                                   int asked, Result* results, int* count) {
   *count = 0;
-  if (!fits(*static_cast<Product*>(product), *static_cast<Layout*>(a), *static_cast<Layout*>(b), *static_cast<Layout*>(c), *static_cast<Layout*>(d)))
-    return INVALID_VALUE;
+  if (!fits(*product, *a, *b, *c, *d)) return INVALID_VALUE;
   for (uint64_t n = 0; n < 2 && *count < asked; n++) results[(*count)++] = Result{{n + 1}, n ? 0 : WORKSPACE, SUCCESS, 1.0f, {}};
   return *count ? SUCCESS : NOT_SUPPORTED;
 }
-API cublasLtMatmul(void*, void* product_at, const void* alpha, const void* a, void* layout_a, const void* b, void* layout_b, const void* beta,
-                   const void* c, void* layout_c, void* d, void* layout_d, const Result* algorithm, void* workspace, size_t workspace_bytes, void* stream) {
-  const Product& product = *static_cast<Product*>(product_at);
-  Work work{product, *static_cast<Layout*>(layout_a), *static_cast<Layout*>(layout_b), *static_cast<Layout*>(layout_c), *static_cast<Layout*>(layout_d)};
+API cublasLtMatmul(void*, const Product* product_at, const void* alpha, const void* a, const Layout* layout_a, const void* b,
+                   const Layout* layout_b, const void* beta, const void* c, const Layout* layout_c, void* d, const Layout* layout_d,
+                   const Result* algorithm, void* workspace, size_t workspace_bytes, void* stream) {
+  const Product& product = *product_at;
+  Work work{product, *layout_a, *layout_b, *layout_c, *layout_d};
   if (!fits(product, work.layout_a, work.layout_b, work.layout_c, work.layout_d)) return INVALID_VALUE;
   if (algorithm->algorithm[0] == 1 && (workspace_bytes < WORKSPACE || !workspace || uint64_t(workspace) % 16)) return INVALID_VALUE;
   if (get(product.set, POINTER_MODE)) return NOT_SUPPORTED;  // alpha and beta lie on the host

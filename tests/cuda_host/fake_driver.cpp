@@ -55,7 +55,8 @@ constexpr Status STATUSES[] = {
 
 int attribute_of(CUdevice_attribute attribute) {
   switch (attribute) {
-    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X: case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y: return 1024;
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: return 1024;
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X: case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y: return 1024;
     case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z: return 64;
     case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X: return 0x7fffffff;
     case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y: case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z: return 65535;
@@ -72,7 +73,8 @@ int attribute_of(CUdevice_attribute attribute) {
     case CU_DEVICE_ATTRIBUTE_CLOCK_RATE: case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return 1000000;
     case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: return 5120;
     case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: return 50 << 20;
-    case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING: case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY: case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS: return 1;
+    case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING: case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY: return 1;
+    case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS: return 1;
     default: return 0;
   }
 }
@@ -321,7 +323,7 @@ API cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdevicept
   switch (attribute) {
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE: *static_cast<unsigned*>(value) = found ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST; break;
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *static_cast<int*>(value) = found ? found->context->device : 0; break;
-    case CU_POINTER_ATTRIBUTE_CONTEXT: *static_cast<CUcontext*>(value) = found ? reinterpret_cast<CUcontext>(found->context) : nullptr; break;
+    case CU_POINTER_ATTRIBUTE_CONTEXT: *static_cast<Context**>(value) = found ? found->context : nullptr; break;
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: *static_cast<CUdeviceptr*>(value) = at; break;
     case CU_POINTER_ATTRIBUTE_IS_MANAGED: *static_cast<unsigned*>(value) = 0; break;
     default: return CUDA_ERROR_NOT_SUPPORTED;
@@ -397,7 +399,9 @@ extern "C" __attribute__((visibility("default"))) void fake_cuda_counters(FakeCu
 extern "C" __attribute__((visibility("default"))) void fake_cuda_fail_launch(int n, int code) { fail_after = n, fail_code = code; }
 
 // What the last fault of the current context was, in words: kernel, block, thread and line.
-extern "C" __attribute__((visibility("default"))) const char* fake_cuda_last_fault() { return current.empty() ? "" : current.back()->why.c_str(); }
+extern "C" __attribute__((visibility("default"))) const char* fake_cuda_last_fault() {
+  return current.empty() ? "" : current.back()->why.c_str();
+}
 
 extern "C" __attribute__((visibility("default"))) CUresult fake_cuda_enqueue(CUstream stream, const std::function<int()>& work) {
   IN_CONTEXT;

@@ -1,4 +1,4 @@
-// What the fake driver shares: with the libraries of kernels the layout of a launch, with the fake cublasLt its streams, with tests counters.
+// What the fake driver shares: with the libraries of kernels the layout of a launch, with tests its counters.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -124,7 +124,8 @@ API cuStreamEndCapture(CUstream handle, CUgraph* graph) {
   const std::shared_ptr<Capture> capture = stream_of(handle)->capture;
   if (!capture) return CUDA_ERROR_ILLEGAL_STATE;
   if (capture->origin != handle) return CUDA_ERROR_STREAM_CAPTURE_UNMATCHED;
-  if (capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL && capture->thread != this_thread()) return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+  if (capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL && capture->thread != this_thread())
+    return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
   captures.erase(capture.get());
   for (CUstream each : current.back()->streams)
     if (reinterpret_cast<Stream*>(each)->capture == capture) reinterpret_cast<Stream*>(each)->capture = nullptr;
@@ -177,7 +178,7 @@ API cuGraphExecDestroy(CUgraphExec exec) { return cuGraphDestroy(reinterpret_cas
 namespace {
 CUresult run_kernel(Context* context, const Function* function, const unsigned* shape, const std::string& parameters) {
   char error[512] = "";
-  fake_cuda::Launch launch{{shape[0], shape[1], shape[2]}, {shape[3], shape[4], shape[5]}, order, parameters.data(), error, sizeof error, 0, 0};
+  Launch launch{{shape[0], shape[1], shape[2]}, {shape[3], shape[4], shape[5]}, order, parameters.data(), error, sizeof error, 0, 0};
   counters.launches++;
   if (fail_after && --fail_after == 0) {
     context->why = function->name + ": a fault that a test asked for";
@@ -244,8 +245,8 @@ API cuLaunchKernel(CUfunction handle, unsigned gx, unsigned gy, unsigned gz, uns
                    CUstream stream, void** parameters, void** extra) {
   IN_CONTEXT;
   const auto* function = reinterpret_cast<Function*>(handle);
-  if (!gx || !gy || !gz || !bx || !by || !bz || gx > 0x7fffffff || gy > 65535 || gz > 65535 || bz > 64 || bx * by * bz > 1024 || dynamic_shared)
-    return CUDA_ERROR_INVALID_VALUE;
+  if (!gx || !gy || !gz || !bx || !by || !bz) return CUDA_ERROR_INVALID_VALUE;
+  if (gx > 0x7fffffff || gy > 65535 || gz > 65535 || bz > 64 || bx * by * bz > 1024 || dynamic_shared) return CUDA_ERROR_INVALID_VALUE;
   const size_t size = function->pack(nullptr, nullptr);
   std::string packed(size, '\0');
   if (parameters) function->pack(parameters, packed.data());
