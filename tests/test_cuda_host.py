@@ -1,6 +1,8 @@
 """The host that runs CUDA text: it computes what a GPU does, and each planted error is caught with a message that says where."""
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,9 +151,6 @@ def test_a_fault_leaves_the_process_able_to_go_on() -> None:
 
 
 def _touch_nothing() -> None:
-    import ctypes
-    import faulthandler
-
     faulthandler.disable()
     ctypes.string_at(8)
 
