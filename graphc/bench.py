@@ -37,7 +37,7 @@ def main(name: str, seconds: float = 2.0, threads: int = 0, device: str | None =
     ]
     print(table(rows, ["pipeline", "median", "spread", "relative", "kernels", "bytes moved", "arena"], indent=0))
     if launches:
-        print("\nEach launch by itself, between two events:")
+        print("\nEach launch by itself, between two marks:")
         print(table(launches, ["launch", "time", "share", "moves", "computes"], indent=0))
 
 

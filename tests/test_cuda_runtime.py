@@ -32,6 +32,7 @@ def test_without_graphs_and_launch_by_launch_results_are_the_same() -> None:
     for environment in ({"GRAPHC_CUDA_GRAPHS": "0"}, {"GRAPHC_CUDA_BLOCKING": "1"}):
         run("""
         import logging
+        from graphc.runtime.cuda.profile import profile
         heard, log = [], logging.getLogger("graphc")
         log.addHandler(logging.StreamHandler())
         log.handlers[0].emit = lambda record: heard.append(record.getMessage())
@@ -41,6 +42,8 @@ def test_without_graphs_and_launch_by_launch_results_are_the_same() -> None:
         for _ in range(4):
             session.step(bound)
         assert counters().graph_launches == 0 and counters().launches == 12
+        assert [name for name, _ in profile(bound, [session.feed()], repeats=2)] == bound.names
+        assert counters().graph_launches == 0
         assert heard == ["runs on /gpu:0 go launch by launch, as GRAPHC_CUDA_GRAPHS or GRAPHC_CUDA_BLOCKING says"], heard
         """, **environment)
 
@@ -170,6 +173,7 @@ def test_a_profile_times_every_launch_and_the_run_goes_on() -> None:
     bound = session.bind()
     x = session.feed()
     times = profile(bound, [x], repeats=3)
+    assert counters().graph_launches == 3  # the host's pace does not count
     assert [name for name, _ in times] == ["0_scale_add", "1_bump", "2_scale_add"]
     assert all(0 < milliseconds < 1000 for _, milliseconds in times)
     session.w += 4  # once to warm up

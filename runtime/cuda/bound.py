@@ -16,6 +16,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import accumulate
 from typing import Any
 
@@ -27,7 +28,7 @@ from graphc.runtime.arena import readable
 from graphc.runtime.cuda import errors
 from graphc.runtime.cuda.cublaslt import CublasError, Library, Plan, Unsupported
 from graphc.runtime.cuda.device import DeviceMemory, Owner
-from graphc.runtime.cuda.graph import CudaGraph
+from graphc.runtime.cuda.graph import CudaGraph, Mark
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.cuda.memory import DeviceStore, DeviceWorkspace
 from graphc.runtime.cuda.transfers import ALIGNMENT, Transfers
@@ -231,10 +232,23 @@ class CudaBound:
                 self._complete(feeds, outputs, self._start)
         return refused
 
-    def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Callable[[Any], None]]) -> None:
-        """A run launch by launch, which calls one of `marks` with pycuda's stream before each launch, and the last one after all."""
+    def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Mark]) -> None:
+        """A run that passes one of `marks` before each launch, and the last one after all.
+
+        It is recorded, though it happens once: a device that waits for each launch of the host's would pass the marks too late.
+        """
+        def start(staged: tuple[int, ...]) -> None:
+            with graph if self._records else nullcontext():
+                self._enqueue_all(staged, functools.partial(self._marked, marks))
+            if self._records:
+                graph.launch()
+
         with self.device.current:
-            self._complete(feeds, outputs, lambda staged: self._enqueue_all(staged, functools.partial(self._marked, marks)))
+            graph = CudaGraph(self._workspace.stream)
+            try:
+                self._complete(feeds, outputs, start)
+            finally:
+                self.device.discard([graph])
 
     def _complete(self, feeds: Sequence[Any], outputs: Sequence[Array], start: Callable[[tuple[int, ...]], None]) -> None:
         """A whole run; `start` enqueues what lies between the feeds' staging and the end."""
@@ -283,12 +297,12 @@ class CudaBound:
         for launch in self._launches:
             launch()
 
-    def _marked(self, marks: Sequence[Callable[[Any], None]]) -> None:
+    def _marked(self, marks: Sequence[Mark]) -> None:
         stream = self._workspace.stream
         for mark, launch in zip(marks[:-1], self._launches, strict=True):
-            mark(stream.raw)
+            mark.set(stream, self._records)
             launch()
-        marks[-1](stream.raw)
+        marks[-1].set(stream, self._records)
 
     def _one_by_one(self) -> None:
         """Launches and waits for each; the error of one that fails names it."""

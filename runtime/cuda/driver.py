@@ -16,6 +16,7 @@ from typing import Any
 
 LIBRARY = "libcuda.so.1"
 CAPTURE_RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED: memory may be allocated and freed meanwhile, here (by the collector) and elsewhere
+EVENT_RECORD_EXTERNAL = 1  # CU_EVENT_RECORD_EXTERNAL: in a recording, a node of its own, which every replay passes
 STREAM_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: never waits for the legacy default stream of other libraries
 _POINTER_DEVICE = 9  # CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 _POINTER_MEMORY_TYPE, _MEMORY_HOST = 2, 1  # CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_MEMORYTYPE_HOST
@@ -28,6 +29,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuGetErrorString": (_Int, ctypes.POINTER(ctypes.c_char_p)),
     "cuStreamSynchronize": (_Handle,),
     "cuPointerGetAttribute": (ctypes.c_void_p, _Int, ctypes.c_uint64),
+    "cuEventCreate": (_Out, ctypes.c_uint),
+    "cuEventDestroy_v2": (_Handle,),
+    "cuEventElapsedTime": (ctypes.POINTER(ctypes.c_float), _Handle, _Handle),
+    "cuEventRecordWithFlags": (_Handle, _Handle, ctypes.c_uint),
     "cuStreamBeginCapture_v2": (_Handle, _Int),
     "cuStreamEndCapture": (_Handle, _Out),
     "cuGraphInstantiateWithFlags": (_Out, _Handle, ctypes.c_ulonglong),

@@ -50,3 +50,24 @@ class CudaGraph:
         if self._exec:
             driver.native().cuGraphExecDestroy(self._exec)
             self._exec = ctypes.c_void_p()
+
+
+class Mark:
+    """A moment in a stream's work, which can stand in a recording: every replay passes it anew. PyCUDA's events cannot."""
+
+    def __init__(self) -> None:
+        self._event = ctypes.c_void_p()
+        driver.call("cuEventCreate", ctypes.byref(self._event), 0)
+
+    def set(self, stream: Any, recording: bool) -> None:
+        """Puts it on `stream`, which is `recording` or is not."""
+        driver.call("cuEventRecordWithFlags", self._event, stream.handle, driver.EVENT_RECORD_EXTERNAL if recording else 0)
+
+    def milliseconds_till(self, later: Mark) -> float:
+        """Between the last times at which the device passed the two, which it has."""
+        found = ctypes.c_float()
+        driver.call("cuEventElapsedTime", ctypes.byref(found), self._event, later._event)
+        return found.value
+
+    def free(self) -> None:
+        driver.native().cuEventDestroy_v2(self._event)

@@ -1,4 +1,4 @@
-"""How long each launch of a run takes on the device, between two events. For `graphc bench --device gpu`."""
+"""How long each launch of a run takes on the device, between two marks. For `graphc bench --device gpu`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from statistics import median
 from typing import Any
 
 from graphc.runtime.cuda.bound import CudaBound
-from graphc.runtime.cuda.device import Event, Owner
+from graphc.runtime.cuda.device import Owner
+from graphc.runtime.cuda.graph import Mark
 
 REPEATS = 20
 
@@ -15,8 +16,8 @@ REPEATS = 20
 def profile(bound: CudaBound, feeds: Sequence[Any], repeats: int = REPEATS) -> list[tuple[str, float]]:
     """The name of each launch, in order, and its milliseconds: the median of `repeats` runs.
 
-    Each run is a real one: variables change as they do in any. feeds: what `bound.run` takes, of the right types. Launches are timed one by
-    one, without the graph, so their sum is more than a run takes. Raises what a run raises.
+    Each run is a real one: variables change as they do in any. feeds: what `bound.run` takes, of the right types. A mark takes the device
+    a moment itself, so the sum is more than a run takes. Raises what a run raises.
     """
     bound.require()
     outputs = bound.empty_outputs()
@@ -25,16 +26,16 @@ def profile(bound: CudaBound, feeds: Sequence[Any], repeats: int = REPEATS) -> l
     bound.written()
     owner = Owner(bound.device)
     try:
-        with bound.device.current as device:
-            marks = [owner.keep(device.event(timed=True)) for _ in range(len(bound.executable.launches) + 1)]
+        with bound.device.current:
+            marks = [owner.keep(Mark()) for _ in range(len(bound.executable.launches) + 1)]
         runs = [_once(bound, feeds, outputs, marks) for _ in range(repeats)]
     finally:
         owner.close()
     return [(name, median(times)) for name, times in zip(bound.names, zip(*runs, strict=True), strict=True)]
 
 
-def _once(bound: CudaBound, feeds: Sequence[Any], outputs: Sequence[Any], marks: Sequence[Event]) -> list[float]:
+def _once(bound: CudaBound, feeds: Sequence[Any], outputs: Sequence[Any], marks: Sequence[Mark]) -> list[float]:
     """Milliseconds of each launch of one run."""
     with bound.device.current:
-        bound.run_marked(feeds, outputs, [mark.raw.record for mark in marks])
-        return [before.raw.time_till(after.raw) for before, after in pairwise(marks)]
+        bound.run_marked(feeds, outputs, marks)
+        return [before.milliseconds_till(after) for before, after in pairwise(marks)]

@@ -87,7 +87,15 @@ API cuEventRecord(CUevent handle, CUstream stream_handle) {
   event->position = stream->enqueued();
   return CUDA_SUCCESS;
 }
-API cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned) { return cuEventRecord(event, stream); }
+// External: a node of the capture, which every replay passes.
+API cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned flags) {
+  if (flags != CU_EVENT_RECORD_EXTERNAL) return cuEventRecord(handle, stream_handle);
+  IN_CONTEXT;
+  auto* event = reinterpret_cast<Event*>(handle);
+  event->stream = stream_of(stream_handle);
+  if (!event->stream->capture) return CUDA_ERROR_INVALID_VALUE;
+  return enqueue(stream_handle, [=] { return event->milliseconds = now(), CUDA_SUCCESS; });
+}
 API cuEventSynchronize(CUevent handle) {
   IN_CONTEXT;
   auto* event = reinterpret_cast<Event*>(handle);
@@ -103,6 +111,8 @@ API cuEventElapsedTime_v2(float* milliseconds, CUevent from, CUevent to) {
   *milliseconds = float(second->milliseconds - first->milliseconds);
   return CUDA_SUCCESS;
 }
+#undef cuEventElapsedTime
+API cuEventElapsedTime(float* milliseconds, CUevent from, CUevent to) { return cuEventElapsedTime_v2(milliseconds, from, to); }
 
 // Captures and graphs ---------------------------------------------------------------------------------------------------------------------
 
