@@ -57,7 +57,7 @@ def run_cases(gpu: CudaDevice, library: Library) -> dict[str, dict[int, str]]:
             plan = library.prepare(case.gemm, gpu.ordinal, case.precision)
         except Unsupported:
             continue
-        plan.chosen = case.algorithm
+        plan.chosen = min(case.algorithm, len(plan.candidates) - 1)
         workspace, stream = gpu.allocate(plan.workspace_bytes, "a test"), gpu.stream()
         plan.run(stream.handle, addresses_of(blocks), workspace.address)
         stream.raw.synchronize()
@@ -321,6 +321,18 @@ def test_algorithms_that_cannot_are_left_out() -> None:
         recorder = Recorder(states)
         with pytest.raises(Unsupported, match="does not support this product on this device"):
             plan_of(Case("x"), recorder)
+
+
+@pytest.mark.parametrize(("status", "error"), [(7, Unsupported), (8, Unsupported), (14, CublasError), (15, Unsupported)])
+def test_a_library_that_knows_no_algorithms_for_a_device_is_done_without(status: int, error: type[CublasError]) -> None:
+    class Refusing(Recorder):
+        def call(self, name: str, *arguments: Any) -> None:
+            if name == "MatmulAlgoGetHeuristic":
+                raise CublasError(name, status)
+
+    with pytest.raises(CublasError) as raised:
+        plan_of(Case("x"), Refusing())
+    assert type(raised.value) is error
 
 
 def test_descriptors_go_with_the_plan() -> None:

@@ -378,6 +378,18 @@ near(back(other, N, np.float32), r[3][1].sum(0), 1e-5)
 """, PRODUCT)
 
 
+def test_attributes_have_their_sizes() -> None:
+    on_device("""
+made = {"MatmulDesc": make("MatmulDesc", 68, 0), "MatrixLayout": make("MatrixLayout", 0, c_uint64(4), c_uint64(4), c_int64(4)),
+        "MatmulPreference": make("MatmulPreference")}
+for kind, attribute, wrong in (("MatmulDesc", 3, c_int64(1)), ("MatmulDesc", 12, c_int(8)), ("MatmulDesc", 200, c_int(1)),
+                               ("MatrixLayout", 5, c_int64(1)), ("MatrixLayout", 6, c_int(1)),
+                               ("MatmulPreference", 5, c_uint64(16)), ("MatmulPreference", 1, c_uint32(16))):
+    set_ = getattr(lt, f"cublasLt{kind}SetAttribute")
+    assert set_(made[kind], attribute, byref(wrong), c_size_t(ctypes.sizeof(wrong))) == 7, (kind, attribute)
+""", PRODUCT)
+
+
 def test_products_wait_on_their_stream_and_can_be_captured() -> None:
     on_device("""
 stream = drv.Stream(1)

@@ -49,7 +49,7 @@ _REDUCE_WIDE = 2  # CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: partial sums meet in
 _STATUS = {1: "it does not start: too old a driver, or no context is current", 3: "it could not allocate memory", 7: "an invalid value",
            8: "the device lacks something that it needs", 11: "it could not read memory", 13: "a kernel of it failed",
            14: "an error inside of it", 15: "it does not support this product on this device", 16: "a licence error"}  # fmt: skip
-_INVALID_VALUE, _NOT_SUPPORTED = 7, 15
+_INVALID_VALUE, _ARCH_MISMATCH, _NOT_SUPPORTED = 7, 8, 15
 
 
 class CublasError(InternalError):
@@ -296,7 +296,7 @@ class Plan:
             library.call("MatmulAlgoGetHeuristic", self._handle, self._product, self._first, self._second, self._added, self._result,
                          preference, ALGORITHMS, results, ctypes.byref(count))
         except CublasError as error:
-            if error.status in (_INVALID_VALUE, _NOT_SUPPORTED):
+            if error.status in (_INVALID_VALUE, _ARCH_MISMATCH, _NOT_SUPPORTED):
                 raise Unsupported("cublasLtMatmulAlgoGetHeuristic", error.status) from None
             raise
         found = [each for each in results[:count.value] if each.state == 0]

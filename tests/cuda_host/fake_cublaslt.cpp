@@ -29,6 +29,8 @@ enum {
   AUX_POINTER = 11, AUX_LD = 12, AUX_BATCH_STRIDE = 13
 };
 enum { ORDER = 1, BATCH_COUNT = 5, STRIDE = 6 };
+// Attributes of a preference.
+enum { WORKSPACE_BYTES = 1, REDUCTIONS = 3, ALIGNMENT_A = 5, ALIGNMENT_B, ALIGNMENT_C, ALIGNMENT_D };
 // Bits of an epilogue
 enum {
   EPILOGUE_RELU = 2, EPILOGUE_BIAS = 4, EPILOGUE_DRELU = 8, EPILOGUE_BGRAD = 16, EPILOGUE_GELU = 32, EPILOGUE_DGELU = 64,
@@ -61,9 +63,18 @@ int64_t get(const Attributes& set, int attribute, int64_t otherwise = 0) {
   const auto found = set.find(attribute);
   return found == set.end() ? otherwise : found->second;
 }
-int put(Attributes& set, int attribute, const void* value, size_t size) {
+
+// Bytes of each attribute: the library takes no other size.
+using Sizes = std::map<int, size_t>;
+const Sizes OF_PRODUCT{{POINTER_MODE, 4}, {TRANSA, 4}, {TRANSB, 4}, {EPILOGUE, 4}, {BIAS_POINTER, 8}, {BIAS_BATCH_STRIDE, 8},
+                       {AUX_POINTER, 8}, {AUX_LD, 8}, {AUX_BATCH_STRIDE, 8}};
+const Sizes OF_LAYOUT{{ORDER, 4}, {BATCH_COUNT, 4}, {STRIDE, 8}};
+const Sizes OF_PREFERENCE{{WORKSPACE_BYTES, 8}, {REDUCTIONS, 4}, {ALIGNMENT_A, 4}, {ALIGNMENT_B, 4}, {ALIGNMENT_C, 4}, {ALIGNMENT_D, 4}};
+
+int put(Attributes& set, const Sizes& sizes, int attribute, const void* value, size_t size) {
   int64_t wide = 0;
-  if (size > sizeof wide) return INVALID_VALUE;
+  const auto known = sizes.find(attribute);
+  if (known == sizes.end() || known->second != size) return INVALID_VALUE;
   memcpy(&wide, value, size);
   if (size == 4) wide = int32_t(wide);
   set[attribute] = wide;
@@ -233,19 +244,19 @@ API cublasLtDestroy(void* handle) { return destroy<int>(handle); }
 API cublasLtMatmulDescCreate(void** made, int compute, int scale) { return make(made, Product{compute, scale, {}}); }
 API cublasLtMatmulDescDestroy(void* made) { return destroy<Product>(made); }
 API cublasLtMatmulDescSetAttribute(void* made, int attribute, const void* value, size_t size) {
-  return put(static_cast<Product*>(made)->set, attribute, value, size);
+  return put(static_cast<Product*>(made)->set, OF_PRODUCT, attribute, value, size);
 }
 API cublasLtMatrixLayoutCreate(void** made, int type, uint64_t rows, uint64_t columns, int64_t leading) {
   return make(made, Layout{type, int64_t(rows), int64_t(columns), leading, {}});
 }
 API cublasLtMatrixLayoutDestroy(void* made) { return destroy<Layout>(made); }
 API cublasLtMatrixLayoutSetAttribute(void* made, int attribute, const void* value, size_t size) {
-  return put(static_cast<Layout*>(made)->set, attribute, value, size);
+  return put(static_cast<Layout*>(made)->set, OF_LAYOUT, attribute, value, size);
 }
 API cublasLtMatmulPreferenceCreate(void** made) { return make(made, Preference{}); }
 API cublasLtMatmulPreferenceDestroy(void* made) { return destroy<Preference>(made); }
 API cublasLtMatmulPreferenceSetAttribute(void* made, int attribute, const void* value, size_t size) {
-  return put(static_cast<Preference*>(made)->set, attribute, value, size);
+  return put(static_cast<Preference*>(made)->set, OF_PREFERENCE, attribute, value, size);
 }
 // Two algorithms that compute the same: the first wants a workspace.
 API cublasLtMatmulAlgoGetHeuristic(void*, const Product* product, const Layout* a, const Layout* b, const Layout* c, const Layout* d, void*,
