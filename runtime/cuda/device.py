@@ -210,11 +210,10 @@ class CudaDevice:
     @staticmethod
     def _close(device: CudaDevice) -> None:
         """Unloads the modules and lets go of the context."""
-        things: list[Any] = [device._stream]
+        device.discard([device._stream])  # which finds a fault that nobody has noticed
         if device.problem or driver.forked():
-            device._forget([*things, device.context, *device._modules.values()])
+            device._forget([device.context, *device._modules.values()])
         else:
-            device.discard(things)
             device.context.push()
             for call in device._last_calls.values():
                 call()
