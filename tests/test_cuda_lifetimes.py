@@ -170,3 +170,19 @@ def test_a_lost_device_leaves_no_noise_at_the_end() -> None:
     other = Session(10)  # made and never used
     sys.stderr.flush()
     """)
+
+
+def test_a_fault_that_shows_when_the_process_ends_makes_no_noise_either() -> None:
+    printed = run("""
+    session = Session(1000)
+    bound = session.bind()
+    session.step(bound)
+    session.close()
+    gpu, launch = device(0), bound.executable.launches[0]
+    gpu.before_close("a test", lambda: print("called"))
+    with gpu.current:
+        function = gpu.function(launch.image, launch.symbol, len(launch.params))
+        fail_launch(1, ILLEGAL_ADDRESS)
+        function.prepared_async_call(launch.grid, launch.block, gpu._stream.raw, *[0] * len(launch.params))
+    """)
+    assert printed == ""
