@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("demo", help="train a network on real handwritten digits and show what the compiler did")
     command.add_argument("--epochs", type=int, default=demo.EPOCHS, help="passes over the training digits (default: %(default)s)")
-    command.set_defaults(command=lambda o: demo.main(o.epochs))
+    command.add_argument("--device", metavar="DEVICE", help="where it trains: cpu, gpu, /gpu:1 (default: cpu)")
+    command.set_defaults(command=lambda o: demo.main(o.epochs, o.device))
 
     command = commands.add_parser("dump", help="print what every stage made of a model")
     command.add_argument("model", metavar="MODEL", help=_MODEL)

@@ -36,8 +36,8 @@ class Trained:
     predictions: NDArray[np.int64]
 
 
-def main(epochs: int = EPOCHS) -> None:
-    """Trains, then prints the report."""
+def main(epochs: int = EPOCHS, device: str | None = None) -> None:
+    """Trains on `device` ("gpu", "/gpu:1"; the CPU where it is None), then prints the report."""
     data = digits.split()
     print(f"A perceptron {data.train_images.shape[1]}-{mlp.HIDDEN}-10 learns {len(data.train_labels):,} handwritten digits "
           f"(UCI optical digits), {len(data.test_labels)} are kept for the test.\n")
@@ -46,14 +46,13 @@ def main(epochs: int = EPOCHS) -> None:
         model = mlp.declare()
         declared = len(graph.get_operations())
         start = gc.global_variables_initializer()
-        with gc.Session() as session:
-            session.run(start)
+        with _session(graph, start, "default", device) as session:
             trained = train(session, model, data, epochs)
             print(f"\nTest accuracy {trained.accuracy:.1%} after {trained.steps} steps in {seconds_text(trained.seconds)} "
                   f"(and {seconds_text(trained.first_seconds)} to compile the step).\n")
             print(pictures_of(data.test_images[:_SHOWN_DIGITS], trained.predictions[:_SHOWN_DIGITS]))
         print(f"\nWhat the compiler made of one training step ({declared} operations declared)\n")
-        print(report(graph, model, start, data))
+        print(report(graph, model, start, data, device))
 
 
 def train(session: gc.Session, model: mlp.Mlp, data: digits.Split, epochs: int) -> Trained:
@@ -94,11 +93,11 @@ def pictures_of(images: NDArray[np.float32], predictions: Sequence[int] | NDArra
     return "\n".join(f"  {line}".rstrip() for line in [*lines, answers])
 
 
-def report(graph: gc.Graph, model: mlp.Mlp, start: gc.Operation, data: digits.Split) -> str:
+def report(graph: gc.Graph, model: mlp.Mlp, start: gc.Operation, data: digits.Split, device: str | None = None) -> str:
     """Nodes after each pass, kernels, memory and milliseconds of one training step, fused, unfused and written by hand in numpy."""
     images, labels = data.train_images[: mlp.BATCH], data.train_labels[: mlp.BATCH]
     fetches, feeds = [model.loss, model.train], {model.images: images, model.labels: labels}
-    with _session(graph, start, "default") as fused, _session(graph, start, "unfused") as unfused:
+    with _session(graph, start, "default", device) as fused, _session(graph, start, "unfused", device) as unfused:
         weights = fused.run(gc.trainable_variables())
         by_hand = MlpByHand(weights, mlp.LEARNING_RATE)
         calls: dict[str, Callable[[], object]] = {
@@ -121,8 +120,8 @@ def report(graph: gc.Graph, model: mlp.Mlp, start: gc.Operation, data: digits.Sp
             + table(rows, ["one step", "fused", "unfused", "numpy by hand"]))
 
 
-def _session(graph: gc.Graph, start: gc.Operation, pipeline: str) -> gc.Session:
-    session = gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline))
+def _session(graph: gc.Graph, start: gc.Operation, pipeline: str, device: str | None) -> gc.Session:
+    session = gc.Session(graph=graph, config=gc.ConfigProto(pipeline=pipeline, device=device))
     session.run(start)
     return session
 

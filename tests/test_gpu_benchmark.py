@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu, gpu_peers
+from graphc.cli import main
+from graphc.runtime import placement
 from tests.cuda_worker import run
 
 MODEL = """
@@ -69,6 +71,15 @@ def test_bench_tells_what_each_launch_takes(tmp_path: Path) -> None:
     (launch,) = [line for line in lines if "0_row_Softmax" in line]
     assert "100%" in launch
     assert "GB/s" in launch
+
+
+def test_without_a_gpu_every_command_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "gpus", lambda: ([], "there is none"))
+    for command in (["demo", "--device", "gpu"], ["bench", "softmax", "--device", "/gpu:0"]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("graphc: ConfigProto(device=")
+        assert error.endswith("there is none")
 
 
 def test_kernel_times_name_the_launches_and_leave_variables_right() -> None:
