@@ -158,13 +158,13 @@ class _Printer:
             return [f"alignas(16) __shared__ {self.ctype} {lhs};", f"alignas(16) __shared__ {self.ctype} {rhs};"]
         return [
             "__shared__ union {",
-            f"  struct {{ alignas(16) {self.ctype} {lhs}; alignas(16) {self.ctype} {rhs}; }};",
+            f"  struct {{ alignas(16) {self.ctype} {lhs}; alignas(16) {self.ctype} {rhs}; }} tiles;",
             f"  alignas(16) {self.ctype} slice_sums[{tile.slices}][{tile.rows}][{tile.columns}];",
             "} shared;",
         ]
 
     def tile_of(self, side: Side, turn: str) -> str:
-        return f"{'shared.' if self.tile.slices > 1 else ''}{side.name}_tile{f'[{turn}]' if self.plan.steps > 1 else ''}"
+        return f"{'shared.tiles.' if self.tile.slices > 1 else ''}{side.name}_tile{f'[{turn}]' if self.plan.steps > 1 else ''}"
 
     def steps(self) -> list[str]:
         steps = self.plan.steps
