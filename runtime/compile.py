@@ -7,11 +7,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
-from typing import Any
 
 import numpy as np
 
@@ -28,17 +25,16 @@ from graphc.codegen.pointer import Pointer
 from graphc.codegen.schedule import schedule_cpu
 from graphc.codegen.text import print_kernel as kernel_text
 from graphc.core.program import Node, Origin, Program
-from graphc.passes.memory import MemoryPlan, plan_memory
-from graphc.passes.pipelines import Pipeline, run_pipeline
+from graphc.passes.memory import MemoryPlan
+from graphc.passes.pipelines import Pipeline
 from graphc.runtime import check
 from graphc.runtime.arena import aligned_empty, allocate_arena
 from graphc.runtime.executable import NativeExecutable, NativeKernel, Slots
-from graphc.runtime.layout import figures, parameters, pointer_to, slots_of, step_name, variables_read, variables_written
+from graphc.runtime.planned import Remembered, figures, parameters, plan, pointer_to, step_name, variables_read, variables_written
 
 WORTH_SPLITTING_US = 50.0  # kernels estimated below this run on one thread
 PIECE_US = 25.0  # about what one piece of a split kernel takes
 RELEASE_GIL_US = 10.0
-KEPT_KERNELS = 512  # distinct kernels whose text is remembered by the process
 
 
 def compile_program(program: Program, pipeline: Pipeline, threads: int) -> NativeExecutable:
@@ -48,18 +44,11 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Nativ
     """
     target = host()
     start = time.perf_counter()
-    stages = run_pipeline(program, pipeline)
-    for stage in stages:
-        if stage.problem:
-            warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=2)
-    if check.wanted():
-        check.check_stages((stage.name, stage.program) for stage in stages)
-    final = stages[-1].program
-    memory = plan_memory(final)
+    planned = plan(program, pipeline)
+    final, memory, slots = planned.program, planned.memory, planned.slots
     passed = time.perf_counter()
     kernels = _Kernels(target, threads).compile(memory.steps, final)
     lowered = time.perf_counter()
-    slots = slots_of(final, memory)
     scratch = max((scratch_bytes(k.ir, target) for k in kernels), default=0)
     plan_text = native_plan.print_plan(_native_steps(memory, kernels, slots, scratch), threads)
     texts = {kernel.symbol: kernel.code for kernel in kernels}
@@ -67,7 +56,7 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Nativ
     objects = tuple(cache.object_code(text, target) for text in (*texts.values(), plan_text))
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
     made = NativeExecutable(
-        target="cpu", stages=tuple(stages), kernels=tuple(kernels), memory=figures(final, memory), plan=memory,
+        target="cpu", stages=planned.stages, kernels=tuple(kernels), memory=figures(final, memory), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
         objects_from=cache.stats().since(before), plan_text=plan_text, objects=objects, scratch_bytes=scratch * threads)
     if check.wanted():
@@ -85,9 +74,7 @@ class _Printed:
     extent: int
 
 
-# Steps printed before, for every session of the process (a new shape repeats most steps that it does not concern). Oldest first.
-_printed: dict[Any, _Printed] = {}
-_printed_lock = Lock()
+_printed: Remembered[_Printed] = Remembered()
 
 
 class _Kernels:
@@ -101,17 +88,7 @@ class _Kernels:
         return [self._one(number, step, program.origins.get(step, ())) for number, step in enumerate(steps)]
 
     def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> NativeKernel:
-        # Which operands are the same node is part of what a step is: each distinct one is one parameter.
-        pattern = tuple(step.operands.index(operand) for operand in step.operands)
-        attrs = None if step.name == "copy" else step.attrs  # those of a copy say only which of several it is
-        key = (self.target, step.primitive, attrs, tuple(operand.type for operand in step.operands), pattern)
-        made = _printed.get(key)
-        if made is None:
-            made = self._print(step)
-            with _printed_lock:
-                _printed[key] = made
-                if len(_printed) > KEPT_KERNELS:
-                    del _printed[next(iter(_printed))]
+        made = _printed.get(self.target, step, self._print)
         price, extent = made.cost, made.extent
         parallel = self.threads > 1 and extent > 1 and price.microseconds >= WORTH_SPLITTING_US
         named = replace(made.kernel, origins=tuple(map(str, origins)))

@@ -10,11 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
-from typing import Any
 
 from graphc.codegen import cache, ir
 from graphc.codegen.cost import Cost, cost
@@ -29,15 +26,12 @@ from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.codegen.schedule_gpu_merge import merge
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Node, Origin, Program
-from graphc.passes.memory import MemoryPlan, plan_memory
-from graphc.passes.pipelines import Pipeline, for_gpu, run_pipeline
-from graphc.runtime import check
+from graphc.passes.memory import MemoryPlan
+from graphc.passes.pipelines import Pipeline, for_gpu
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
-from graphc.runtime.layout import figures, parameters, pointer_to, slots_of, step_name, variables_read, variables_written
+from graphc.runtime.planned import Planned, Remembered, figures, parameters, plan, pointer_to, step_name, variables_read, variables_written
 from graphc.runtime.merging import Access, is_small, together
-
-KEPT_KERNELS = 512  # distinct kernels whose text is remembered by the process
 
 
 @dataclass(frozen=True)
@@ -63,24 +57,17 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     """
     start = time.perf_counter()
     fitted = for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None)
-    stages = run_pipeline(program, fitted)
-    for stage in stages:
-        if stage.problem:
-            warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=2)
-    if check.wanted():
-        check.check_stages((stage.name, stage.program) for stage in stages)
-    final = stages[-1].program
-    memory = plan_memory(final)
+    planned = plan(program, fitted)
+    final, memory, slots = planned.program, planned.memory, planned.slots
     passed = time.perf_counter()
-    slots = slots_of(final, memory)
-    works = _works(memory, final, gpu, products)
+    works = _works(planned, gpu, products)
     lowered = time.perf_counter()
     cubins = _Cubins(gpu.arch)
     merges = any(name == "together" for name, _ in fitted.passes)
     kernels, launches = _launches(works, _groups(works, gpu, merges), memory, slots, gpu, cubins, products)
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
     return CudaExecutable(
-        target=gpu.arch, stages=tuple(stages), kernels=kernels, memory=figures(final, memory), plan=memory,
+        target=gpu.arch, stages=planned.stages, kernels=kernels, memory=figures(final, memory), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
         objects_from=cubins.counts, plan_text=_plan_text(kernels, launches), launches=launches, gpu=gpu, compiler=cubins.compiler)
 
@@ -114,39 +101,26 @@ class _Work:
     access: Access
 
 
-# Steps scheduled before, for every session of the process. Oldest first.
-_made: dict[Any, _Made] = {}
-_made_lock = Lock()
+_made: Remembered[_Made] = Remembered()
 
 
-def _works(memory: MemoryPlan, program: Program, gpu: Gpu, products: Products) -> list[_Work]:
+def _works(planned: Planned, gpu: Gpu, products: Products) -> list[_Work]:
     works = []
-    slots = slots_of(program, memory)
-    for number, step in enumerate(memory.steps):
-        made = _make(step, gpu)
+    for number, step in enumerate(planned.memory.steps):
+        made = _made.get(gpu, step, functools.partial(_make, gpu))
         if not products.may_do(made.gemm):
             made = replace(made, gemm=None)
-        origins = program.origins.get(step, ())
-        access = Access.of(made.kernel, parameters(step, memory, slots))
+        origins = planned.program.origins.get(step, ())
+        access = Access.of(made.kernel, parameters(step, planned.memory, planned.slots))
         works.append(_Work(number, step_name(number, step, origins), made, origins, access))
     return works
 
 
-def _make(step: Node, gpu: Gpu) -> _Made:
-    """The step scheduled, from what was made of an equal one where there is one."""
-    pattern = tuple(step.operands.index(operand) for operand in step.operands)
-    attrs = None if step.name == "copy" else step.attrs  # those of a copy say only which of several it is
-    key = (gpu, step.primitive, attrs, tuple(operand.type for operand in step.operands), pattern)
-    made = _made.get(key)
-    if made is None:
-        lowered = lower(step)
-        kernel = _named(schedule_gpu(lowered, gpu), step.attrs.kind if step.name == "fusion" else step.name)
-        made = _Made(kernel, print_cuda(kernel, gpu), cost(lowered), gemm_of(lowered))
-        with _made_lock:
-            _made[key] = made
-            if len(_made) > KEPT_KERNELS:
-                del _made[next(iter(_made))]
-    return made
+def _make(gpu: Gpu, step: Node) -> _Made:
+    """The step scheduled and printed."""
+    lowered = lower(step)
+    kernel = _named(schedule_gpu(lowered, gpu), step.attrs.kind if step.name == "fusion" else step.name)
+    return _Made(kernel, print_cuda(kernel, gpu), cost(lowered), gemm_of(lowered))
 
 
 # Launches --------------------------------------------------------------------------------------------------------------------------------

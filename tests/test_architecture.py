@@ -63,7 +63,7 @@ MAY_IMPORT = {
 }
 # The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc
 # opt` applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
-DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.layout", "graphc.runtime.merging",
+DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.planned", "graphc.runtime.merging",
          "graphc.runtime.config", "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
