@@ -5,6 +5,7 @@ device is done, as `Session.run` does. Importing this module needs none of them;
 """
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,19 @@ def has_jax() -> bool:
 def versions() -> dict[str, str]:
     """The peers that can use the GPU."""
     return {name: module.__version__ for name, module, here in (("torch", torch, has_torch()), ("jax", jax, has_jax())) if here}
+
+
+def working(calls: Calls) -> Calls:
+    """Those that run here, started once. One that fails (torch.compile wants a C compiler) is left out, and said."""
+    found: Calls = {}
+    for name, call in calls.items():
+        try:
+            call()
+        except Exception as error:
+            print(f"{name} is left out: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
+        else:
+            found[name] = call
+    return found
 
 
 def _functions(torch_function: Callable[..., Any] | None, jax_function: Callable[..., Any] | None, arrays: Sequence[Any],

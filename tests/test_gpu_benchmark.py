@@ -44,6 +44,14 @@ def test_judgements() -> None:
     assert gpu._at_least_equal(times) == "1.10x as fast as torch (least 1, goal 1.2: equal)"
 
 
+def test_a_peer_that_fails_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> None:
+        raise RuntimeError("no C compiler\n  a long story")
+
+    assert list(gpu_peers.working({"torch": lambda: None, "torch.compile": fails})) == ["torch"]
+    assert capsys.readouterr().err == "torch.compile is left out: RuntimeError: no C compiler\n"
+
+
 def test_a_row_on_a_fake_gpu() -> None:
     output = run("""
     import sys
