@@ -84,6 +84,15 @@ class ObjectCache:
         suffix: says what it is (".o"), for the file's name. Threads that miss the same at once all make it. What `make` raises is raised,
         and nothing is kept.
         """
+        found = self.find(parts, suffix)
+        if found is not None:
+            return found
+        data = make()
+        self.put(parts, suffix, data)
+        return data, "compiled"
+
+    def find(self, parts: Sequence[str], suffix: str) -> tuple[bytes, str] | None:
+        """What is kept for these `parts`, and where: "from disk" or "from memory"; None where nothing is."""
         key = key_of(parts)
         with self.lock:
             data = self._memory.get(key)
@@ -92,15 +101,18 @@ class ObjectCache:
                 self.stats.memory_hits += 1
                 return data, "from memory"
             data = self._read(key + suffix)
-            if data is not None:
-                self._remember(key, data)
-                return data, "from disk"
-        data = make()
+            if data is None:
+                return None
+            self._remember(key, data)
+            return data, "from disk"
+
+    def put(self, parts: Sequence[str], suffix: str, data: bytes) -> None:
+        """Keeps what was compiled for these `parts`."""
+        key = key_of(parts)
         with self.lock:
             self.stats.compiled += 1
             self._write(key + suffix, data)
             self._remember(key, data)
-        return data, "compiled"
 
     def clear(self) -> None:
         """Forgets everything, on disk too, and starts counting anew."""

@@ -9,7 +9,7 @@ import pytest
 
 from graphc.codegen import cache
 from graphc.codegen.cuda import compiler, nvcc, nvrtc, toolchain
-from graphc.codegen.cuda.compiler import NoCudaCompiler, compile_cuda, compile_many
+from graphc.codegen.cuda.compiler import NoCudaCompiler, compile_cuda, compile_many, usable_compiler
 from graphc.codegen.cuda.nvcc import Nvcc
 from graphc.codegen.cuda.nvrtc import Nvrtc
 from graphc.codegen.cuda.resources import Resources, occupancy, resident_blocks, resources_of
@@ -362,3 +362,39 @@ def test_occupancy_is_a_share_of_the_warps() -> None:
     assert occupancy(Resources(255, 0, 0, 0), 256, gpu_for("sm_90")) == 8 / 64
     assert occupancy(Resources(65, 0, 0, 0), 1024, gpu_for("sm_90")) == 0.0
     assert occupancy(Resources(16, 0, 0, 0), 1, gpu_for("sm_80")) == 32 / 64  # a warp with one thread at work still is a warp
+
+
+def numbered(number: int) -> str:
+    return TEXT.replace(" scale(", f" scale_{number}(")
+
+
+def test_texts_compile_together_and_are_kept_apart(header: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    units: list[str] = []
+
+    inner = usable_compiler()
+
+    class Counting:
+        name = "counting"
+
+        def problem(self) -> None:
+            return None
+
+        def compile(self, text: str, arch: str) -> tuple[bytes, str]:
+            units.append(text)
+            return inner.compile(text, arch)
+
+    monkeypatch.setattr(compiler, "COMPILERS", [Counting()])
+    texts = [numbered(n) for n in range(20)]
+    first = compile_many([*texts, texts[3]], "sm_90")
+    assert len(units) < 8
+    assert all(unit.count("#include") == 1 for unit in units)
+    assert [list(cubin.resources) for cubin in first] == [[f"scale_{n}"] for n in (*range(20), 3)]
+    assert compile_many(texts[5:7], "sm_90") == first[5:7]
+    assert compile_cuda(texts[4], "sm_90") == first[4]
+    assert len(units) < 8, "nothing was compiled again"
+
+
+def test_one_wrong_text_among_many_is_the_one_that_is_named(header: Path) -> None:
+    wrong = numbered(2).replace("{", "{ this is wrong;", 1)
+    with pytest.raises(CudaCompileError, match="this is wrong"):
+        compile_many([numbered(1), wrong, numbered(3)], "sm_90")

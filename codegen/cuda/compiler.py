@@ -18,11 +18,14 @@ from typing import Protocol
 from graphc.codegen.cache import ObjectCache, default
 from graphc.codegen.cuda.nvcc import Nvcc
 from graphc.codegen.cuda.nvrtc import Nvrtc
-from graphc.codegen.cuda.resources import Resources, resources_of
+from graphc.codegen.cuda.resources import Resources, log_of, resources_of
 from graphc.codegen.cuda.toolchain import OPTIONS, CudaCompileError
 
-CACHE_VERSION = 1  # part of every key: raise it when a compiler makes other code of the same text
+CACHE_VERSION = 2  # part of every key: raise it when a compiler makes other code of the same text
 HEADER = Path(__file__).with_name("graphc.cuh")  # what every text includes
+INCLUDE = f'#include "{HEADER.name}"\n'
+SUFFIX = ".cubin"
+TOGETHER = 8  # kernels in one translation unit: each is kept with all of them
 
 
 class NoCudaCompiler(Exception):
@@ -79,18 +82,40 @@ def compile_cuda(text: str, arch: str) -> Cubin:
     graphc, never of its user), and NoCudaCompiler. Threads may compile at the same time: the compilers work outside Python's lock.
     """
     compiler = usable_compiler()
-    parts = (str(CACHE_VERSION), compiler.name, *OPTIONS, arch, _header_text(), text)
-    data, _ = default(ObjectCache).get(parts, ".cubin", lambda: _pack(compiler, text, arch))
+    data, _ = default(ObjectCache).get(_parts(compiler, text, arch), SUFFIX, lambda: _pack(compiler, *_compiled(compiler, text, arch)))
     return _unpack(data)
 
 
 def compile_many(texts: Sequence[str], arch: str) -> list[Cubin]:
-    """`compile_cuda` of each text, on as many threads as there are processors."""
-    workers = min(len(texts), len(os.sched_getaffinity(0)))
-    if workers <= 1:
-        return [compile_cuda(text, arch) for text in texts]
-    with ThreadPoolExecutor(workers, "graphc-cuda-compiler") as pool:
-        return list(pool.map(lambda text: compile_cuda(text, arch), texts))
+    """`compile_cuda` of each text. Those that are not known yet are compiled several in one translation unit, since starting a compiler
+    takes as long as many kernels do, and on as many threads as there are processors."""
+    compiler, kept = usable_compiler(), default(ObjectCache)
+    known: dict[str, bytes] = {}
+    for text in dict.fromkeys(texts):
+        entry = kept.find(_parts(compiler, text, arch), SUFFIX)
+        if entry is not None:
+            known[text], _ = entry
+    missing = [text for text in dict.fromkeys(texts) if text not in known]
+    workers = len(os.sched_getaffinity(0))
+    size = max(1, min(TOGETHER, -(-len(missing) // workers)))
+    batches = [missing[first : first + size] for first in range(0, len(missing), size)]
+    with ThreadPoolExecutor(workers, "graphc-cuda-compiler") as pool:  # makes a thread when there is work for it
+        for made in pool.map(lambda batch: _batch(compiler, batch, arch), batches):
+            for text, data in made.items():
+                kept.put(_parts(compiler, text, arch), SUFFIX, data)
+            known |= made
+    return [_unpack(known[text]) for text in texts]
+
+
+def _batch(compiler: Compiler, texts: Sequence[str], arch: str) -> dict[str, bytes]:
+    """Each text with what is to be kept of it: they share one image. Where they do not compile together, each is compiled alone, which
+    tells whose fault it is."""
+    joined = INCLUDE + "\n".join(text.replace(INCLUDE, "") for text in texts)
+    try:
+        image, log = compiler.compile(joined, arch)
+    except CudaCompileError:
+        return {text: _pack(compiler, *_compiled(compiler, text, arch)) for text in texts}
+    return {text: _pack(compiler, image, "\n".join(log_of(log, text))) for text in texts}
 
 
 @cache
@@ -98,12 +123,21 @@ def _header_text() -> str:
     return HEADER.read_text()
 
 
-def _pack(compiler: Compiler, text: str, arch: str) -> bytes:
-    """What is kept on disk: a line of JSON that says who made the code and what it printed, then the code."""
+def _parts(compiler: Compiler, text: str, arch: str) -> tuple[str, ...]:
+    """All that machine code depends on."""
+    return (str(CACHE_VERSION), compiler.name, *OPTIONS, arch, _header_text(), text)
+
+
+def _compiled(compiler: Compiler, text: str, arch: str) -> tuple[bytes, str]:
+    """(image, log) of one translation unit; an error explains itself."""
     try:
-        image, log = compiler.compile(text, arch)
+        return compiler.compile(text, arch)
     except CudaCompileError as error:
         raise CudaCompileError(_explain(compiler, arch, error.log, text), error.log) from None
+
+
+def _pack(compiler: Compiler, image: bytes, log: str) -> bytes:
+    """What is kept on disk: a line of JSON that says who made the code and what it printed, then the code."""
     return json.dumps({"compiler": compiler.name, "log": log}).encode() + b"\n" + image
 
 

@@ -49,6 +49,17 @@ def resources_of(log: str) -> dict[str, Resources]:
     return found
 
 
+def log_of(log: str, text: str) -> list[str]:
+    """The lines of a log that are about the __global__ functions of `text`, and those about none."""
+    kept, concerns = [], True
+    for line in log.splitlines():
+        if entry := _ENTRY.search(line):
+            concerns = f" {entry[1]}(" in text
+        if concerns:
+            kept.append(line)
+    return kept
+
+
 def resident_blocks(resources: Resources, threads: int, gpu: Gpu) -> int:
     """How many blocks of `threads` threads one multiprocessor holds at once; 0 where not even one fits. The limits and units are those of
     the CUDA occupancy calculator."""
