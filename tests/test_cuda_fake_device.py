@@ -184,8 +184,11 @@ assert call("cuStreamEndCapture", handle, ctypes.byref(ctypes.c_void_p())) == 90
 ])
 def test_a_fault_stays_with_its_context(fault: str, code: int, words: str) -> None:
     on_device(f"""
+spare, event = c_void_p(), c_void_p()
+assert call("cuStreamCreate", byref(spare), 1) == call("cuEventCreate", byref(event), 0) == 0
 {fault}
 assert call("cuStreamSynchronize", handle) == {code}
+assert call("cuStreamDestroy_v2", spare) == call("cuEventDestroy_v2", event) == {code}
 assert {words!r} in device.last_fault(), device.last_fault()
 assert call("cuCtxSynchronize") == {code}
 refused(drv.mem_alloc, 64)

@@ -54,6 +54,7 @@ struct Stream {
   size_t enqueued() const { return done + queue.size(); }
 };
 struct Event {
+  Context* context;
   Stream* stream = nullptr;  // where it was recorded last, after `position` operations
   size_t position = 0;
   double milliseconds = -1;

@@ -23,7 +23,7 @@ API cuStreamDestroy_v2(CUstream handle) {
   drain(stream);
   stream->context->streams.erase(handle);
   counters.live_streams--;
-  return CUDA_SUCCESS;  // kept: an event may still name it
+  return stream->context->fault;  // kept: an event may still name it
 }
 API cuStreamSynchronize(CUstream handle) {
   IN_CONTEXT;
@@ -61,16 +61,16 @@ API cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned) {
 }
 API cuEventCreate(CUevent* event, unsigned flags) {
   IN_CONTEXT;
-  auto* made = new Event;
+  auto* made = new Event{current.back()};
   made->timed = !(flags & CU_EVENT_DISABLE_TIMING);
   *event = reinterpret_cast<CUevent>(made);
   counters.live_events++;
   return CUDA_SUCCESS;
 }
-API cuEventDestroy_v2(CUevent) {  // kept: a queue may still name it
+API cuEventDestroy_v2(CUevent handle) {  // kept: a queue may still name it
   LOCK;
   counters.live_events--;
-  return CUDA_SUCCESS;
+  return reinterpret_cast<Event*>(handle)->context->fault;
 }
 API cuEventRecord(CUevent handle, CUstream stream_handle) {
   IN_CONTEXT;
