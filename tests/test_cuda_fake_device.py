@@ -256,6 +256,16 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3, "a forked child 
 """)
 
 
+def test_whose_an_address_is_wants_a_context() -> None:
+    on_device("""
+ordinal, ask = c_int(), lambda: call("cuPointerGetAttribute", byref(ordinal), 9, c_uint64(int(x)))
+assert ask() == 0 and ordinal.value == 0
+drv.Context.pop()
+assert ask() == 201
+context.push()
+""")
+
+
 def test_an_image_for_another_machine_is_refused() -> None:
     on_device("""
 assert refused(drv.module_from_buffer, b"// no machine code").startswith("device kernel image is invalid")

@@ -101,7 +101,7 @@ there, wrong = OnDevice(feeds[x], 0), OnDevice(feeds[x], 1)
 with gc.Session() as session:
     session.run(gc.global_variables_initializer())
     error = error_of(session.run, y, {x: there})
-    assert error.startswith("InvalidArgumentError: The feed of 'x:0' is an array on /gpu:0, and the session runs on /cpu:0"), error
+    assert error.startswith("InvalidArgumentError: The feed of 'x:0' is an array on a GPU, and the session runs on /cpu:0"), error
     with gc.device("/gpu:0"):
         doubled = gc.identity(x) * 2.0
     np.testing.assert_array_equal(session.run(doubled, {x: there}), feeds[x] * 2)

@@ -129,7 +129,7 @@ def test_a_feed_on_another_device_is_refused_with_both_names() -> None:
     """, devices=2)
     here, cpu, shape, dtype = printed.split("\nInvalid", 1)[0], printed, printed, printed
     assert "InvalidArgumentError: The feed of 'x:0' is an array on /gpu:1, and the session runs on /gpu:0" in here
-    assert "is an array on /gpu:1, and the session runs on /cpu:0" in cpu
+    assert "is an array on a GPU, and the session runs on /cpu:0" in cpu
     assert "ValueError: Cannot feed value of shape (3,) for Tensor 'two:0'" in shape
     assert "TypeError: Cannot feed an array of type <f4" in dtype
 
@@ -162,7 +162,8 @@ def test_two_devices_have_memory_of_their_own() -> None:
     for _ in range(3):
         for session, bound in zip(sessions, bounds):
             session.step(bound)
-    assert {driver.device_of(session.store.array("w", None).address) for session in sessions} == {0, 1}
+    with device(0).current:  # whichever it is
+        assert [driver.device_of(session.store.array("w", None).address) for session in sessions] == [0, 1]
     """, devices=2)
 
 

@@ -187,7 +187,7 @@ def test_feeds_on_a_device() -> None:
         with device(number).current:
             globals().pop(name).gpudata.free()
     """, devices=2)
-    assert "InvalidArgumentError: The feed of 'x:0' is an array on /gpu:0, and the session runs on /cpu:0" in printed
+    assert "InvalidArgumentError: The feed of 'x:0' is an array on a GPU, and the session runs on /cpu:0" in printed
     assert "InvalidArgumentError: The feed of 'x:0' is an array on /gpu:1, and the session runs on /gpu:0" in printed
     assert "TypeError: Cannot feed an array of type <i8" in printed
 

@@ -6,6 +6,7 @@ on the device when a run begins, after what their maker's stream was doing; a ma
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,8 @@ def device_array(tensor: Tensor, value: Any, ordinal: int | None) -> DeviceArray
         return None
     address, shape = interface["data"][0], tuple(interface["shape"])
     here = "/cpu:0" if ordinal is None else f"/gpu:{ordinal}"
-    there = driver.device_of(address) if address else ordinal
+    with nullcontext() if ordinal is None else device(ordinal).current:
+        there = driver.device_of(address) if address else ordinal
     if ordinal is None or there != ordinal:
         place = "a GPU" if there is None else f"/gpu:{there}"
         problem = f"The feed of '{tensor.name}' is an array on {place}, and the session runs on {here}: copy it to {here}, or to the host."

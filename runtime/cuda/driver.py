@@ -108,7 +108,7 @@ def problem_of(stream: Any) -> str:
 
 
 def device_of(address: int) -> int | None:
-    """The ordinal of the device on which `address` lies; None for an address that is none of a device."""
+    """The ordinal of the device on which `address` lies; None for an address that is none of a device, or where no context is current."""
     kind, ordinal = ctypes.c_uint(), ctypes.c_int(-1)
     if native().cuPointerGetAttribute(ctypes.byref(kind), _POINTER_MEMORY_TYPE, address) or kind.value == _MEMORY_HOST:
         return None

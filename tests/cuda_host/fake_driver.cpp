@@ -317,7 +317,7 @@ API cuMemHostUnregister(void* at) {
   return CUDA_SUCCESS;
 }
 API cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdeviceptr at) {
-  LOCK;
+  IN_CONTEXT;
   const Allocation* found = allocation_of(at);
   if (!found && !is_pinned(reinterpret_cast<void*>(at), 1)) return CUDA_ERROR_INVALID_VALUE;
   switch (attribute) {
