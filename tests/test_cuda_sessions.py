@@ -178,6 +178,12 @@ def test_feeds_on_a_device() -> None:
     with gc.Session(config=gc.ConfigProto(device="gpu")) as session, gc.Session() as cpu:
         for feed in (there, values, there, there):
             assert np.array_equal(session.run(y, {x: feed}), values * 2)
+        class Later:  # as jax has them
+            __cuda_array_interface__ = there.__cuda_array_interface__ | {"stream": None}
+            waited = 0
+            def block_until_ready(self): self.waited += 1
+        later = Later()
+        assert np.array_equal(session.run(y, {x: later}), values * 2) and later.waited
         print(error_of(cpu.run, y, {x: there}))
         print(error_of(session.run, y, {x: elsewhere}))
         print(error_of(session.run, y, {x: wrong}))

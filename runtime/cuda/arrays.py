@@ -88,6 +88,8 @@ def address_of(value: Any, type_: TensorType, ordinal: int) -> int | None:
         return address
     if driver.device_of(address) != ordinal:
         return None
+    if hasattr(value, "block_until_ready"):
+        value.block_until_ready()  # jax has streams of its own, and names none
     driver.call("cuStreamSynchronize", interface.get("stream") or _DEFAULT_STREAM)
     return address
 
