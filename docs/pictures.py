@@ -1,4 +1,4 @@
-"""Draws the pictures of the README and the GPU page from the compiler's own output: `python docs/pictures.py`. Run it when passes change."""
+"""Draws the pictures of the README and the GPU page from the compiler's output: `python docs/pictures.py`. Run it when passes change."""
 from __future__ import annotations
 
 from pathlib import Path

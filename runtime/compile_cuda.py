@@ -30,7 +30,17 @@ from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline, for_gpu
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
-from graphc.runtime.planned import Planned, Remembered, figures, parameters, plan, pointer_to, step_name, variables_read, variables_written
+from graphc.runtime.planned import (
+    Planned,
+    Remembered,
+    figures,
+    parameters,
+    plan,
+    pointer_to,
+    step_name,
+    variables_read,
+    variables_written,
+)
 from graphc.runtime.merging import Access, is_small, together
 
 
