@@ -30,6 +30,7 @@ from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline, for_gpu
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
+from graphc.runtime.merging import Access, is_small, together
 from graphc.runtime.planned import (
     Planned,
     Remembered,
@@ -41,7 +42,6 @@ from graphc.runtime.planned import (
     variables_read,
     variables_written,
 )
-from graphc.runtime.merging import Access, is_small, together
 
 
 @dataclass(frozen=True)
