@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from graphc.core.program import Node, Program
+from graphc.passes.absorb import Absorb
 from graphc.passes.epilogues import Epilogues
 from graphc.passes.fold import fold_rule
 from graphc.passes.fuse import Fuse
@@ -82,6 +83,7 @@ def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = Non
         passes.append((name, fitting(apply)))
         if apply == Fuse():
             passes.append(("recompute", Recompute(expressible)))
+            passes += [] if expressible is None else [("absorb", Absorb(expressible))]
     if any(apply == Fuse() for _, apply in pipeline.passes):
         passes.append(("together", Together()))
     return Pipeline(pipeline.name, tuple(passes))
