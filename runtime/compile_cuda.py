@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from graphc.codegen import cache, ir
 from graphc.codegen.cost import Cost, cost
@@ -26,11 +27,12 @@ from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.codegen.schedule_gpu_merge import merge
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Node, Origin, Program
-from graphc.passes.memory import MemoryPlan
+from graphc.passes.memory import Buffer, Location, MemoryPlan
+from graphc.passes.offsets import Lifetime, lower_bound, place
 from graphc.passes.pipelines import Pipeline, for_gpu
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
-from graphc.runtime.merging import Access, is_small, together
+from graphc.runtime.merging import Access, shape_of, together
 from graphc.runtime.planned import (
     Planned,
     Remembered,
@@ -68,8 +70,9 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     start = time.perf_counter()
     fitted = for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None)
     planned = plan(program, fitted)
-    final, memory, slots = planned.program, planned.memory, planned.slots
     passed = time.perf_counter()
+    planned = replace(planned, memory=_apart(planned.memory, functools.partial(_wants_apart, gpu, products)))
+    final, memory, slots = planned.program, planned.memory, planned.slots
     works = _works(planned, gpu, products)
     lowered = time.perf_counter()
     cubins = _Cubins(gpu.arch)
@@ -118,10 +121,10 @@ def _works(planned: Planned, gpu: Gpu, products: Products) -> list[_Work]:
     works = []
     for number, step in enumerate(planned.memory.steps):
         made = _made.get(gpu, step, functools.partial(_make, gpu))
-        if not products.may_do(made.gemm):
-            made = replace(made, gemm=None)
         origins = planned.program.origins.get(step, ())
         access = Access.of(made.kernel, parameters(step, planned.memory, planned.slots))
+        if not products.may_do(made.gemm) or _is_in_place(made.gemm, access):
+            made = replace(made, gemm=None)
         works.append(_Work(number, step_name(number, step, origins), made, origins, access))
     return works
 
@@ -133,12 +136,47 @@ def _make(gpu: Gpu, step: Node) -> _Made:
     return _Made(kernel, print_cuda(kernel, gpu), cost(lowered), gemm_of(lowered))
 
 
+# Memory ----------------------------------------------------------------------------------------------------------------------------------
+
+def _wants_apart(gpu: Gpu, products: Products, step: Node) -> bool:
+    """Whether the result of `step` must not lie over an operand. The library says so of no other operand than C; every kernel of ours reads
+    an element of what it is written over before it writes there."""
+    gemm = _made.get(gpu, step, functools.partial(_make, gpu)).gemm
+    return gemm is not None and gemm.reads_aux and products.may_do(gemm)
+
+
+def _is_in_place(gemm: Gemm | None, access: Access) -> bool:
+    """Whether the result lies over an operand after all: in a variable, which has one place."""
+    return gemm is not None and gemm.aux is not None and access.params[gemm.aux.parameter] == access.params[gemm.d.parameter]
+
+
+def _apart(memory: MemoryPlan, wanted: Callable[[Node], bool]) -> MemoryPlan:
+    """`memory`, where in the arena no step that is `wanted` writes over what it reads."""
+    position = {step: number for number, step in enumerate(memory.steps)}
+    buffers: list[Buffer] = []
+    for buffer in memory.buffers:
+        starts = [number for number, (step, _) in enumerate(buffer.values) if number and wanted(step)]
+        for begin, end in pairwise([0, *starts, len(buffer.values)]):
+            values = buffer.values[begin:end]
+            last = position[buffer.values[end][0]] if end < len(buffer.values) else buffer.last
+            buffers.append(Buffer(values, buffer.size, position[values[0][0]], last))
+    if len(buffers) == len(memory.buffers):
+        return memory
+    lifetimes = [Lifetime(buffer.size, buffer.first, buffer.last) for buffer in buffers]
+    size, offsets = place(lifetimes)
+    locations = dict(memory.locations)
+    for buffer, offset in zip(buffers, offsets, strict=True):
+        buffer.offset = offset
+        locations.update({value: Location("arena", offset) for value in buffer.values})
+    return replace(memory, locations=locations, buffers=tuple(buffers), arena_bytes=size, lower_bound=lower_bound(lifetimes))
+
+
 # Launches --------------------------------------------------------------------------------------------------------------------------------
 
 def _groups(works: Sequence[_Work], gpu: Gpu, merges: bool) -> list[list[int]]:
     """Which works share a launch, by number: where the pipeline `merges`, small ones that touch no common memory."""
-    small = [merges and work.made.gemm is None and is_small(work.made.kernel, gpu) for work in works]
-    return together([work.access for work in works], small)
+    shapes = [shape_of(work.made.kernel, gpu) if merges and work.made.gemm is None else None for work in works]
+    return together([work.access for work in works], shapes)
 
 
 def _launches(works: Sequence[_Work], groups: Sequence[Sequence[int]], memory: MemoryPlan, slots: Slots, gpu: Gpu, cubins: _Cubins,

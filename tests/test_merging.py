@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from graphc.codegen.gpu import gpu_for
 from graphc.codegen.parse import parse_kernel
 from graphc.codegen.pointer import Pointer
-from graphc.runtime.merging import MOST_BODIES, Access, is_small, together
+from graphc.runtime.merging import MOST_BODIES, Access, Shape, shape_of, together
 
 RANGE = st.tuples(st.integers(0, 2), st.integers(0, 12), st.integers(1, 4)).map(lambda r: (r[0], r[1], r[1] + r[2]))
 RANGES = st.lists(RANGE, min_size=1, max_size=2).map(tuple)
@@ -26,16 +26,27 @@ def order_matters(a: Access, b: Access) -> bool:
     return bool(written or touched(a, "reads") & touched(b, "writes") or touched(a, "writes") & touched(b, "reads"))
 
 
-@given(st.lists(st.tuples(ACCESS, st.booleans()), max_size=14))
-def test_every_order_that_matters_is_kept(steps: list[tuple[Access, bool]]) -> None:
-    accesses, small = [access for access, _ in steps], [flag for _, flag in steps]
-    launches = together(accesses, small)
+SHAPE = st.builds(Shape, st.sampled_from((32, 256)), st.sampled_from((0, 0, 4096)))
+
+
+@given(st.lists(st.tuples(ACCESS, st.none() | SHAPE), max_size=14))
+def test_every_order_that_matters_is_kept(steps: list[tuple[Access, Shape | None]]) -> None:
+    accesses, shapes = [access for access, _ in steps], [shape for _, shape in steps]
+    launches = together(accesses, shapes)
     assert sorted(number for launch in launches for number in launch) == list(range(len(steps)))
     where = {number: position for position, launch in enumerate(launches) for number in launch}
     for first, second in combinations(range(len(steps)), 2):
         if order_matters(accesses[first], accesses[second]):
             assert where[first] < where[second], f"steps {first} and {second} touch common memory"
-    assert all(len(launch) == 1 or all(small[number] for number in launch) for launch in launches)
+    for launch in launches:
+        members = [shapes[number] for number in launch]
+        if len(launch) > 1:
+            assert all(members)
+            waits = any(member is not None and member.shared_bytes for member in members)
+            assert not waits or len({member.threads for member in members if member is not None}) == 1
+
+
+FLAT = Shape(256)
 
 
 def own(*numbers: int) -> list[Access]:
@@ -43,27 +54,40 @@ def own(*numbers: int) -> list[Access]:
 
 
 def test_independent_updates_share_launches_up_to_a_bound() -> None:
-    launches = together(own(*range(MOST_BODIES + 3)), [True] * (MOST_BODIES + 3))
+    launches = together(own(*range(MOST_BODIES + 3)), [FLAT] * (MOST_BODIES + 3))
     assert [len(launch) for launch in launches] == [MOST_BODIES, 3]
 
 
 def test_a_step_passes_those_it_does_not_need() -> None:
     a, b, c = own(1, 2, 3)
-    assert together([a, b, c], [True, False, True]) == [[0, 2], [1]]
+    assert together([a, b, c], [FLAT, None, FLAT]) == [[0, 2], [1]]
     reader = Access((), ((0, 2, 3),), ((0, 9, 10),))  # of what b writes
-    assert together([a, b, reader], [True, False, True]) == [[0], [1], [2]]
+    assert together([a, b, reader], [FLAT, None, FLAT]) == [[0], [1], [2]]
 
 
-def test_what_is_too_large_or_needs_a_barrier_stays_alone() -> None:
+def test_kernels_with_barriers_want_blocks_of_their_own_size_and_little_shared_memory() -> None:
+    waiting = Shape(128, 6000)
+    assert Shape(128).fits([waiting])
+    assert waiting.fits([Shape(128), waiting])
+    assert not waiting.fits([waiting, waiting]), "too much shared memory"
+    assert not Shape(256).fits([waiting])
+    assert Shape(256).fits([Shape(32)])
+
+
+def test_what_is_too_large_stays_alone() -> None:
     gpu = gpu_for("sm_90")
 
-    def small(grid: str, inner: str = "y[i] = 1.0_f32") -> bool:
-        return is_small(parse_kernel(f"kernel k(y: f32[9000000] out) {{\n  for i in {grid} {{\n    {inner}\n  }}\n}}"), gpu)
+    def shape(grid: str, inner: str = "y[i] = 1.0_f32") -> Shape | None:
+        return shape_of(parse_kernel(f"kernel k(y: f32[9000000] out) {{\n  for i in {grid} {{\n    {inner}\n  }}\n}}"), gpu)
 
-    assert small("1000 grid(256, 1)")
-    assert not small("9000000 grid(256, 4)")
-    assert not small("10 grid(1, 1)", "for j in 100 team(256, 1) {\n y[i * 100 + j] = 1.0_f32\n }")
-    assert small("10 grid(8, 1)", "for j in 100 team(32, 1) {\n y[i * 100 + j] = 1.0_f32\n }")
+    row = "for j in 100 team({}, 1) {{\n y[i * 100 + j] = 1.0_f32\n }}"
+    total = "acc s: f32 = 0.0_f32\n for j in 100 {}(16, 1) {{\n s add= 1.0_f32\n }}\n y[i] = s"
+    assert shape("1000 grid(256, 1)") == Shape(256)
+    assert shape("9000000 grid(256, 4)") is None
+    assert shape("10 grid(8, 1)", row.format(32)) == Shape(256)
+    assert shape("10 grid(16, 1)", total.format("team")) == Shape(256), "a warp's totals go by shuffles"
+    assert shape("10 grid(16, 2)", total.format("cross")) == Shape(256, 256 * 2 * 4)
+    assert shape("10 grid(1, 1)", "shared r: f32[50]\n r[0] = 1.0_f32\n y[i] = r[0]") == Shape(1, 200)
 
 
 def test_parameters_are_read_or_written_by_their_space() -> None:
