@@ -86,6 +86,20 @@ def test_a_plan_whose_updates_share_a_launch(monkeypatch: pytest.MonkeyPatch) ->
         compare(program, run(executable, arrays, variables, order), interpret(program, arrays, variables), variables)
 
 
+def test_column_sums_that_share_a_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of two biases: each body waits at its own barriers, in blocks of its own."""
+    monkeypatch.setattr(compiler, "COMPILERS", [])
+    feeds = tuple(p.parameter(f"g{n}", TensorType(dtypes.float32, shape)) for n, shape in enumerate(((300, 40), (300, 77))))
+    program = Program(feeds, (), tuple(p.variable_assign(f"v{n}", p.reduce_sum(feed, (0,))) for n, feed in enumerate(feeds)))
+    executable = compile_cuda_program(program, DEFAULT, SM_90, Products())
+    (kernel,) = executable.kernels
+    assert len(kernel.steps) == 2
+    assert "__syncthreads" in kernel.code
+    arrays, variables = _values(program, 3)
+    for order in ("forward", "reversed", "shuffled"):
+        compare(program, run(executable, arrays, variables, order), interpret(program, arrays, variables), variables)
+
+
 def compare(program: Program, found: tuple[list[Array], dict[str, Array]], wanted: tuple[list[Array], dict[str, Array]],
             variables: dict[str, Array], what: str = "") -> None:
     for got, expected, node in zip(found[0], wanted[0], program.outputs, strict=True):
