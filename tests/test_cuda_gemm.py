@@ -58,15 +58,28 @@ def one_round(gemm: Gemm, arrays: Sequence[Array], turn: int) -> None:
     assert (gemm.bias is not None) == ("BIAS" in gemm.epilogue)
     if gemm.bias is not None:
         total += of(gemm.bias, 1, gemm.n)[:1]
-    if gemm.aux is not None:
+    assert (gemm.aux is not None) == ("AUX" in gemm.epilogue or gemm.reads_aux)
+    if gemm.aux is not None and not gemm.reads_aux:
         of(gemm.aux, gemm.m, gemm.n)[...] = total
-    if gemm.epilogue.startswith("RELU"):
+    if gemm.reads_aux:
+        assert gemm.epilogue == "DGELU"
+        assert gemm.aux is not None
+        assert gemm.c is None
+        total = total * slope(of(gemm.aux, gemm.m, gemm.n).astype(np.float64))
+    elif gemm.epilogue.startswith("RELU"):
         total = np.maximum(total, 0)
     elif gemm.epilogue.startswith("GELU"):
         total = total * special.expit(math.sqrt(8 / math.pi) * (total + 0.044715 * total**3))
     else:
         assert gemm.epilogue in ("DEFAULT", "BIAS")
     of(gemm.d, gemm.m, gemm.n)[...] = total
+
+
+def slope(u: Array) -> Array:
+    """Of gelu by tanh."""
+    root = math.sqrt(2 / math.pi)
+    tanh = np.tanh(root * (u + 0.044715 * u**3))
+    return 0.5 * (1 + tanh) + 0.5 * u * (1 - tanh**2) * root * (1 + 3 * 0.044715 * u**2)
 
 
 def check(kernel: ir.Kernel) -> Gemm:

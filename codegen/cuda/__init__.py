@@ -8,5 +8,5 @@ over teams), `types` (names in the text), `facts` (what is known of an index), `
 From text to machine code: `compiler` (the cache, and which compiler), `nvrtc` and `nvcc` (the two there are), `toolchain` (what they
 share), `resources` (registers, spills, occupancy).
 
-Beside them stands `gemm` with `polynomial`: which kernels cublasLt can do whole.
+Beside them stands `gemm` with `gelu` and `polynomial`: which kernels cublasLt can do whole.
 """

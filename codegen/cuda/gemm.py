@@ -4,8 +4,11 @@ cublasLt computes, for each of a batch of matrices,
 
     D = epilogue(alpha * A * B + beta * C + bias)
 
-where the epilogue is nothing, relu, or gelu by tanh, which may also store its argument, `aux`. (The library's backward forms fit no kernel
-of ours: relu's wants a mask of bits, and what fusion keeps of gelu for its gradient is more than its argument.)
+where the epilogue is nothing, relu, or gelu by tanh, which may also store its argument, `aux`; or, on the way back through that,
+
+    D = alpha * A * B * gelu'(aux)
+
+(The library's way back through relu fits no kernel of ours: it wants a mask of bits.)
 `gemm_of` reads a kernel as `lower` made it: every load and store must be a matrix in memory (one index contiguous, the other at a leading
 dimension), and the value stored must mean one of these formulas. What does not is left to the generated kernel; `explain` says why.
 
@@ -19,18 +22,18 @@ same memory, and there the bias of each j lies along the rows of D' as the libra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from graphc.codegen import ir
+from graphc.codegen.cuda.gelu import gelu_argument, gelu_slope
 from graphc.codegen.cuda.polynomial import Function, Monomial, Polynomial, Reader, close
 from graphc.codegen.linear import Linear, linear
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
 _HALVES = (dtypes.float16, dtypes.bfloat16)
-_GELU_SCALE, _GELU_CUBE = math.sqrt(8 / math.pi), 0.044715  # gelu(u) = u * logistic(_GELU_SCALE * (u + _GELU_CUBE * u**3))
 _CONSTANT_ERROR = {dtypes.float16: 2.0**-9, dtypes.bfloat16: 2.0**-6}  # of coefficients made of rounded constants
 MOST_ROUNDS = 64  # calls of the library for one product: more cost more than they gain
 _AUX_LEADING, _AUX_BYTES = 8, 16  # cublasLt: the leading dimension of aux is a multiple of 8, its address of 16 bytes
@@ -59,8 +62,9 @@ class Gemm:
     """D[b, i, j] = epilogue(alpha * sum over k of A[b, i, k] B[b, k, j] + beta * C[b, i, j] + bias[j]), i < m, j < n, k < depth `k`.
 
     dtype: of A and B; out_dtype: of C, D, bias and aux. Sums are float32 (float64 for float64). epilogue: the library's name without
-    its prefix. aux: written by GELU_AUX, what gelu is taken of; of the shape of D. rounds: calls of the library, one a batch: for batches
-    of batches whose matrices do not follow one another at one distance.
+    its prefix. aux: what gelu is taken of, written by GELU_AUX; or read (`reads_aux`), what the slope of gelu is taken at, for DGELU, which
+    has no C and no bias. Of the shape of D; that D may lie over it where it is read, the library does not promise. rounds: calls of the
+    library, one a batch: for batches of batches whose matrices do not follow one another at one distance.
     """
 
     m: int
@@ -89,13 +93,18 @@ class Gemm:
         """Whether a NaN may come out as 0."""
         return self.epilogue.startswith("RELU")
 
+    @property
+    def reads_aux(self) -> bool:
+        """Whether `aux` is an operand, not a result."""
+        return self.epilogue == "DGELU"
+
     def describe(self) -> str:
         """One line for reports: "cublasLt: D = relu(A*B + bias), f32 512x512x512"."""
         a, b = ("A'" if self.a.transposed else "A"), ("B'" if self.b.transposed else "B")
         terms = f"{_factor(self.alpha)}{a}*{b}" + (f" + {_factor(self.beta)}C" if self.c else "") + (" + bias" if self.bias else "")
         function = self.epilogue.split("_")[0].lower()
-        wrapped = {"relu": f"relu({terms})", "gelu": f"gelu({terms})"}.get(function, terms)
-        stored = "D, aux" if self.aux else "D"
+        wrapped = {"relu": f"relu({terms})", "gelu": f"gelu({terms})", "dgelu": f"{terms} * gelu'(aux)"}.get(function, terms)
+        stored = "D, aux" if self.aux and not self.reads_aux else "D"
         types = self.dtype.code if self.dtype is self.out_dtype else f"{self.dtype.code} to {self.out_dtype.code}"
         batch = "".join(f" x {count}" for count in (self.batch, self.rounds) if count > 1)
         return f"cublasLt: {stored} = {wrapped}, {types} {self.m}x{self.n}x{self.k}{batch}"
@@ -228,14 +237,15 @@ def _collapsed(nest: _Nest, places: Iterable[_Place]) -> _Batch:
 
 @dataclass(frozen=True)
 class _Formula:
-    """D in terms of `argument`, which should be linear: alpha * acc + loads."""
+    """D in terms of `argument`, which should be linear: alpha * acc + loads. aux: what DGELU reads beside that."""
 
     epilogue: str
     argument: Polynomial
+    aux: ir.Load | None = None
 
 
-def _formula(value: Polynomial, reader: Reader, error: float) -> _Formula:
-    """The epilogue that `value` is. `error`: relative, of coefficients."""
+def _formula(value: Polynomial, acc: ir.Var, reader: Reader, error: float) -> _Formula:
+    """The epilogue of the sums `acc` that `value` is. `error`: relative, of coefficients."""
     functions = {atom for monomial, _ in value.terms for atom in monomial if isinstance(atom, Function)}
     if not functions:
         return _Formula("DEFAULT", value)
@@ -243,43 +253,14 @@ def _formula(value: Polynomial, reader: Reader, error: float) -> _Formula:
     function = functions.pop()
     if function.op == "maximum" and function.args[1] == reader.number(0.0) and value == reader.atom(function):
         return _Formula("RELU", function.args[0])
-    found = _RECOGNISERS[function.op](value, function, reader, error) if function.op in _RECOGNISERS else None
-    if found is None:
+    argument = gelu_argument(value, function, reader, error)
+    if argument is not None:
+        return _Formula("GELU", argument)
+    slope = gelu_slope(value, acc, function, reader, error)
+    if slope is None:
         raise _NoGemm(f"the epilogue has {function.op} in a form that the library does not have")
-    return _Formula("GELU", found)
-
-
-def _inner(u: Polynomial, reader: Reader) -> Polynomial:
-    """_GELU_SCALE * (u + _GELU_CUBE * u**3)."""
-    cube = reader.product(u, reader.product(u, u))
-    return reader.scaled(reader.sum(u, reader.scaled(cube, _GELU_CUBE)), _GELU_SCALE)
-
-
-def _without(value: Polynomial, function: Function) -> Polynomial | None:
-    """value / function where every monomial has that factor once."""
-    if any(monomial.count(function) != 1 for monomial, _ in value.terms):
-        return None
-    return Polynomial(tuple((tuple(atom for atom in monomial if atom != function), c) for monomial, c in value.terms))
-
-
-def _logistic_gelu(value: Polynomial, function: Function, reader: Reader, error: float) -> Polynomial | None:
-    """u, where the value is u * logistic(inner(u))."""
-    u = _without(value, function)
-    return u if u is not None and close(function.args[0], _inner(u, reader), error) else None
-
-
-def _tanh_gelu(value: Polynomial, function: Function, reader: Reader, error: float) -> Polynomial | None:
-    """u, where the value is 0.5 * u * (1 + tanh(inner(u) / 2))."""
-    plain = Polynomial(tuple((monomial, c) for monomial, c in value.terms if function not in monomial))
-    u = reader.scaled(plain, 2.0)
-    argument = reader.scaled(function.args[0], 2.0)
-    same = close(value, reader.sum(plain, reader.product(plain, reader.atom(function))), error)
-    return u if same and close(argument, _inner(u, reader), error) else None
-
-
-_RECOGNISERS: dict[str, Callable[[Polynomial, Function, Reader, float], Polynomial | None]] = {
-    "logistic": _logistic_gelu, "tanh": _tanh_gelu,
-}  # fmt: skip
+    alpha, aux = slope
+    return _Formula("DGELU", reader.scaled(reader.atom(acc), alpha), aux)
 
 
 # The whole kernel -----------------------------------------------------------------------------------------------------------------------
@@ -344,7 +325,7 @@ def _match(kernel: ir.Kernel) -> Gemm:
     out_dtype = outputs[0].buffer.dtype
     matcher = _Matcher(nest, out_dtype)
     stores = matcher.stores()
-    formula, stored, stored_aux = _outputs(stores, matcher)
+    formula, stored, aux = _outputs(stores, matcher)
     lhs, lhs_factor = matcher.operand(product.lhs, "left")
     rhs, rhs_factor = matcher.operand(product.rhs, "right")
     _check_dtypes(lhs, rhs, product.acc.dtype, [store.buffer.dtype for store, _ in stores], formula)
@@ -354,14 +335,16 @@ def _match(kernel: ir.Kernel) -> Gemm:
     if product.n > 1 and place["d"].stride(product.j) != 1:
         exchanged = replace(product, i=product.j, j=product.i, m=product.n, n=product.m)
         nest, place["a"], place["b"] = _Nest(kernel, nest.batches, exchanged), place["b"], place["a"]
-    if stored_aux is not None:
-        place["aux"] = nest.place(stored_aux.buffer, stored_aux.index, stored_aux.where)
+    if aux is not None:
+        place["aux"] = nest.place(aux.buffer, aux.index, aux.where)
+        alike = place["aux"].dtype is out_dtype and set(place["aux"].strides) == set(place["d"].strides)
+        _require(alike, "the argument of gelu has another type or shape than its result")
     terms = _terms(formula.argument, nest, place["d"])
     place |= {name: term for name, (term, _) in terms.items()}
     batch = _collapsed(nest, [p for name, p in place.items() if name != "bias"])
     matrices = _matrices(nest, place, batch)
     alpha = _alpha(formula.argument, product.acc) * lhs_factor * rhs_factor
-    epilogue = formula.epilogue + ("_AUX" if stored_aux is not None else "")
+    epilogue = formula.epilogue + ("_AUX" if isinstance(aux, ir.Store) else "")
     if "bias" in matrices:
         epilogue = "BIAS" if epilogue == "DEFAULT" else f"{epilogue}_BIAS"
     beta = terms["c"][1] if "c" in terms else 0.0
@@ -370,12 +353,12 @@ def _match(kernel: ir.Kernel) -> Gemm:
                 matrices.get("aux"), alpha, beta, epilogue, batch.rounds)  # fmt: skip
 
 
-def _outputs(stores: list[tuple[ir.Store, Polynomial]], matcher: _Matcher) -> tuple[_Formula, ir.Store, ir.Store | None]:
-    """The formula of D, where D is stored, and where the argument of its gelu is, if it is stored too."""
+def _outputs(stores: list[tuple[ir.Store, Polynomial]], matcher: _Matcher) -> tuple[_Formula, ir.Store, ir.Store | ir.Load | None]:
+    """The formula of D, where D is stored, and where the argument of its gelu is, if it is stored too or read."""
     error = _CONSTANT_ERROR.get(matcher.out_dtype, 1e-5)
-    formulas = [_formula(value, matcher.reader, error) for _, value in stores]
+    formulas = [_formula(value, matcher.nest.product.acc, matcher.reader, error) for _, value in stores]
     if len(stores) == 1:
-        return formulas[0], stores[0][0], None
+        return formulas[0], stores[0][0], formulas[0].aux
     last = next((n for n, formula in enumerate(formulas) if formula.epilogue == "GELU"), None)
     if last is None or not close(stores[1 - last][1], formulas[last].argument, error):
         raise _NoGemm("it stores two results that are not gelu and its argument")
