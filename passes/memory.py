@@ -6,7 +6,7 @@ in-place reuse of an operand that dies, then offsets (see `offsets`).
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from graphc.core.program import Node, Program
@@ -65,14 +65,21 @@ class MemoryPlan:
         return self.locations[value_of(node)]
 
 
-def plan_memory(program: Program) -> MemoryPlan:
-    """The plan of a program whose order is the schedule (see `order.Order`, which also gives outputs and effects values of their own)."""
+def _nowhere(_: Node) -> bool:
+    return False
+
+
+def plan_memory(program: Program, apart: Callable[[Node], bool] = _nowhere) -> MemoryPlan:
+    """The plan of a program whose order is the schedule (see `order.Order`, which also gives outputs and effects values of their own).
+
+    apart: steps that must not write over an operand even where a kernel of ours may; a library need not read as we do.
+    """
     steps = [node for node in program.nodes if is_step(node)]
     constants = tuple(node for node in program.nodes if node.name == "constant")
     locations = _sources(program, constants)
     locations.update({value_of(node): Location("output", number) for number, node in enumerate(program.outputs)})
-    copies, in_place = _variables(program, steps, locations)
-    buffers = _buffers(program, steps, locations)
+    copies, in_place = _variables(program, steps, locations, apart)
+    buffers = _buffers(program, steps, locations, apart)
     lifetimes = [Lifetime(buffer.size, buffer.first, buffer.last) for buffer in buffers]
     size, offsets = place(lifetimes)
     for buffer, offset in zip(buffers, offsets, strict=True):
@@ -91,7 +98,8 @@ def _sources(program: Program, constants: Sequence[Node]) -> dict[Value, Locatio
     return found
 
 
-def _variables(program: Program, steps: Sequence[Node], locations: dict[Value, Location]) -> tuple[list[tuple[Value, str]], list[str]]:
+def _variables(program: Program, steps: Sequence[Node], locations: dict[Value, Location], apart: Callable[[Node], bool],
+               ) -> tuple[list[tuple[Value, str]], list[str]]:
     """Places new values of variables: in the variable where that is proved safe, else to be copied after the last step."""
     position = {step: number for number, step in enumerate(steps)}
     read_by: dict[str, list[Node]] = {}
@@ -105,7 +113,7 @@ def _variables(program: Program, steps: Sequence[Node], locations: dict[Value, L
         writer = value[0]
         old = [step for step in read_by.get(name, []) if step is not writer]
         early = all(position[step] < position[writer] for step in old)
-        itself = all(may_overwrite(writer, operand, value) for operand in reads(writer)
+        itself = all(may_overwrite(writer, operand, value) and not apart(writer) for operand in reads(writer)
                      if operand[0].name == "variable_read" and operand[0].attrs.variable == name)
         if early and itself:
             locations[value] = Location("variable", name)
@@ -115,7 +123,7 @@ def _variables(program: Program, steps: Sequence[Node], locations: dict[Value, L
     return copies, in_place
 
 
-def _buffers(program: Program, steps: list[Node], locations: dict[Value, Location]) -> list[Buffer]:
+def _buffers(program: Program, steps: list[Node], locations: dict[Value, Location], apart: Callable[[Node], bool]) -> list[Buffer]:
     """The arena's buffers with their live ranges; an output takes over the buffer of an operand that dies where it may."""
     last = last_reads(program, steps)
     holding: dict[Value, Buffer] = {}
@@ -125,7 +133,7 @@ def _buffers(program: Program, steps: list[Node], locations: dict[Value, Locatio
         for value in step_values(step):
             if value in locations:
                 continue
-            taken = next((v for v in free if may_overwrite(step, v, value)), None)
+            taken = next((v for v in free if may_overwrite(step, v, value) and not apart(step)), None)
             if taken is None:
                 buffer = Buffer([value], _rounded(value_bytes(value)), position, last[value])
                 buffers.append(buffer)

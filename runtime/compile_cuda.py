@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from graphc.codegen import cache, ir
 from graphc.codegen.cost import Cost, cost
@@ -27,8 +26,7 @@ from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.codegen.schedule_gpu_merge import merge
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Node, Origin, Program
-from graphc.passes.memory import Buffer, Location, MemoryPlan
-from graphc.passes.offsets import Lifetime, lower_bound, place
+from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline, for_gpu
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
@@ -69,9 +67,8 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     """
     start = time.perf_counter()
     fitted = for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None)
-    planned = plan(program, fitted)
+    planned = plan(program, fitted, functools.partial(_wants_apart, gpu, products))
     passed = time.perf_counter()
-    planned = replace(planned, memory=_apart(planned.memory, functools.partial(_wants_apart, gpu, products)))
     final, memory, slots = planned.program, planned.memory, planned.slots
     works = _works(planned, gpu, products)
     lowered = time.perf_counter()
@@ -123,7 +120,7 @@ def _works(planned: Planned, gpu: Gpu, products: Products) -> list[_Work]:
         made = _made.get(gpu, step, functools.partial(_make, gpu))
         origins = planned.program.origins.get(step, ())
         access = Access.of(made.kernel, parameters(step, planned.memory, planned.slots))
-        if not products.may_do(made.gemm) or _is_in_place(made.gemm, access):
+        if not products.may_do(made.gemm):
             made = replace(made, gemm=None)
         works.append(_Work(number, step_name(number, step, origins), made, origins, access))
     return works
@@ -136,39 +133,10 @@ def _make(gpu: Gpu, step: Node) -> _Made:
     return _Made(kernel, print_cuda(kernel, gpu), cost(lowered), gemm_of(lowered))
 
 
-# Memory ----------------------------------------------------------------------------------------------------------------------------------
-
 def _wants_apart(gpu: Gpu, products: Products, step: Node) -> bool:
-    """Whether the result of `step` must not lie over an operand. The library says so of no other operand than C; every kernel of ours reads
-    an element of what it is written over before it writes there."""
+    """Whether the result of `step` must not lie over an operand: cublasLt promises that of C, and not of an aux that it reads."""
     gemm = _made.get(gpu, step, functools.partial(_make, gpu)).gemm
     return gemm is not None and gemm.reads_aux and products.may_do(gemm)
-
-
-def _is_in_place(gemm: Gemm | None, access: Access) -> bool:
-    """Whether the result lies over an operand after all: in a variable, which has one place."""
-    return gemm is not None and gemm.aux is not None and access.params[gemm.aux.parameter] == access.params[gemm.d.parameter]
-
-
-def _apart(memory: MemoryPlan, wanted: Callable[[Node], bool]) -> MemoryPlan:
-    """`memory`, where in the arena no step that is `wanted` writes over what it reads."""
-    position = {step: number for number, step in enumerate(memory.steps)}
-    buffers: list[Buffer] = []
-    for buffer in memory.buffers:
-        starts = [number for number, (step, _) in enumerate(buffer.values) if number and wanted(step)]
-        for begin, end in pairwise([0, *starts, len(buffer.values)]):
-            values = buffer.values[begin:end]
-            last = position[buffer.values[end][0]] if end < len(buffer.values) else buffer.last
-            buffers.append(Buffer(values, buffer.size, position[values[0][0]], last))
-    if len(buffers) == len(memory.buffers):
-        return memory
-    lifetimes = [Lifetime(buffer.size, buffer.first, buffer.last) for buffer in buffers]
-    size, offsets = place(lifetimes)
-    locations = dict(memory.locations)
-    for buffer, offset in zip(buffers, offsets, strict=True):
-        buffer.offset = offset
-        locations.update({value: Location("arena", offset) for value in buffer.values})
-    return replace(memory, locations=locations, buffers=tuple(buffers), arena_bytes=size, lower_bound=lower_bound(lifetimes))
 
 
 # Launches --------------------------------------------------------------------------------------------------------------------------------

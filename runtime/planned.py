@@ -33,8 +33,8 @@ class Planned:
         return self.stages[-1].program
 
 
-def plan(program: Program, pipeline: Pipeline) -> Planned:
-    """Runs the passes and plans the memory. A pass that fails is left out with a warning."""
+def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] | None = None) -> Planned:
+    """Runs the passes and plans the memory (`apart`: see `plan_memory`). A pass that fails is left out with a warning."""
     stages = run_pipeline(program, pipeline)
     for stage in stages:
         if stage.problem:
@@ -42,7 +42,7 @@ def plan(program: Program, pipeline: Pipeline) -> Planned:
     if check.wanted():
         check.check_stages((stage.name, stage.program) for stage in stages)
     final = stages[-1].program
-    memory = plan_memory(final)
+    memory = plan_memory(final) if apart is None else plan_memory(final, apart)
     slots = Slots(tuple(final.variables), len(memory.constants), len(final.parameters), len(final.outputs))
     return Planned(tuple(stages), memory, slots)
 

@@ -14,7 +14,7 @@ from graphc.codegen.cuda.gemm import Matrix, explain, gemm_of
 from graphc.codegen.lower import lower
 from graphc.core import dtypes
 from graphc.core.program import Node
-from graphc.runtime.cuda.launches import GemmLaunch, KernelLaunch
+from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch
 from graphc.runtime.executable import CudaExecutable
 from tests.cuda_host.device import counters, in_subprocess
 from tests.kernels import group
@@ -202,9 +202,17 @@ def in_a_variable(products: str) -> tuple[list[str], CudaExecutable]:
     return [explain(lower(step)) for step in executable.plan.steps], executable
 
 
-def test_a_variable_is_left_to_kernels_of_ours() -> None:
+def test_a_variable_is_copied_to_rather_than_overwritten_by_the_library() -> None:
     explained, executable = in_a_variable("cublaslt")
     assert explained == ["cublasLt: D = A*B * gelu'(aux), f32 16x24x8"]
+    product, copy = executable.launches
+    assert isinstance(product, GemmLaunch)
+    assert isinstance(copy, CopyLaunch)
+    assert executable.plan.in_place == ()
+
+
+def test_a_kernel_of_ours_overwrites_the_variable() -> None:
+    _, executable = in_a_variable("generated")
     (launch,) = executable.launches
     assert isinstance(launch, KernelLaunch)
     assert executable.plan.in_place == ("Variable",)
