@@ -10,21 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-try:
-    import torch
-    from torch.nn import functional
-except ImportError:
-    torch = None
-try:
-    import jax
-    from jax import numpy as jnp
-except ImportError:
-    jax = None
+from benchmarks.peers import Calls, Floats, functional, jax, jnp, torch
 
-Floats = NDArray[np.float32]
-Calls = dict[str, Callable[[], object]]
 _EPSILON = 1e-6
 
 

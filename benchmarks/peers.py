@@ -16,12 +16,12 @@ try:
     import torch
     from torch.nn import functional
 except ImportError:
-    torch = None
+    torch = functional = None
 try:
     import jax
     from jax import numpy as jnp
 except ImportError:
-    jax = None
+    jax = jnp = None
 
 Floats = NDArray[np.float32]
 Calls = dict[str, Callable[[], object]]

@@ -25,7 +25,6 @@ class Gpu:
     blocks: int  # resident on a multiprocessor
     registers: int = 65536  # 32 bits each, of a multiprocessor
     shared_bytes: int = 100 << 10  # of a multiprocessor
-    max_shared_bytes: int = 99 << 10  # of one block, opted in
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -36,15 +35,15 @@ class Gpu:
 
 # Compute capabilities, table "Technical Specifications per Compute Capability" of the CUDA C++ programming guide.
 _KNOWN = {gpu.arch: gpu for gpu in (
-    Gpu("sm_75", 40, 1024, 16, shared_bytes=64 << 10, max_shared_bytes=64 << 10),
-    Gpu("sm_80", 108, 2048, 32, shared_bytes=164 << 10, max_shared_bytes=163 << 10),
+    Gpu("sm_75", 40, 1024, 16, shared_bytes=64 << 10),
+    Gpu("sm_80", 108, 2048, 32, shared_bytes=164 << 10),
     Gpu("sm_86", 84, 1536, 16),
-    Gpu("sm_87", 16, 1536, 16, shared_bytes=164 << 10, max_shared_bytes=163 << 10),
+    Gpu("sm_87", 16, 1536, 16, shared_bytes=164 << 10),
     Gpu("sm_89", 128, 1536, 24),
-    Gpu("sm_90", 132, 2048, 32, shared_bytes=228 << 10, max_shared_bytes=227 << 10),
-    Gpu("sm_100", 148, 2048, 32, shared_bytes=228 << 10, max_shared_bytes=227 << 10),
-    Gpu("sm_103", 148, 2048, 32, shared_bytes=228 << 10, max_shared_bytes=227 << 10),
-    Gpu("sm_110", 20, 1536, 24, shared_bytes=228 << 10, max_shared_bytes=227 << 10),
+    Gpu("sm_90", 132, 2048, 32, shared_bytes=228 << 10),
+    Gpu("sm_100", 148, 2048, 32, shared_bytes=228 << 10),
+    Gpu("sm_103", 148, 2048, 32, shared_bytes=228 << 10),
+    Gpu("sm_110", 20, 1536, 24, shared_bytes=228 << 10),
     Gpu("sm_120", 170, 1536, 24),
     Gpu("sm_121", 48, 1536, 24),
 )}  # fmt: skip

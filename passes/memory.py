@@ -65,11 +65,12 @@ class MemoryPlan:
         return self.locations[value_of(node)]
 
 
-def _nowhere(_: Node) -> bool:
+def nowhere(_: Node) -> bool:
+    """No step."""
     return False
 
 
-def plan_memory(program: Program, apart: Callable[[Node], bool] = _nowhere) -> MemoryPlan:
+def plan_memory(program: Program, apart: Callable[[Node], bool] = nowhere) -> MemoryPlan:
     """The plan of a program whose order is the schedule (see `order.Order`, which also gives outputs and effects values of their own).
 
     apart: steps that must not write over an operand even where a kernel of ours may; a library need not read as we do.

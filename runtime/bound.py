@@ -4,9 +4,10 @@
 """
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from graphc.core.graph import Graph
 from graphc.runtime.arena import check_memory, readable
 from graphc.runtime.compile import link
 from graphc.runtime.config import Settings
-from graphc.runtime.executable import Executable, NativeExecutable, Slots
-from graphc.runtime.store import VariableStore, Workspace
+from graphc.runtime.executable import DeviceExecutable, Executable, NativeExecutable, Slots
+from graphc.runtime.store import Store, VariableStore, Workspace
 
 Array = np.ndarray[Any, Any]
 
@@ -31,47 +32,59 @@ class Surroundings:
     workspace: Workspace
 
 
-class Runs(Protocol):
+class Runs(ABC):
     """An executable that can be run in its session, over and over.
 
-    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
+    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking. run:
+    `run(*feeds, *outputs)` gives None, or the position of the first array that does not fit; then nothing has run.
     """
 
-    outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
-    scalars: bool
+    run: Callable[..., int | None]
 
-    @property
-    def executable(self) -> Executable: ...
-
-    @property
-    def run(self) -> Callable[..., int | None]:
-        """`run(*feeds, *outputs)` gives None, or the position of the first array that does not fit; then nothing has run."""
-
-    def require(self) -> None:
-        """FailedPreconditionError where a variable that is read has no value."""
-
-    def written(self) -> None:
-        """Notes that a run has given the written variables their values."""
-
-    def empty_outputs(self) -> list[Array]: ...
-
-    def retire(self) -> None:
-        """Lets nobody run this any more: every array is refused."""
-
-
-class Bound:
-    """An executable with its memory. `run(*feeds, *outputs)` gives None, or the position of the first array that does not fit.
-
-    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
-    """
-
-    def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
-        store, slots = around.store, executable.slots
+    def __init__(self, executable: Executable) -> None:
         self.executable = executable
         self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
         self.scalars = any(not dims for dims, _ in self.outputs)
+
+    @abstractmethod
+    def require(self) -> None:
+        """FailedPreconditionError where a variable that is read has no value."""
+
+    @abstractmethod
+    def written(self) -> None:
+        """Notes that a run has given the written variables their values."""
+
+    def empty_outputs(self) -> list[Array]:
+        """Arrays for `run` to fill."""
+        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
+
+    def retire(self) -> None:
+        """Lets nobody run this any more: every array is refused."""
+        self.run = refuse
+
+
+class OneDevice(Runs):
+    """One that runs on one device, where `store` has its variables."""
+
+    def __init__(self, executable: DeviceExecutable, store: Store[Any]) -> None:
+        super().__init__(executable)
+        self._store = store
         self._reads = tuple(name for name, _ in executable.reads)
         self._writes = tuple(name for name, _ in executable.writes)
+
+    def require(self) -> None:
+        self._store.require(self._reads)
+
+    def written(self) -> None:
+        self._store.initialised.update(self._writes)
+
+
+class Bound(OneDevice):
+    """An executable with its memory on a CPU."""
+
+    def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
+        store, slots = around.store, executable.slots
+        super().__init__(executable, store)
         _require_memory(executable, around)
         lasting = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
         lasting.update({slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)})
@@ -79,22 +92,6 @@ class Bound:
         around.workspace.lend(Slots.ARENA, executable.memory.arena_bytes, linked.place)
         around.workspace.lend(Slots.SCRATCH, executable.scratch_bytes, linked.place)
         self.run = linked.run
-        self._store = store
-
-    def require(self) -> None:
-        """FailedPreconditionError where a variable that is read has no value."""
-        self._store.require(self._reads)
-
-    def written(self) -> None:
-        """Notes that a run has given the written variables their values."""
-        self._store.initialised.update(self._writes)
-
-    def empty_outputs(self) -> list[Array]:
-        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
-
-    def retire(self) -> None:
-        """Lets nobody run this any more: every array is refused."""
-        self.run = refuse
 
 
 def refuse(*arrays: Array) -> int:

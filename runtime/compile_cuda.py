@@ -26,6 +26,7 @@ from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.codegen.schedule_gpu_merge import merge
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Node, Origin, Program
+from graphc.passes.epilogues import once_for_equal
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline, for_gpu
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
@@ -66,7 +67,7 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     executable has text and no machine code: `compiler` says why.
     """
     start = time.perf_counter()
-    fitted = for_gpu(pipeline, functools.partial(_expressible, products) if products.library else None)
+    fitted = for_gpu(pipeline, once_for_equal(functools.partial(_expressible, products)) if products.library else None)
     planned = plan(program, fitted, functools.partial(_wants_apart, gpu, products))
     passed = time.perf_counter()
     final, memory, slots = planned.program, planned.memory, planned.slots
@@ -135,6 +136,8 @@ def _make(gpu: Gpu, step: Node) -> _Made:
 
 def _wants_apart(gpu: Gpu, products: Products, step: Node) -> bool:
     """Whether the result of `step` must not lie over an operand: cublasLt promises that of C, and not of an aux that it reads."""
+    if not products.library or step.name != "fusion" or step.attrs.kind != "dot":
+        return False
     gemm = _made.get(gpu, step, functools.partial(_make, gpu)).gemm
     return gemm is not None and gemm.reads_aux and products.may_do(gemm)
 

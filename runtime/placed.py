@@ -14,7 +14,7 @@ import numpy as np
 from graphc.core.devices import KEPT
 from graphc.core.types import TensorType
 from graphc.runtime.arena import aligned_empty
-from graphc.runtime.bound import Runs, refuse
+from graphc.runtime.bound import Runs
 from graphc.runtime.executable import BufferUse, DeviceExecutable, Executable, Memory
 from graphc.runtime.segments import Split, array_name
 
@@ -99,16 +99,13 @@ def _plan_text(segments: Sequence[CompiledSegment], split: Split) -> str:
     return "\n".join(lines)
 
 
-class PlacedBound:
-    """The segments of an executable with their memory, to be run in turn as `bound.Runs` says."""
+class PlacedBound(Runs):
+    """The segments of an executable with their memory, run in turn."""
 
     def __init__(self, executable: PlacedExecutable, bounds: Sequence[Runs]) -> None:
-        feeds, fetches = executable.feeds, executable.fetches
-        self.executable = executable
-        self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in fetches)
-        self.scalars = any(not dims for dims, _ in self.outputs)
+        super().__init__(executable)
         self.run = self._run
-        self._wanted = [(type_.dims, type_.dtype.np_dtype) for type_ in (*feeds, *fetches)]
+        self._wanted = [(type_.dims, type_.dtype.np_dtype) for type_ in (*executable.feeds, *executable.fetches)]
         self._handed_over = [aligned_empty(type_.dims, type_.dtype.np_dtype, "a value for another device")
                              for type_ in executable.handed_over]
         self._turns = [(bound, (*segment.takes, *segment.gives)) for bound, segment in zip(bounds, executable.segments, strict=True)]
@@ -125,21 +122,15 @@ class PlacedBound:
         return None
 
     def require(self) -> None:
-        """FailedPreconditionError where a variable that is read has no value."""
         for bound, _ in self._turns:
             bound.require()
 
     def written(self) -> None:
-        """Notes that a run has given the written variables their values."""
         for bound, _ in self._turns:
             bound.written()
 
-    def empty_outputs(self) -> list[Array]:
-        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
-
     def retire(self) -> None:
-        """Lets nobody run this any more: every array is refused."""
-        self.run = refuse
+        super().retire()
         for bound, _ in self._turns:
             bound.retire()
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from graphc.codegen.pointer import Pointer
 from graphc.core.program import Node, Origin, Program
 from graphc.core.types import TensorType
-from graphc.passes.memory import Location, MemoryPlan, plan_memory
+from graphc.passes.memory import Location, MemoryPlan, nowhere, plan_memory
 from graphc.passes.pipelines import Pipeline, Stage, run_pipeline
 from graphc.passes.storage import value_of
 from graphc.runtime import check
@@ -33,7 +33,7 @@ class Planned:
         return self.stages[-1].program
 
 
-def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] | None = None) -> Planned:
+def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] = nowhere) -> Planned:
     """Runs the passes and plans the memory (`apart`: see `plan_memory`). A pass that fails is left out with a warning."""
     stages = run_pipeline(program, pipeline)
     for stage in stages:
@@ -42,7 +42,7 @@ def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] | N
     if check.wanted():
         check.check_stages((stage.name, stage.program) for stage in stages)
     final = stages[-1].program
-    memory = plan_memory(final) if apart is None else plan_memory(final, apart)
+    memory = plan_memory(final, apart)
     slots = Slots(tuple(final.variables), len(memory.constants), len(final.parameters), len(final.outputs))
     return Planned(tuple(stages), memory, slots)
 

@@ -93,7 +93,8 @@ def test_opt_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert parse_program(capsys.readouterr().out) == parse_program(PROGRAM)
 
 
-def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command with wrong input says."""
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -104,17 +105,17 @@ def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "broken.txt"
     file.write_text(PROGRAM.replace("exponential(%0)", "exponential(%7)"))
-    assert _complaint(["dump", "nothing"], capsys) == (
+    assert complaint_of(["dump", "nothing"], capsys) == (
         "graphc: no model 'nothing': give one of mlp, attention, layernorm, softmax, elementwise, or a Python file that defines build()")
-    assert _complaint(["dump", model, "--stage", "nope"], capsys) == (
+    assert complaint_of(["dump", model, "--stage", "nope"], capsys) == (
         "graphc: no stage 'nope'; there are specialise, simplify, split, fuse, order")
-    assert _complaint(["opt", "--pass", "nope", str(file)], capsys).startswith("graphc: no pass 'nope'; there are ")
-    assert _complaint(["opt", "--pass", "fuse", str(file)], capsys).startswith("graphc: line 3, column 20: ")
-    assert "No such file" in _complaint(["opt", "--pass", "fuse", str(tmp_path / "missing.txt")], capsys)
+    assert complaint_of(["opt", "--pass", "nope", str(file)], capsys).startswith("graphc: no pass 'nope'; there are ")
+    assert complaint_of(["opt", "--pass", "fuse", str(file)], capsys).startswith("graphc: line 3, column 20: ")
+    assert "No such file" in complaint_of(["opt", "--pass", "fuse", str(tmp_path / "missing.txt")], capsys)
     file.write_text("def build(): pass")
-    assert _complaint(["bench", str(file)], capsys).endswith("must return (fetches, feeds), feeds a dictionary; it returned NoneType")
+    assert complaint_of(["bench", str(file)], capsys).endswith("must return (fetches, feeds), feeds a dictionary; it returned NoneType")
     file.write_text("x = 1")
-    assert _complaint(["bench", str(file)], capsys).endswith("defines no function build() that returns (fetches, feeds)")
+    assert complaint_of(["bench", str(file)], capsys).endswith("defines no function build() that returns (fetches, feeds)")
 
 
 def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:

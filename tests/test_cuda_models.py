@@ -5,7 +5,6 @@ Expected values come of the lowered kernels in the CPU's schedule, which shares 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 import graphc as gc
 from graphc.codegen import interp, ir
+from graphc.codegen.cuda.printer import CudaSource
 from graphc.codegen.gpu import gpu_for
 from graphc.codegen.lower import lower
 from graphc.codegen.schedule import CpuShape, schedule_cpu
@@ -28,16 +28,6 @@ from tests.tolerances import assert_close
 Array = np.ndarray[Any, Any]
 ARCHITECTURES = ("sm_80", "sm_90")
 TERMS = 128  # summed into an element, about
-
-
-@dataclass(frozen=True)
-class Source:
-    """A kernel of an executable as `host` wants it."""
-
-    name: str
-    text: str
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
 
 
 @cache
@@ -75,8 +65,8 @@ def test_kernels_on_the_host_compute_what_the_interpreter_does(model: str) -> No
                 assert_close(result, value, buffer.dtype, TERMS, scale)
 
 
-def source(kernel: CudaKernel) -> Source:
-    return Source(kernel.symbol, kernel.code, kernel.grid, kernel.block)
+def source(kernel: CudaKernel) -> CudaSource:
+    return CudaSource(kernel.symbol, kernel.code, kernel.grid, kernel.block)
 
 
 def arguments(params: Sequence[ir.Buffer]) -> list[Array]:

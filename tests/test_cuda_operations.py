@@ -5,7 +5,6 @@ Lowered, scheduled for a GPU, printed, compiled by g++ and run beside guard page
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -23,17 +22,13 @@ from graphc.core.program import Program
 from tests.cuda_host import host
 from tests.groups import SAMPLES, Sample
 from tests.kernels import fill, run_node, run_program
-from tests.op_table import Case
-from tests.op_table_arrays import CASES
+from tests.op_table_arrays import BY_PRIMITIVE
 from tests.tolerances import assert_close
 
 Array = np.ndarray[Any, Any]
 GPU = gpu_for("sm_90")
 VIEWS = ("constant", "get_tuple_element", "parameter")  # nodes that are no kernels
 
-BY_PRIMITIVE: dict[str, list[Case]] = defaultdict(list)
-for _case in CASES:
-    BY_PRIMITIVE[_case.primitive].append(_case)
 
 
 @cache

@@ -26,7 +26,7 @@ from graphc.runtime.cuda.launches import CopyLaunch
 from graphc.runtime.executable import CudaExecutable, Slots
 from tests.cuda_host import host
 from tests.random_programs import programs
-from tests.test_cuda_models import Source
+from tests.test_cuda_models import source
 from tests.test_random_programs import _agree, _values
 
 Array = np.ndarray[Any, Any]
@@ -61,7 +61,7 @@ def test_plans_for_a_gpu_agree_with_the_interpreter(pipeline: str, monkeypatch: 
     @settings(max_examples=10 if pipeline == "default" else 3, deadline=None, suppress_health_check=list(HealthCheck))
     def check(several: list[Program], seed: int) -> None:
         executables = [compile_cuda_program(program, PIPELINES[pipeline], SM_90, Products()) for program in several]
-        host.build_many([source for executable in executables for source in sources(executable)])  # in one go: g++ is slow to start
+        host.build_many([source(kernel) for executable in executables for kernel in executable.kernels])  # in one go: g++ is slow to start
         for number, (program, executable) in enumerate(zip(several, executables, strict=True)):
             feeds, variables = _values(program, seed)
             for order in ("forward", "reversed"):
@@ -108,10 +108,6 @@ def compare(program: Program, found: tuple[list[Array], dict[str, Array]], wante
         _agree(found[1].get(name, variables[name]), value, program.variables[name].dtype)
 
 
-def sources(executable: CudaExecutable) -> list[Source]:
-    return [Source(kernel.symbol, kernel.code, kernel.grid, kernel.block) for kernel in executable.kernels]
-
-
 def run(executable: CudaExecutable, feeds: list[Array], variables: dict[str, Array], order: str) -> tuple[list[Array], dict[str, Array]]:
     """One run of the plan on the host, in memory laid out as on a device: what `interpret` gives."""
     slots = executable.slots
@@ -134,5 +130,5 @@ def run(executable: CudaExecutable, feeds: list[Array], variables: dict[str, Arr
         kernel = executable.kernels[launch.kernel]
         arrays = [at(pointer, buffer.nbytes).view(buffer.dtype.np_dtype).reshape(buffer.shape)
                   for pointer, buffer in zip(launch.params, kernel.ir.params, strict=True)]
-        host.run(Source(kernel.symbol, kernel.code, kernel.grid, kernel.block), kernel.ir, arrays, order)
+        host.run(source(kernel), kernel.ir, arrays, order)
     return outputs, {name: state[name] for name, _ in executable.writes}

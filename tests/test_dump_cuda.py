@@ -15,6 +15,7 @@ from graphc.dump import compiled
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.executable import CudaExecutable
 from graphc.runtime.targets_cuda import OnGpu
+from tests.test_cli import complaint_of
 
 MODEL = """
 import numpy as np
@@ -121,26 +122,18 @@ def test_what_was_compiled_for_the_library_does_not_run_without_it(model: str, m
         OnGpu.bind(object.__new__(OnGpu), cuda(model, products="cublaslt"))
 
 
-def _complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(arguments) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    return line
-
-
 def test_wrong_input_gets_one_clear_line_and_no_file(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
 
     def complaint(*arguments: str) -> str:
-        return _complaint(["dump", model, *arguments], capsys)
+        return complaint_of(["dump", model, *arguments], capsys)
 
     assert complaint("--target", "hopper", "--out", str(out)) == (
         "graphc: 'hopper' is no GPU architecture: write sm_90 for compute capability 9.0")
     assert complaint("--target", "sm_60", "--out", str(out)).startswith("graphc: sm_60 is too old: ")
     assert complaint("--out", str(out)) == "graphc: --out takes CUDA C: say for which GPU, as in --target sm_90"
     assert complaint("--target", "sm_90", "--llvm").endswith("leave --target out")
-    assert _complaint(["dump", "nothing", "--target", "sm_90", "--out", str(out)], capsys).startswith("graphc: no model 'nothing'")
+    assert complaint_of(["dump", "nothing", "--target", "sm_90", "--out", str(out)], capsys).startswith("graphc: no model 'nothing'")
     assert not out.exists()
     assert complaint("--target", "sm_90", "--out", f"{model}/out") == f"graphc: cannot write to {model}/out: Not a directory"
     assert complaint("--target", "sm_90", "--out", model) == f"graphc: cannot write to {model}: Not a directory"

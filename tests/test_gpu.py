@@ -9,22 +9,18 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.core.program import Program
 from graphc.models import MODELS
 from graphc.passes.pipelines import DEFAULT, NONE
-from graphc.primitives import parameter
 from graphc.runtime.cuda.device import device
 from tests.composite_table import FAMILIES
 from tests.cuda_executing import execute
-from tests.op_table import Case
-from tests.op_table_arrays import CASES
+from tests.op_table_arrays import BY_PRIMITIVE, in_one_program
 from tests.test_composites import declare
 from tests.tolerances import assert_close
 
@@ -33,9 +29,6 @@ ON_GPU = gc.ConfigProto(device="gpu")
 LAUNCHES, REPLAY_US = 100, 20.0  # what a step of so many launches may cost the host
 COPY_BYTES = 1 << 28
 
-BY_PRIMITIVE: dict[str, list[Case]] = defaultdict(list)
-for _case in CASES:
-    BY_PRIMITIVE[_case.primitive].append(_case)
 
 
 # Values -----------------------------------------------------------------------------------------------------------------------------------
@@ -45,15 +38,10 @@ for _case in CASES:
 def test_operation_gives_the_expected_values(primitive: str, pipeline: Any) -> None:
     """All cases of one primitive in one program, so that it is compiled and loaded once."""
     cases = BY_PRIMITIVE[primitive]
-    parameters, outputs, feeds = [], [], []
-    for number, case in enumerate(cases):
-        operands = [parameter(f"{number}.{n}", t) for n, t in enumerate(case.types)]
-        parameters += operands
-        feeds += case.arrays()
-        outputs.append(case.build(*operands))
-    results, _ = execute(Program(tuple(parameters), tuple(outputs)), feeds, pipeline=pipeline)
+    program, feeds = in_one_program(cases)
+    results, _ = execute(program, feeds, pipeline=pipeline)
     problems = []
-    for case, node, result in zip(cases, outputs, results, strict=True):
+    for case, node, result in zip(cases, program.outputs, results, strict=True):
         try:
             assert_close(result, case.want(), node.dtype, case.depth, case.scale)
         except AssertionError as error:

@@ -25,6 +25,7 @@ import numpy as np
 from graphc.core.errors import FailedPreconditionError, OpError, ResourceExhaustedError
 from graphc.core.graph import Graph
 from graphc.runtime.arena import readable
+from graphc.runtime.bound import OneDevice
 from graphc.runtime.cuda import errors
 from graphc.runtime.cuda.cublaslt import CublasError, Library, Plan, Unsupported
 from graphc.runtime.cuda.device import DeviceMemory, Owner
@@ -40,23 +41,20 @@ Enqueue = Callable[[], None]  # puts one launch on the session's stream
 log = logging.getLogger("graphc")
 
 
-class CudaBound:
-    """`run(*feeds, *outputs)` gives None, or the position of the first feed that does not fit; then nothing has run.
+class CudaBound(OneDevice):
+    """An executable with its memory on a GPU.
 
-    outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking.
     Making one raises ResourceExhaustedError where the device has not the memory for a run: then nothing has changed.
     """
 
+    executable: CudaExecutable
+    _store: DeviceStore
+
     def __init__(self, executable: CudaExecutable, graph: Graph, store: DeviceStore, workspace: DeviceWorkspace) -> None:
-        self.executable = executable
-        self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
-        self.scalars = any(not dims for dims, _ in self.outputs)
-        self.run: Callable[..., int | None] = self._run
+        super().__init__(executable, store)
+        self.run = self._run
         self._launches: list[Enqueue] = []  # in order, for the addresses of now; empty where memory has moved
-        self._reads = tuple(name for name, _ in executable.reads)
-        self._writes = tuple(name for name, _ in executable.writes)
         self._graph = graph
-        self._store = store
         self._workspace = workspace
         self.device = workspace.device
         self._errors = (workspace.device.api.Error, CublasError)
@@ -82,20 +80,9 @@ class CudaBound:
         types = dict((*self.executable.reads, *self.executable.writes))
         return self._store.array(name, types[name])
 
-    def require(self) -> None:
-        """FailedPreconditionError where a variable that is read has no value."""
-        self._store.require(self._reads)
-
-    def written(self) -> None:
-        """Notes that a run has given the written variables their values."""
-        self._store.initialised.update(self._writes)
-
-    def empty_outputs(self) -> list[Array]:
-        return [np.empty(shape, dtype) for shape, dtype in self.outputs]
-
     def retire(self) -> None:
         """Lets nobody run this any more: every array is refused. Frees what is its own."""
-        self.run = _refuse
+        super().retire()
         self._end()
 
     # -- memory -------------------------------------------------------------------------------------------------------------------------
@@ -324,7 +311,3 @@ class CudaBound:
         fault = self.device.find_fault()
         kernels = [launch.kernel for launch in map(self.executable.launches.__getitem__, suspects) if not isinstance(launch, CopyLaunch)]
         return errors.failed(fault or str(error), self.executable, kernels, self.device.label, self._graph)
-
-
-def _refuse(*arrays: Any) -> int:
-    return 0
