@@ -4,6 +4,7 @@
 `gc.Session`. The names that follow are all there is to know; the rooms behind them are described in docs/design.md.
 """
 from graphc import initializers, layers, train
+from graphc.api import bitwise, debugging, image, linalg, losses, math, metrics, nn, random, signal, sparse
 from graphc.core import dtypes, errors
 from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function
 from graphc.core.current import (
@@ -54,7 +55,6 @@ from graphc.initializers import (
     zeros_initializer,
 )
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
-from graphc.ops import losses, nn
 from graphc.runtime.config import PIPELINES as pipelines
 from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
 from graphc.runtime.executable import Executable

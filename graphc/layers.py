@@ -17,6 +17,7 @@ from graphc.ops.nn import bias_add
 from graphc.ops.nn import dropout as drop
 from graphc.variable_scope import get_variable, variable_scope
 
+__all__ = ["dense", "dropout", "flatten"]
 Function = Callable[[Any], Any]
 _ZEROS = zeros_initializer()
 

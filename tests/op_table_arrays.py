@@ -13,7 +13,6 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.program import Node, Program
 from graphc.core.types import TensorType
-from tests.op_table import CASES as ELEMENTWISE
 from tests.op_table import Array, Case, apart, by, integers, t, uniform
 
 F64, F32 = dtypes.float64, dtypes.float32
@@ -460,21 +459,4 @@ def source_cases() -> Iterator[Case]:
     )
 
 
-ARRAYS: list[Case] = [*movement_cases(), *reduction_cases(), *indexing_cases(), *product_cases(), *source_cases()]
-CASES: list[Case] = [*ELEMENTWISE, *ARRAYS]
-BY_PRIMITIVE: dict[str, list[Case]] = {name: [case for case in CASES if case.primitive == name]
-                                       for name in sorted({case.primitive for case in CASES})}
-STATE = frozenset({"variable_read", "variable_assign"})  # tested where variables are
-
-
-def in_one_program(cases: Sequence[Case]) -> tuple[Program, list[Array]]:
-    """A Program whose outputs are those of all `cases`, so that they are compiled and loaded once; and its feeds."""
-    parameters: list[Node] = []
-    outputs: list[Node] = []
-    feeds: list[Array] = []
-    for number, case in enumerate(cases):
-        operands = [p.parameter(f"{number}.{n}", type_) for n, type_ in enumerate(case.types)]
-        parameters += operands
-        feeds += case.arrays()
-        outputs.append(case.build(*operands))
-    return Program(tuple(parameters), tuple(outputs)), feeds
+CASES: list[Case] = [*movement_cases(), *reduction_cases(), *indexing_cases(), *product_cases(), *source_cases()]

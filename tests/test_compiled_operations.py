@@ -5,7 +5,7 @@ import pytest
 
 from graphc.passes.pipelines import NONE
 from tests.executing import execute
-from tests.op_table_arrays import BY_PRIMITIVE, in_one_program
+from tests.op_cases import BY_PRIMITIVE, in_one_program
 from tests.tolerances import assert_close
 
 

@@ -7,7 +7,7 @@ from graphc.codegen.cuda.printer import CudaSource, print_cuda
 from graphc.codegen.gpu import gpu_for
 from graphc.codegen.lower import lower
 from graphc.codegen.schedule_gpu import schedule_gpu
-from tests.op_table_arrays import CASES
+from tests.op_cases import CASES
 
 SM_90 = gpu_for("sm_90")
 

@@ -22,7 +22,7 @@ from graphc.core.program import Program
 from tests.cuda_host import host
 from tests.groups import SAMPLES, Sample
 from tests.kernels import fill, run_node, run_program
-from tests.op_table_arrays import BY_PRIMITIVE
+from tests.op_cases import BY_PRIMITIVE
 from tests.tolerances import assert_close
 
 Array = np.ndarray[Any, Any]

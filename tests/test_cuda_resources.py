@@ -19,7 +19,7 @@ from graphc.codegen.lower import lower
 from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.core.program import Node
 from tests.groups import SAMPLES
-from tests.op_table_arrays import CASES
+from tests.op_cases import CASES
 
 VIEWS = ("constant", "get_tuple_element", "parameter")  # nodes that are no kernels
 INCLUDE = f'#include "{HEADER.name}"\n'

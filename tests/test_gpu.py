@@ -20,7 +20,7 @@ from graphc.passes.pipelines import DEFAULT, NONE
 from graphc.runtime.cuda.device import device
 from tests.composite_table import FAMILIES
 from tests.cuda_executing import execute
-from tests.op_table_arrays import BY_PRIMITIVE, in_one_program
+from tests.op_cases import BY_PRIMITIVE, in_one_program
 from tests.test_composites import declare
 from tests.tolerances import assert_close
 

@@ -22,8 +22,8 @@ from graphc.core.program import Node
 from graphc.core.types import TensorType
 from tests.groups import F32, SAMPLES, Sample, gelu, layer, layer_norm, softmax, t
 from tests.kernels import group, run_node, run_program
+from tests.op_cases import CASES
 from tests.op_table import Case
-from tests.op_table_arrays import CASES
 from tests.tolerances import assert_close
 
 GOLDEN = Path(__file__).parent / "golden"

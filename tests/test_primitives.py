@@ -22,8 +22,8 @@ from graphc.core.types import TensorType, same_dims
 from graphc.core.verify import verify
 from graphc.primitives import sugar
 from graphc.primitives.numerics import philox_4x32
+from tests.op_cases import CASES, STATE
 from tests.op_table import Case, t
-from tests.op_table_arrays import CASES, STATE
 from tests.tolerances import GRADIENT_RELATIVE, assert_close
 
 Array = np.ndarray[Any, Any]

@@ -17,8 +17,8 @@ from graphc.core.types import TensorType
 from tests.groups import F32, SAMPLES, Sample, columns, t
 from tests.kernel_samples import run_compiled
 from tests.kernels import Runner, group, run_node, run_program
+from tests.op_cases import CASES
 from tests.op_table import Case
-from tests.op_table_arrays import CASES
 from tests.test_lower import GOLDEN, loops_of
 from tests.tolerances import assert_close
 

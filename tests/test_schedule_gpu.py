@@ -29,8 +29,8 @@ from graphc.passes.pipelines import DEFAULT, for_gpu, run_pipeline
 from tests.groups import F32, SAMPLES, Sample, columns, gelu, layer_norm, rows, softmax, t
 from tests.kernel_samples import arguments, kernels
 from tests.kernels import Runner, group, run_node, run_program
+from tests.op_cases import CASES
 from tests.op_table import Case
-from tests.op_table_arrays import CASES
 from tests.test_lower import GOLDEN, loops_of
 from tests.tolerances import assert_close
 

@@ -20,8 +20,8 @@ from graphc.core.text import print_literal, print_program
 from graphc.core.types import TensorType
 from graphc.passes.pipelines import DEFAULT, run_pipeline
 from tests import groups
+from tests.op_cases import CASES
 from tests.op_table import Case
-from tests.op_table_arrays import CASES
 from tests.random_programs import programs
 
 F32 = dtypes.float32

@@ -12,8 +12,8 @@ from graphc.core.primitive import lookup
 from graphc.core.program import Node, Program, make
 from graphc.core.types import TensorType
 from graphc.core.verify import InvalidProgram, verify
+from tests.op_cases import CASES
 from tests.op_table import Case
-from tests.op_table_arrays import CASES
 from tests.random_programs import programs
 
 F32 = dtypes.float32

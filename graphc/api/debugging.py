@@ -1,0 +1,3 @@
+"""TF1's `debugging`: assertions and checks of numbers."""
+
+__all__: list[str] = []
