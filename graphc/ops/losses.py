@@ -8,18 +8,30 @@ from graphc.core.convert import constant
 from graphc.core.graph import get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
-from graphc.core.types import same_dims
-from graphc.ops.array import shape, size, squeeze, stop_gradient
+from graphc.ops.array import range_, rank, shape, size, stop_gradient
 from graphc.ops.choosing import where
 from graphc.ops.creation import ones_like, zeros_like
 from graphc.ops.declare import as_tensor, name_scope
-from graphc.ops.elementwise import abs_, cast, div_no_nan, equal, log, maximum, minimum, multiply, squared_difference, subtract
+from graphc.ops.elementwise import (
+    abs_,
+    cast,
+    div_no_nan,
+    equal,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    square,
+    squared_difference,
+    subtract,
+)
 from graphc.ops.entropy import (
     sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits_v2,
     sparse_softmax_cross_entropy_with_logits,
 )
 from graphc.ops.reductions import add_n, reduce_sum
+from graphc.ops.weights import broadcast_weights, check_weights, remove_squeezable_dimensions, squeezed_beside
 
 
 class Reduction:
@@ -51,22 +63,13 @@ def compute_weighted_loss(losses: Any, weights: Any = 1.0, scope: str | None = N
         given = values.dtype
         values = cast(values, dtypes.float32)
         factors = cast(weights, dtypes.float32)
-        _check_weights(values, factors)
+        if factors.shape_tuple != ():
+            factors = broadcast_weights(factors, values)
         weighted = multiply(values, factors)
         loss = cast(_reduced(weighted, values, factors, reduction), given)
         if loss_collection is not None:
             get_default_graph().add_to_collection(loss_collection, loss)
         return loss
-
-
-def _check_weights(values: Tensor, weights: Tensor) -> None:
-    if values.shape_tuple is None or weights.shape_tuple is None or weights.shape_tuple == ():
-        return
-    fits = len(values.shape_tuple) == len(weights.shape_tuple) and all(
-        w == 1 or same_dims((w,), (v,)) for v, w in zip(values.shape_tuple, weights.shape_tuple, strict=True))
-    if not fits:
-        raise ValueError(f"weights can not be broadcast to values. values.rank={values.rank}. weights.rank={weights.rank}. "
-                         f"values.shape={values.shape}. weights.shape={weights.shape}.")
 
 
 def _reduced(weighted: Tensor, values: Tensor, weights: Tensor, reduction: str) -> Tensor:
@@ -84,19 +87,24 @@ def _reduced(weighted: Tensor, values: Tensor, weights: Tensor, reduction: str) 
     return div_no_nan(reduce_sum(total), count, "value")
 
 
-def _num_present(values: Tensor, weights: Tensor) -> Tensor:
-    """How many elements have a weight that is not 0."""
+def _num_present(values: Tensor, weights: Tensor, per_batch: bool = False) -> Tensor:
+    """How many elements have a weight that is not 0; `per_batch`: in each row along the first axis, with the rank of `values`."""
     with name_scope(None, "num_present", (values, weights)) as scope:
-        present = where(equal(weights, 0.0), zeros_like(weights), ones_like(weights))
-        return reduce_sum(multiply(present, ones_like(values)), name=scope)
+        present = multiply(where(equal(weights, 0.0), zeros_like(weights), ones_like(weights)), ones_like(values))
+        if not per_batch:
+            return reduce_sum(present, name=scope)
+        return reduce_sum(present, range_(1, rank(present)) if present.rank is None else list(range(1, present.rank)), True, scope)
+
+
+def _both_given(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is None:
+            raise ValueError(f"{name} must not be None.")
 
 
 def _pair(labels: Any, predictions: Any, second: str = "predictions") -> tuple[Tensor, Tensor]:
     """Both as float32 of one shape."""
-    if labels is None:
-        raise ValueError("labels must not be None.")
-    if predictions is None:
-        raise ValueError(f"{second} must not be None.")
+    _both_given(**{"labels": labels, second: predictions})
     left, right = cast(as_tensor(labels), dtypes.float32), cast(as_tensor(predictions), dtypes.float32)
     right.shape.assert_is_compatible_with(left.shape)
     return left, right
@@ -108,6 +116,44 @@ def absolute_difference(labels: Any, predictions: Any, weights: Any = 1.0, scope
     with name_scope(scope, "absolute_difference", (predictions, labels, weights)) as inner:
         truth, guess = _pair(labels, predictions)
         return compute_weighted_loss(abs_(subtract(guess, truth)), weights, inner, loss_collection, reduction)
+
+
+def cosine_distance(labels: Any, predictions: Any, axis: int | None = None, weights: Any = 1.0, scope: str | None = None,
+                    loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
+                    dim: int | None = None) -> Tensor:
+    """1 - labels . predictions along `axis`, which stays as a dim of 1: the cosine distance of vectors of length 1."""
+    if axis is not None and dim is not None:
+        raise ValueError("Cannot specify both 'axis' and 'dim'.")
+    along = dim if axis is None else axis
+    if along is None:
+        raise ValueError("You must specify 'axis'.")
+    with name_scope(scope, "cosine_distance_loss", (predictions, labels, weights)) as inner:
+        truth, guess = _pair(labels, predictions)
+        losses = 1 - reduce_sum(multiply(guess, truth), (along,), True)
+        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+
+
+def mean_pairwise_squared_error(labels: Any, predictions: Any, weights: Any = 1.0, scope: str | None = None,
+                                loss_collection: str | None = GraphKeys.LOSSES) -> Tensor:
+    """The squares of (d_i - d_j), d = predictions - labels, summed over all pairs of elements of each sample (a row along the first axis),
+    twice that over n (n - 1) for n elements with a weight; summed over the samples by `weights` (a scalar, or one per sample).
+
+    No pair is formed: sum_ij (d_i - d_j)^2 is 2 n sum(d^2) - 2 sum(d)^2.
+    """
+    with name_scope(scope, "mean_pairwise_squared_error", (predictions, labels, weights)):
+        truth, guess = _pair(labels, predictions)
+        factors = cast(weights, dtypes.float32)
+        errors = subtract(guess, truth)
+        check_weights(errors, factors)
+        rest = range_(1, rank(errors)) if errors.rank is None else list(range(1, errors.rank))
+        count = _num_present(errors, factors, per_batch=True)
+        squares = 2.0 * div_no_nan(reduce_sum(square(errors), rest, True), maximum(count - 1, 0), "value")
+        total = square(reduce_sum(errors, rest, True))
+        pairs = 2.0 * div_no_nan(total, maximum(multiply(count, count - 1), 0), "value")
+        loss = reduce_sum(multiply(squares - pairs, factors))
+        loss = where(reduce_sum(count) > 0, loss, zeros_like(loss), name="value")
+        add_loss(loss, loss_collection)
+        return loss
 
 
 def mean_squared_error(labels: Any, predictions: Any, weights: Any = 1.0, scope: str | None = None,
@@ -150,9 +196,11 @@ def huber_loss(labels: Any, predictions: Any, weights: Any = 1.0, delta: float =
 def sigmoid_cross_entropy(multi_class_labels: Any, logits: Any, weights: Any = 1.0, label_smoothing: float = 0, scope: str | None = None,
                           loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
     """Sigmoid cross entropy of independent classes; `label_smoothing` moves labels towards 1/2."""
+    _both_given(multi_class_labels=multi_class_labels, logits=logits)
     with name_scope(scope, "sigmoid_cross_entropy_loss", (logits, multi_class_labels, weights)) as inner:
         scores = as_tensor(logits)
         truth = cast(as_tensor(multi_class_labels), scores.dtype)
+        scores.shape.assert_is_compatible_with(truth.shape)
         if label_smoothing > 0:
             truth = truth * (1 - label_smoothing) + 0.5 * label_smoothing
         losses = sigmoid_cross_entropy_with_logits(labels=truth, logits=scores, name="xentropy")
@@ -162,9 +210,11 @@ def sigmoid_cross_entropy(multi_class_labels: Any, logits: Any, weights: Any = 1
 def softmax_cross_entropy(onehot_labels: Any, logits: Any, weights: Any = 1.0, label_smoothing: float = 0, scope: str | None = None,
                           loss_collection: str | None = GraphKeys.LOSSES, reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
     """Softmax cross entropy of rows of label probabilities; `label_smoothing` moves labels towards 1 / classes."""
+    _both_given(onehot_labels=onehot_labels, logits=logits)
     with name_scope(scope, "softmax_cross_entropy_loss", (logits, onehot_labels, weights)) as inner:
         scores = as_tensor(logits)
         truth = cast(as_tensor(onehot_labels), scores.dtype)
+        scores.shape.assert_is_compatible_with(truth.shape)
         if label_smoothing > 0:
             truth = truth * (1.0 - label_smoothing) + label_smoothing / cast(shape(truth)[-1], truth.dtype)
         losses = softmax_cross_entropy_with_logits_v2(stop_gradient(truth, "labels_stop_gradient"), scores, name="xentropy")
@@ -175,12 +225,12 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any, weights: Any = 1.0, s
                                  loss_collection: str | None = GraphKeys.LOSSES,
                                  reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS) -> Tensor:
     """Softmax cross entropy of rows of logits with integer labels."""
+    _both_given(labels=labels, logits=logits)
     with name_scope(scope, "sparse_softmax_cross_entropy_loss", (logits, labels, weights)) as inner:
-        classes, scores = as_tensor(labels), as_tensor(logits)
-        if classes.rank is not None and scores.rank == classes.rank and classes.shape.as_list()[-1] == 1:
-            classes = squeeze(classes, [-1])
+        classes, scores = remove_squeezable_dimensions(labels, logits, expected_rank_diff=1)
+        factors = squeezed_beside(as_tensor(weights), classes, 1)
         losses = sparse_softmax_cross_entropy_with_logits(labels=classes, logits=scores, name="xentropy")
-        return compute_weighted_loss(losses, weights, inner, loss_collection, reduction)
+        return compute_weighted_loss(losses, factors, inner, loss_collection, reduction)
 
 
 def add_loss(loss: Tensor, loss_collection: str | None = GraphKeys.LOSSES) -> None:
