@@ -55,6 +55,7 @@ from graphc.initializers import (
     zeros_initializer,
 )
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
+from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient
 from graphc.runtime.config import PIPELINES as pipelines
 from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
 from graphc.runtime.executable import Executable

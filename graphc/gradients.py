@@ -16,6 +16,7 @@ from graphc.core.opdef import OpDef, abstract, gradient_attributes, gradient_nod
 from graphc.core.operation import Operation, Tensor
 from graphc.core.types import same_dims, show_dims
 from graphc.ops import add_n, ones_like, zeros_like
+from graphc.registered_gradients import is_overridden, registered_gradients
 from graphc.variables import Variable
 
 
@@ -123,6 +124,13 @@ class _Backward:
                 self._differentiate(operation, given)
 
     def _differentiate(self, operation: Operation, given: dict[int, Tensor]) -> None:
+        if is_overridden(operation):
+            with self.graph.name_scope(f"{operation.name}_grad"):
+                found = registered_gradients(operation, [given.get(n) for n in range(len(operation.outputs))])
+            for tensor, gradient in zip(operation.inputs, found, strict=True):
+                if gradient is not None:
+                    self.receive(tensor, gradient)
+            return
         candidates = [n for n, t in enumerate(operation.inputs) if t.dtype.is_floating and (t.op in self.between or t in self.wanted)]
         flows = self._flows(operation, tuple(given))
         wanted = [n for n in candidates if n in flows]
@@ -135,7 +143,6 @@ class _Backward:
         made = self.graph.create_op(definition, inputs, attrs, f"{operation.name}_grad", gradient_of=operation)
         for position, output in zip(wanted, made.outputs, strict=True):
             self.receive(operation.inputs[position], output)
-
 
     def _flows(self, operation: Operation, given: tuple[int, ...]) -> set[int]:
         """`_flows`, remembered by definition, types and attributes: a deep network repeats the same few."""

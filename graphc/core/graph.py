@@ -112,6 +112,7 @@ class Graph:
                 scope.seen.add(operation)
         if given:
             operation._control_inputs = tuple(given)
+        operation.gradient_type = scopes.gradients.get(operation.type)
         if scopes.devices:
             operation.device = scopes.device_of(operation)
         if scopes.colocate:
@@ -266,6 +267,23 @@ class Graph:
             yield
         finally:
             scopes.colocate, scopes.devices = before, devices
+
+    @contextmanager
+    def gradient_override_map(self, op_type_map: Mapping[str, str]) -> Iterator[None]:
+        """Operations declared inside, of a type among the keys, have the gradient that `RegisterGradient` knows by the value.
+
+        Inner maps add to outer ones. TypeError unless it is a dictionary from strings to strings.
+        """
+        pairs = op_type_map.items() if isinstance(op_type_map, dict) else [(None, None)]
+        if not all(isinstance(each, str) for pair in pairs for each in pair):
+            raise TypeError("op_type_map must be a dictionary mapping strings to strings")
+        scopes = self._scopes
+        before = scopes.gradients
+        scopes.gradients = {**before, **op_type_map}
+        try:
+            yield
+        finally:
+            scopes.gradients = before
 
     # -- collections ----------------------------------------------------------------------------------------------------------------------
 

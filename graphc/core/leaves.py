@@ -44,6 +44,12 @@ def IDENTITY(input: Node) -> Node:
     return input
 
 
+@composite("IdentityN")
+def IDENTITY_N(*inputs: Node) -> Sequence[Node]:
+    """Its inputs, each as an output."""
+    return inputs
+
+
 def _no_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
     return []
 

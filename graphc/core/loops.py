@@ -89,4 +89,16 @@ class Region:
     kind: str
 
 
-LoopForm = Map | Reduce | ArgReduce | View | Fill | Gather | ScatterAdd | Contract | State | Region
+@dataclass(frozen=True)
+class Extern:
+    """No loop of ours: a function of the host (LAPACK, say), which a plan calls in its turn, between kernels. It is the primitive's own
+    `reference`; ValueError from it is an error of the values, which the user gets as InvalidArgumentError.
+
+    function: what it calls, for people to read. flops: (attributes, *operand types) -> about how many operations.
+    """
+
+    function: str
+    flops: Callable[..., int]
+
+
+LoopForm = Map | Reduce | ArgReduce | View | Fill | Gather | ScatterAdd | Contract | State | Region | Extern

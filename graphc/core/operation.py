@@ -29,8 +29,8 @@ OPERATORS = frozenset(f"__{name}__" for name in (*_ARITHMETIC, *("r" + each for 
 class Operation:
     """One operation of a graph. `id` counts up in the order of declaration, which is also the order of effects on variables."""
 
-    __slots__ = ("__weakref__", "_control_inputs", "attrs", "colocated_with", "definition", "device", "gradient_of", "graph", "id",
-                 "inputs", "name", "outputs", "source_line")
+    __slots__ = ("__weakref__", "_control_inputs", "attrs", "colocated_with", "definition", "device", "gradient_of", "gradient_type",
+                 "graph", "id", "inputs", "name", "outputs", "source_line")
 
     def __init__(self, graph: Graph, number: int, name: str, definition: OpDef, inputs: tuple[Tensor, ...], attrs: Mapping[str, Any],
                  source_line: SourceLine, gradient_of: Operation | None) -> None:
@@ -45,6 +45,7 @@ class Operation:
         self.outputs: tuple[Tensor, ...] = ()
         self.device = ""
         self.colocated_with: tuple[str, ...] = ()
+        self.gradient_type: str | None = None  # the registered gradient that takes the place of its own
         self._control_inputs: tuple[Operation, ...] = ()
 
     @property

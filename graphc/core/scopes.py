@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -123,6 +123,7 @@ class ScopeState(threading.local):
         self.control: list[ControlScope] = []
         self.devices: list[DeviceChoice] = []
         self.colocate: list[Operation] = []
+        self.gradients: Mapping[str, str] = {}  # operation type -> name of a registered gradient
 
     def device_of(self, operation: Operation) -> str:
         """The device the open scopes give `operation`: inner parts win, functions are asked, a None hides everything outside it."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,14 @@ import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.convert import constant, convert_to_tensor
 from graphc.core.dtypes import DType, as_dtype
-from graphc.core.leaves import IDENTITY
+from graphc.core.leaves import IDENTITY, IDENTITY_N
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.shapes import TensorShape, as_dims
 from graphc.core.static import UnknownRank, partial_value, static_dims
 from graphc.core.types import Dim, Dims, dims_product, merge_dims, same_dims, show_dims
-from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope, normal_axis, shape_dims
+from graphc.ops.declare import INDEX, as_tensor, declare, declare_one, known_axes, name_scope, normal_axis, shape_dims
 from graphc.ops.elementwise import cast, subtract
 from graphc.ops.parts import undetermined
 from graphc.primitives.sugar import broadcast_to as node_broadcast_to
@@ -208,6 +209,14 @@ def STOP_GRADIENT(input: Node) -> Node:
 def identity(input: Any, name: str | None = None) -> Tensor:
     """The same value as a tensor of its own."""
     return declare_one(IDENTITY, {"input": input}, None, name)
+
+
+def identity_n(input: Sequence[Any], name: str | None = None) -> list[Tensor]:
+    """Each tensor of the list as it is, all by one operation; ValueError for an empty list."""
+    if not input:
+        raise ValueError("List argument 'input' to 'IdentityN' Op with length 0 shorter than minimum length 1.")
+    named = {str(n): each for n, each in enumerate(input)}
+    return list(declare(IDENTITY_N, named, None, name, other=dict.fromkeys(named)).outputs)
 
 
 def stop_gradient(input: Any, name: str | None = None) -> Tensor:
