@@ -53,6 +53,8 @@ def apply(op: str, args: Sequence[Array], dtype: DType) -> Array:
     """One scalar operation, element by element over broadcast arrays of registers; `dtype` is the type of the result."""
     if op == "convert":
         return to_register(numerics.convert(args[0], dtype.np_dtype))
+    if op == "bitcast_convert":
+        return np.ascontiguousarray(args[0]).view(dtype.np_dtype).reshape(np.shape(args[0]))
     if op in _COMPARE:
         return np.asarray(_COMPARE[op](*args))
     if op == "clamp":

@@ -108,7 +108,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Apply:
-    """A scalar operation. `convert` converts its one argument to `dtype`."""
+    """A scalar operation. `convert` converts its one argument to `dtype`, `bitcast_convert` takes its bits so."""
 
     op: str
     args: tuple[Expr, ...]

@@ -48,7 +48,7 @@ _FUNCTIONS = (
     "erf", "erfc", "erf_plus_one", "floor", "ceil", "round_nearest_even",
 )  # fmt: skip
 
-# select, convert and random_word are not in the table: their operands or results have types of their own.
+# select, convert, bitcast_convert and random_word are not in the table: their operands or results have types of their own.
 OPERATIONS: dict[str, Operation] = {
     **{name: Operation(1, _floating, "floats") for name in _FUNCTIONS},
     **{name: Operation(1, _numeric, "numbers") for name in ("negate", "abs", "sign")},
@@ -65,9 +65,9 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def result_dtype(op: str, operands: Sequence[DType]) -> DType | None:
-    """The type of `op` on operands of these types; None for `convert`, which may give any. ValueError where there is no such operation."""
-    if op == "convert":
-        _require(len(operands) == 1, f"convert takes one operand; got {len(operands)}")
+    """The type of `op` on operands of these types; None for a conversion, which may give any. ValueError where there is no such operation."""
+    if op in ("convert", "bitcast_convert"):
+        _require(len(operands) == 1, f"{op} takes one operand; got {len(operands)}")
         return None
     if op == "select":
         _require(len(operands) == 3, f"select takes 3 operands; got {len(operands)}")

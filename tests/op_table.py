@@ -5,8 +5,10 @@ come from numpy, scipy or Python's unbounded integers, in float64, never from th
 """
 from __future__ import annotations
 
+import itertools
 import math
 import operator
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -308,4 +310,30 @@ def convert_cases() -> Iterator[Case]:
                lambda x: x.astype(np.float32).astype(np.float64), by(uniform(-1, 1)))
 
 
-CASES: list[Case] = [*float_cases(), *integer_cases(), *choosing_cases(), *convert_cases()]
+def _reinterpreted(source: DType, target: DType, array: Array) -> Any:
+    """The bits of each element, taken one by one through Python's struct."""
+    narrow = array.astype(source.np_dtype)
+    pairs = struct.iter_unpack(_FORMATS[target], struct.pack(f"{narrow.size}{_FORMATS[source]}", *narrow.reshape(-1).tolist()))
+    return np.array([value for (value,) in pairs], np.float64 if target.is_floating else target.np_dtype).reshape(array.shape)
+
+
+_FORMATS = {
+    dtypes.int8: "b", dtypes.uint8: "B", dtypes.int16: "h", dtypes.uint16: "H", dtypes.int32: "i", dtypes.uint32: "I", dtypes.float32: "f",
+    dtypes.int64: "q", dtypes.uint64: "Q", dtypes.float64: "d"}
+
+
+def bitcast_cases() -> Iterator[Case]:
+    def any_bits(rng: np.random.Generator, type_: TensorType) -> Array:
+        words = rng.integers(0, 256, (type_.size, type_.dtype.size), dtype=np.uint8)
+        words[:, -1] &= 0xBF  # no NaN: of one all bits but the quiet one come through
+        return words.reshape(-1).view(type_.dtype.np_dtype).reshape(type_.dims)
+
+    for source, target in itertools.permutations(_FORMATS, 2):
+        if source.size == target.size:
+            for shape in ((), (0,), (43,), (33, 17)) if source.is_floating else ((43,),):
+                yield Case(f"bitcast_convert-{source.code}-{target.code}-{shape}", "bitcast_convert",
+                           lambda x, d=target: p.bitcast_convert(x, d), (t(source, *shape),),
+                           lambda x, s=source, d=target: _reinterpreted(s, d, x), by(any_bits))
+
+
+CASES: list[Case] = [*float_cases(), *integer_cases(), *choosing_cases(), *convert_cases(), *bitcast_cases()]

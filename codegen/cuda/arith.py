@@ -77,6 +77,8 @@ def apply(op: str, args: Sequence[Value], dtype: DType, parts: int = 1) -> Value
     step = 0 if all(arg.fact.step == 0 for arg in args) else None
     if op == "convert":
         return convert(args[0], dtype)
+    if op == "bitcast_convert":
+        return _bitcast(args[0], dtype, step)
     if op == "select":
         return _select(args, dtype, parts, step)
     if op == "random_word":
@@ -113,6 +115,21 @@ def convert(value: Value, dtype: DType) -> Value:
         return Value(value.text, dtype, value.binding, Fact(step=step))
     text = f"to_integer<{to}>({value.text})" if source.is_floating and dtype.is_integer else f"{to}({value.text})"
     return Value(text, dtype, PRIMARY, Fact(step=step))
+
+
+# How CUDA takes the bits of a float, as a signed integer, and makes a float of them.
+_BITS_OF_FLOAT = {dtypes.float32: ("__float_as_int", "__int_as_float", "int"), dtypes.float64: ("__double_as_longlong", "__longlong_as_double", "i64")}
+
+
+def _bitcast(value: Value, dtype: DType, step: int | None) -> Value:
+    """The bits of `value` as `dtype`, of the same width."""
+    text = value.text
+    if value.dtype.is_floating:
+        text = f"{_BITS_OF_FLOAT[value.dtype][0]}({text})"
+    if dtype.is_floating:
+        _, make, signed = _BITS_OF_FLOAT[dtype]
+        return Value(f"{make}({signed}({text}))", dtype, PRIMARY, Fact(step=step))
+    return Value(f"{register_type(dtype)}({text})", dtype, PRIMARY, Fact(step=step))
 
 
 def _call(function: str, args: Sequence[Value], dtype: DType, step: int | None) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.codegen.llvm import intarith, vecmath
-from graphc.codegen.llvm.convert import convert
+from graphc.codegen.llvm.convert import bitcast, convert
 from graphc.codegen.llvm.emit import Emitter
 from graphc.codegen.llvm.target import Target
 from graphc.codegen.llvm.types import literal, reg_element, reg_type
@@ -32,6 +32,8 @@ def emit_op(
     of = arg_dtypes[0]
     if op == "convert":
         return convert(e, target, args[0], of, dtype, lanes)
+    if op == "bitcast_convert":
+        return bitcast(e, args[0], of, dtype, lanes)
     if op == "select":
         return _select(e, dtype, lanes, args)
     if op in COMPARISONS:

@@ -32,6 +32,12 @@ def convert(e: Emitter, target: Target, x: str, source: DType, dtype: DType, lan
     return rounded(e, target, value, dtype, lanes) if dtype.size == 2 else value
 
 
+def bitcast(e: Emitter, x: str, source: DType, dtype: DType, lanes: int) -> str:
+    """The bits of `x` as a register of `dtype`, of the same width: LLVM's integers have no sign, so two of them are one type."""
+    before, after = reg_type(source, lanes), reg_type(dtype, lanes)
+    return x if before == after else e.let(f"bitcast {before} {x} to {after}")
+
+
 def _int_to_int(e: Emitter, x: str, source: DType, dtype: DType, lanes: int) -> str:
     source_bits, bits = (1 if t.is_bool else 8 * t.size for t in (source, dtype))
     if source_bits == bits:

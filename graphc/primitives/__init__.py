@@ -42,6 +42,7 @@ from graphc.primitives.contraction import dot_general
 from graphc.primitives.indexing import gather, scatter_add, take
 from graphc.primitives.logic import (
     and_,
+    bitcast_convert,
     clamp,
     compare,
     convert,
@@ -60,9 +61,9 @@ from graphc.primitives.sources import constant, iota, parameter, random_bits
 from graphc.primitives.state import fusion, get_tuple_element, variable_assign, variable_read
 
 __all__ = [
-    "abs_", "add", "and_", "argmax", "argmin", "atan2", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare", "concatenate",
-    "constant", "convert", "copy", "cosine", "divide", "dot_general", "erf", "erfc", "exponential", "exponential_minus_one", "floor",
-    "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum",
+    "abs_", "add", "and_", "argmax", "argmin", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare",
+    "concatenate", "constant", "convert", "copy", "cosine", "divide", "dot_general", "erf", "erfc", "exponential",
+    "exponential_minus_one", "floor", "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum",
     "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod",
     "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left",
     "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "slice_", "sqrt", "stop_gradient", "subtract", "take", "tan",

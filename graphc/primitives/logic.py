@@ -146,3 +146,26 @@ CONVERT = declare(Primitive(
 def convert(x: Node, dtype: DType) -> Node:
     """`x` as `dtype`; `x` itself where it has that type."""
     return x if x.dtype is dtype else make(CONVERT, (x,), ConvertAttrs(dtype))
+
+
+# bitcast_convert ------------------------------------------------------------------------------------------------------------------------
+
+def _has_plain_bits(dtype: DType) -> bool:
+    """Whether a register holds the bits that memory does: not so for bool and for 16-bit floats, which are computed in float32."""
+    return dtype.is_integer or dtype in (dtypes.float32, dtypes.float64)
+
+
+def _bitcast_type(attrs: ConvertAttrs, x: TensorType) -> TensorType:
+    if not (_has_plain_bits(x.dtype) and _has_plain_bits(attrs.dtype) and x.dtype.size == attrs.dtype.size):
+        raise TypeError(f"{call('bitcast_convert', (x,))}: needs integers, f32 or f64 of one width, not {x.dtype.code} and {attrs.dtype.code}")
+    return x.with_dtype(attrs.dtype)
+
+
+BITCAST_CONVERT = declare(Primitive(
+    "bitcast_convert", ConvertAttrs, 1, _bitcast_type, lambda attrs, x: np.ascontiguousarray(x).view(attrs.dtype.np_dtype).reshape(x.shape),
+    _DISCRETE, Map("bitcast_convert"), "The same bits taken as another element type of the same width: integers, float32, float64."))
+
+
+def bitcast_convert(x: Node, dtype: DType) -> Node:
+    """The bits of `x` as `dtype`; `x` itself where it has that type."""
+    return x if x.dtype is dtype else make(BITCAST_CONVERT, (x,), ConvertAttrs(dtype))
