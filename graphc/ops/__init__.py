@@ -4,6 +4,7 @@ Each file holds one family: the composites and beside them the functions. Import
 """
 from graphc.ops import operators as operators
 from graphc.ops.array import (
+    broadcast_dynamic_shape,
     broadcast_static_shape,
     broadcast_to,
     ensure_shape,
@@ -14,15 +15,20 @@ from graphc.ops.array import (
     rank,
     reshape,
     shape,
+    shape_n,
     size,
     squeeze,
     stop_gradient,
     transpose,
 )
 from graphc.ops.array import range_ as range
+from graphc.ops.bitwise import bitcast
 from graphc.ops.choosing import where, where_v2
 from graphc.ops.clipping import clip_by_average_norm, clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from graphc.ops.creation import fill, linspace, one_hot, ones, ones_like, zeros, zeros_like
+from graphc.ops.creation import linspace as lin_space
+from graphc.ops.cumulative import cumprod, cumsum
+from graphc.ops.einsum import einsum
 from graphc.ops.elementwise import abs_ as abs
 from graphc.ops.elementwise import (
     acos,
@@ -73,6 +79,7 @@ from graphc.ops.elementwise import (
     rint,
     rsqrt,
     saturate_cast,
+    scalar_mul,
     sigmoid,
     sign,
     sin,
@@ -95,18 +102,20 @@ from graphc.ops.elementwise import (
     xlogy,
 )
 from graphc.ops.elementwise import pow_ as pow
+from graphc.ops.elementwise import real_div as realdiv
 from graphc.ops.elementwise import round_ as round
 from graphc.ops.joining import concat, pad, reverse, split, stack, tile, unstack
+from graphc.ops.joining import reverse as reverse_v2
 from graphc.ops.linear import matmul, tensordot
 from graphc.ops.random import get_seed, random_normal, random_uniform, set_random_seed, truncated_normal
 from graphc.ops.reductions import (
     accumulate_n,
     add_n,
+    arg_max,
+    arg_min,
     argmax,
     argmin,
     count_nonzero,
-    cumprod,
-    cumsum,
     l2_normalize,
     norm,
     reduce_all,
@@ -124,16 +133,17 @@ from graphc.ops.slicing import gather, gather_nd, strided_slice
 from graphc.ops.slicing import slice_ as slice
 
 __all__ = [
-    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "argmax", "argmin", "asin", "asinh", "atan", "atan2", "atanh",
-    "broadcast_static_shape", "broadcast_to", "cast", "ceil", "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm",
-    "clip_by_value", "concat", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "div", "div_no_nan", "divide", "ensure_shape", "equal",
-    "erf", "erfc", "exp", "expand_dims", "expm1", "fill", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd", "get_seed",
-    "global_norm", "greater", "greater_equal", "identity", "identity_n", "is_finite", "is_inf", "is_nan", "l2_normalize", "less",
-    "less_equal", "linspace", "log", "log1p", "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose",
-    "maximum", "minimum", "mod", "multiply", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow",
-    "random_normal", "random_uniform", "range", "rank", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
-    "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "rint", "round",
-    "rsqrt", "saturate_cast", "set_random_seed", "shape", "sigmoid", "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square",
+    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "arg_max", "arg_min", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
+    "atanh", "bitcast", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "clip_by_average_norm",
+    "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "div",
+    "div_no_nan", "divide", "einsum", "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "fill", "floor", "floor_div",
+    "floordiv", "floormod", "gather", "gather_nd", "get_seed", "global_norm", "greater", "greater_equal", "identity", "identity_n",
+    "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lin_space", "linspace", "log", "log1p", "log_sigmoid",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "maximum", "minimum", "mod", "multiply",
+    "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random_normal", "random_uniform", "range", "rank",
+    "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod",
+    "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "reverse_v2", "rint", "round", "rsqrt", "saturate_cast",
+    "scalar_mul", "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square",
     "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "tan", "tanh", "tensordot", "tile",
     "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64", "transpose", "truediv", "truncated_normal", "truncatediv",
     "truncatemod", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",

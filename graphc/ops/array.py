@@ -55,6 +55,18 @@ def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> 
         return declare_one(SHAPE, {"input": x}, {"out_type": as_dtype(out_type)}, scope)
 
 
+@composite("ShapeN")
+def SHAPE_N(*input: Node, out_type: DType = dtypes.int32) -> Sequence[Node]:
+    """The dims of each input as a vector."""
+    return [SHAPE.expand(each, out_type=out_type) for each in input]
+
+
+def shape_n(input: Sequence[Any], out_type: Any = dtypes.int32, name: str | None = None) -> list[Tensor]:
+    """The shape of each of several tensors."""
+    tensors = {f"input_{n}": as_tensor(each) for n, each in enumerate(input)}
+    return list(declare(SHAPE_N, tensors, {"out_type": as_dtype(out_type)}, name, other=dict.fromkeys(tensors)).outputs)
+
+
 def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Tensor:
     """The number of elements of `input`: a constant where it is known."""
     with name_scope(name, "Size", [input]) as scope:
@@ -196,6 +208,29 @@ def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> Tensor
     """The shape that numpy broadcasts two known shapes to."""
     known = [tuple(d for d in each.as_list() if d is not None) for each in (shape_x, shape_y)]
     return TensorShape(np.broadcast_shapes(*known))
+
+
+@composite("BroadcastArgs", gradient=False)
+def BROADCAST_ARGS(s0: Node, s1: Node) -> Node:
+    """The shape that numpy broadcasts the shapes s0 and s1 to; -1 where they do not fit."""
+    for shape in (s0, s1):
+        if len(shape.shape) != 1:
+            raise ValueError(f"In BroadcastArgs, a shape must be a vector, not of rank {len(shape.shape)}")
+    lengths = (s0.shape[0], s1.shape[0])
+    if None in lengths:
+        return p.parameter("?shape", s0.type.with_shape((None,)))
+    rank = max(lengths[0] or 0, lengths[1] or 0)
+    one = p.constant(1, s0.dtype)
+    left, right = (p.pad(shape, one, (rank - (shape.shape[0] or 0),), (0,)) for shape in (s0, s1))
+    ones = p.broadcast_in_dim(one, (rank,), ())
+    fits = p.or_(p.compare(left, right, "EQ"), p.or_(p.compare(left, ones, "EQ"), p.compare(right, ones, "EQ")))
+    common = p.select(p.compare(left, ones, "EQ"), right, left)
+    return p.select(fits, common, p.negate(ones))
+
+
+def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Tensor:
+    """The shape that numpy broadcasts two shapes to, given as integer vectors."""
+    return declare_one(BROADCAST_ARGS, {"s0": shape_x, "s1": shape_y})
 
 
 # The same value --------------------------------------------------------------------------------------------------------------------------

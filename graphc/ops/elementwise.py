@@ -205,6 +205,12 @@ def _times_inverse(x: Node, y: Node) -> Node:
     return p.select(zero, fill_like(x, 0), p.divide(x, p.select(zero, one_like(y), y)))
 
 
+def _times_unless_zero(x: Node, y: Node) -> Node:
+    """x y, but 0 where y is 0, whatever x is."""
+    zero = p.compare(y, fill_like(y, 0), "EQ")
+    return p.select(zero, fill_like(x, 0), p.multiply(p.select(zero, one_like(x), x), y))
+
+
 def _comparison(direction: str) -> Callable[[Node, Node], Node]:
     return lambda x, y: p.compare(x, y, direction)
 
@@ -231,6 +237,7 @@ atan2 = binary_function(register(OpDef("Atan2", lambda y, x: broadcast_binary(p.
 xlogy = _binary("Xlogy", _times_log, "x log y, 0 where x is 0.")
 xdivy = _binary("Xdivy", _times_inverse, "x / y, 0 where x is 0.")
 _div_no_nan = _binary("DivNoNan", _no_nan(p.divide))
+_mul_no_nan = _binary("MulNoNan", _times_unless_zero)
 less = _binary("Less", _comparison("LT"), "x < y.")
 less_equal = _binary("LessEqual", _comparison("LE"), "x <= y.")
 greater = _binary("Greater", _comparison("GT"), "x > y.")
@@ -264,6 +271,43 @@ def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "div_no_nan", [x, y]) as scope:
         x = as_tensor(x, name="x")
         return _div_no_nan(x, as_tensor(y, x.dtype, "y"), scope)
+
+
+def multiply_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """x y, 0 where y is 0, whatever x is."""
+    with name_scope(name, "multiply_no_nan", [x, y]) as scope:
+        x = as_tensor(x, name="x")
+        return _mul_no_nan(x, as_tensor(y, x.dtype, "y"), scope)
+
+
+def reciprocal_no_nan(x: Any, name: str | None = None) -> Tensor:
+    """1 / x, 0 where x is 0."""
+    with name_scope(name, "reciprocal_no_nan", [x]) as scope:
+        x = as_tensor(x, name="x")
+        return _div_no_nan(convert_to_tensor(1, x.dtype, "one"), x, scope)
+
+
+def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor:
+    """`x` times a number or a scalar tensor."""
+    number = convert_to_tensor(scalar, x.dtype.base_dtype, "scalar")
+    if number.rank not in (0, None):
+        raise ValueError(f"Only scalar multiply works, got shape {number.shape}")
+    return multiply(number, x, name)
+
+
+def polyval(coeffs: Any, x: Any, name: str | None = None) -> Tensor:
+    """coeffs[0] x^n + coeffs[1] x^(n - 1) + ... + coeffs[n] by Horner's rule; 0 without coefficients."""
+    if not isinstance(coeffs, list):
+        raise ValueError(f"Argument coeffs must be list type found {type(coeffs)}.")
+    with name_scope(name, "polyval", [*coeffs, x]) as scope:
+        x = as_tensor(x, name="x")
+        if not coeffs:
+            return subtract(x, x, scope)
+        parts = [as_tensor(each, None if isinstance(each, Tensor) else x.dtype, f"coeff_{n}") for n, each in enumerate(coeffs)]
+        value = parts[0]
+        for each in parts[1:]:
+            value = add_v2(each, multiply(value, x, "mul"), "add")
+        return value
 
 
 # Division of any types: floats divide, integers become floats first.
