@@ -191,7 +191,7 @@ def test_index_map(case: Case) -> None:
         return
     loop = node.primitive.loop
     assert isinstance(loop, View)
-    arrays = case.arrays()
+    arrays, _ = interpret(Program(case.program().parameters, node.operands), case.arrays())
     types = tuple(operand.type for operand in node.operands)
     expected = case.want()
     for index in np.ndindex(node.dims):

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.core.types import TensorType
+
+if TYPE_CHECKING:
+    from graphc.core.program import Node
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,14 @@ class Contract:
 
 
 @dataclass(frozen=True)
+class Expanded:
+    """No loops of its own: `expand(node)` gives the node, of other primitives, in its place. `graphc.passes.expand` puts it there first of
+    all, so that rules and fusion see what it is made of, while gradients and dumps of what was declared see the primitive."""
+
+    expand: Callable[[Node], Node]
+
+
+@dataclass(frozen=True)
 class State:
     """Reads or writes something that outlives the run: "parameter", "variable_read", "variable_assign"."""
 
@@ -101,4 +112,4 @@ class Extern:
     flops: Callable[..., int]
 
 
-LoopForm = Map | Reduce | ArgReduce | View | Fill | Gather | ScatterAdd | Contract | State | Region | Extern
+LoopForm = Map | Reduce | ArgReduce | View | Fill | Gather | ScatterAdd | Contract | Expanded | State | Region | Extern

@@ -59,6 +59,7 @@ from graphc.primitives.movement import concatenate, copy, pad, reverse, slice_, 
 from graphc.primitives.reduction import argmax, argmin, reduce_max, reduce_min, reduce_prod
 from graphc.primitives.sources import constant, iota, parameter, random_bits
 from graphc.primitives.state import fusion, get_tuple_element, variable_assign, variable_read
+from graphc.primitives.windows import windows
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare",
@@ -67,5 +68,5 @@ __all__ = [
     "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod",
     "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left",
     "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "slice_", "sqrt", "stop_gradient", "subtract", "take", "tan",
-    "tanh", "transfer", "transpose", "variable_assign", "variable_read", "xor",
+    "tanh", "transfer", "transpose", "variable_assign", "variable_read", "windows", "xor",
 ]
