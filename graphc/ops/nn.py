@@ -1,7 +1,7 @@
-"""The rest of TF1's `nn`: bias, moments and normalisation, dropout, l2_loss, embedding_lookup; the public face takes `nn` from here."""
+"""The rest of TF1's `nn`: bias, paired activations, Poisson loss, dropout, embedding_lookup."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import graphc.primitives as p
@@ -10,43 +10,18 @@ from graphc.core.convert import convert_to_tensor
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.core.types import same_dims, show_dims
-from graphc.ops.activations import (
-    elu,
-    gelu,
-    last_axis,
-    leaky_relu,
-    log_softmax,
-    relu,
-    relu6,
-    selu,
-    softmax,
-    softsign,
-    swish,
-)
-from graphc.ops.array import identity, shape, squeeze
+from graphc.core.types import same_dims
+from graphc.ops.activations import relu
+from graphc.ops.array import identity, shape, size
+from graphc.ops.choosing import where
+from graphc.ops.creation import ones_like, zeros_like
 from graphc.ops.declare import as_tensor, declare_one, name_scope
-from graphc.ops.elementwise import cast, log_sigmoid, rsqrt, sigmoid, softplus, squared_difference, tanh
-from graphc.ops.entropy import (
-    sigmoid_cross_entropy_with_logits,
-    softmax_cross_entropy_with_logits,
-    softmax_cross_entropy_with_logits_v2,
-    sparse_softmax_cross_entropy_with_logits,
-    weighted_cross_entropy_with_logits,
-)
+from graphc.ops.elementwise import cast, exp, greater_equal, less_equal, log, logical_and, negative
+from graphc.ops.joining import concat
 from graphc.ops.linear import matmul
 from graphc.ops.random import random_uniform
-from graphc.ops.reductions import l2_loss, l2_normalize, mean_over, reduce_mean
+from graphc.ops.reductions import count_nonzero
 from graphc.ops.slicing import gather
-from graphc.primitives.sugar import broadcast_to, fill_like, reduce_and_spread
-
-__all__ = [
-    "batch_normalization", "bias_add", "dropout", "elu", "embedding_lookup", "gelu", "l2_loss", "l2_normalize", "layer_norm", "leaky_relu",
-    "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer", "selu", "sigmoid", "sigmoid_cross_entropy_with_logits",
-    "softmax", "softmax_cross_entropy_with_logits", "softmax_cross_entropy_with_logits_v2", "softplus",
-    "softsign", "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b",
-]
-
 
 # bias ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -89,74 +64,37 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Te
         return relu(bias_add(matmul(left, right), bias), scope)
 
 
-# moments and normalisation ---------------------------------------------------------------------------------------------------------------
-
-def moments(x: Any, axes: Any, shift: Any = None, name: str | None = None, keep_dims: bool | None = None,
-            keepdims: bool | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and variance of `x` over `axes`; float16 is computed in float32."""
-    keep = bool(keep_dims if keepdims is None else keepdims)
-    with name_scope(name, "moments", [x, axes]):
-        x = as_tensor(x)
-        y = cast(x, dtypes.float32) if x.dtype is dtypes.float16 else x
-        mean = reduce_mean(y, axes, True, "mean")
-        # TF1 stops the gradient at the mean, where it is zero; but its derivative is not, so second derivatives need it.
-        variance = reduce_mean(squared_difference(y, mean), axes, True, "variance")
-        if not keep:
-            mean, variance = squeeze(mean, axes), squeeze(variance, axes)
-        return cast(mean, x.dtype), cast(variance, x.dtype)
+def crelu(features: Any, name: str | None = None, axis: int = -1) -> Tensor:
+    """relu of [x, -x], joined along `axis` (W. Shang et al., arXiv:1603.05201)."""
+    with name_scope(name, "CRelu", [features]) as scope:
+        x = as_tensor(features, name="features")
+        return relu(concat([x, negative(x)], axis, name=scope))
 
 
-def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, variance_epsilon: Any,
-                        name: str | None = None) -> Tensor:
-    """(x - mean) scale / sqrt(variance + epsilon) + offset (S. Ioffe and C. Szegedy, arXiv:1502.03167); scale and offset may be None."""
-    with name_scope(name, "batchnorm", [x, mean, variance, scale, offset]):
-        factor = rsqrt(variance + variance_epsilon)
-        if scale is not None:
-            factor = factor * scale
-        values = as_tensor(x)
-        scaled = values * cast(factor, values.dtype)
-        rest = offset - mean * factor if offset is not None else -mean * factor
-        return scaled + cast(rest, values.dtype)
+def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None) -> Tensor:
+    """-log of the Poisson probability of `targets` z at rate e^c, without the term of z alone: e^c - z c.
+
+    compute_full_loss: adds that term by Stirling's formula, z log z - z + log(2 pi z) / 2, except where 0 <= z <= 1.
+    """
+    with name_scope(name, "log_poisson_loss", [log_input, targets]):
+        c = as_tensor(log_input, name="log_input")
+        z = as_tensor(targets, c.dtype if not isinstance(targets, Tensor) else None, "targets")
+        if c.shape_tuple is not None and z.shape_tuple is not None and not same_dims(c.shape_tuple, z.shape_tuple):
+            raise ValueError(f"log_input and targets must have the same shape ({c.shape} vs {z.shape})")
+        loss = exp(c) - c * z
+        if compute_full_loss:
+            stirling = z * log(z) - z + 0.5 * log(2 * math.pi * z)
+            small = logical_and(greater_equal(z, zeros_like(z)), less_equal(z, ones_like(z)))
+            loss = loss + where(small, zeros_like(z), stirling)
+        return loss
 
 
-def _normalised(x: Node, epsilon: float) -> tuple[Node, Node]:
-    """x with mean 0 and variance 1 along the last axis, and 1 / sqrt(variance + epsilon) beside each element."""
-    centred = p.subtract(x, reduce_and_spread(mean_over, x, last_axis(x)))
-    variance = mean_over(p.multiply(centred, centred), last_axis(x))
-    scale = p.rsqrt(p.add(variance, fill_like(variance, epsilon)))
-    spread = p.broadcast_in_dim(scale, x.shape, range(len(x.shape) - 1))
-    return p.multiply(centred, spread), spread
-
-
-def _layer_norm_gradient(x: Node, scale: Node, offset: Node, y: Node, g: Node, *, epsilon: float) -> Sequence[Node | None]:
-    """By x: (h - mean(h) - n mean(h n)) / deviation, where n is the normalised x and h = g scale."""
-    wide = dtypes.float32 if x.dtype.size == 2 else x.dtype
-    n, inverse = _normalised(p.convert(x, wide), epsilon)
-    flow = p.convert(g, wide)
-    h = p.multiply(flow, broadcast_to(p.convert(scale, wide), n.shape))
-    by_n = p.multiply(n, reduce_and_spread(mean_over, p.multiply(h, n), last_axis(n)))
-    by_x = p.multiply(inverse, p.subtract(p.subtract(h, reduce_and_spread(mean_over, h, last_axis(n))), by_n))
-    rows = tuple(range(len(x.shape) - 1))
-    by_scale, by_offset = p.reduce_sum(p.multiply(flow, n), rows), p.reduce_sum(flow, rows)
-    return (p.convert(by_x, x.dtype), p.convert(by_scale, x.dtype), p.convert(by_offset, x.dtype))
-
-
-@composite("LayerNorm", gradient=_layer_norm_gradient)
-def LAYER_NORM(x: Node, scale: Node, offset: Node, *, epsilon: float = 1e-6) -> Node:
-    """Mean 0 and variance 1 along the last axis, then scale and offset: the centred variance keeps its accuracy for any mean."""
-    (last,) = last_axis(x)
-    for each, what in ((scale, "scale"), (offset, "offset")):
-        if not same_dims(each.shape, (x.shape[last],)):
-            raise ValueError(f"{what} must be a vector of the size of the last axis, {x.shape[last]}, not of shape {show_dims(each.shape)}")
-    wide = dtypes.float32 if x.dtype.size == 2 else x.dtype
-    n, _ = _normalised(p.convert(x, wide), epsilon)
-    scaled = p.multiply(n, broadcast_to(p.convert(scale, wide), n.shape))
-    return p.convert(p.add(scaled, broadcast_to(p.convert(offset, wide), n.shape)), x.dtype)
-
-
-def layer_norm(x: Any, scale: Any, offset: Any, epsilon: float = 1e-6, name: str | None = None) -> Tensor:
-    """Mean 0 and variance 1 along the last axis, times `scale` plus `offset` (J. L. Ba et al., arXiv:1607.06450)."""
-    return declare_one(LAYER_NORM, {"x": x, "scale": scale, "offset": offset}, {"epsilon": float(epsilon)}, name)
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
+    """The fraction of the elements of `value` that are 0, a float32; NaN of no elements."""
+    with name_scope(name, "zero_fraction", [value]):
+        x = as_tensor(value, name="value")
+        count = size(x, out_type=dtypes.int64)
+        return identity(cast(count - count_nonzero(x), dtypes.float32) / cast(count, dtypes.float32), "fraction")
 
 
 # dropout, embedding_lookup ---------------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def broadcast_weights(weights: Any, values: Tensor) -> Tensor:
 @composite("SqueezeBeside")
 def SQUEEZE_BESIDE(x: Node, other: Node, *, excess: int) -> Node:
     """`x` without its last dim, which must be 1, where it has just `excess` more dims than `other`; else as it is."""
-    if len(x.shape) - len(other.shape) != excess:
+    if not x.shape or len(x.shape) - len(other.shape) != excess:
         return x
     if x.shape[-1] not in (1, None):
         raise ValueError(f"Can not squeeze dim[{len(x.shape) - 1}], expected a dimension of 1, got {x.shape[-1]}")
