@@ -1,18 +1,20 @@
 """Lowering: one Program node (a primitive, or a `fusion` group) becomes one kernel. Between the passes and `schedule`.
 
-What can be lowered. Every primitive alone but `parameter`, `variable_read` and `get_tuple_element`, which compute nothing. Of groups:
+What can be lowered. Every primitive alone but `parameter`, `variable_read` and `get_tuple_element`, which compute nothing, and those that
+the host computes (`Extern`). Of groups:
 
   loop    any DAG of maps, views, fills and gathers whose outputs all have one number of elements.
   row     the same around reductions over the trailing axes of one domain [rows..., cols...]: each output has the elements of the
           domain or of the rows. Reductions may need each other (softmax, layer norm), run over reshapes of one another, and give
           positions (argmax).
   column  the same for reductions over any other axes of one domain, e.g. [reduced, kept] or [kept, reduced, kept].
+  scatter one scatter, and maps, views, fills and gathers on the way to its operands.
   dot     one floating dot_general, maps, views, fills and gathers before it, and after it maps of its result at its own index (with any
           views of other operands); each output has the elements of the result, reshaped and transposed at the very end at will.
 
-A constant inside a body must have equal elements (others are operands). A reduction with another domain, an integer dot_general and a
-scatter_add are right anywhere but inside a `dot`, but are computed again for every element that asks for them. Nothing else is stored
-between the nodes of a group: a node read at two different indices (through two slices) is computed at both.
+A constant inside a body must have equal elements (others are operands). A reduction with another domain and an integer dot_general are
+right anywhere but inside a `dot`, but are computed again for every element that asks for them. Nothing else is stored between the nodes of
+a group: a node read at two different indices (through two slices) is computed at both.
 
 Memory. In one iteration every load comes before the first store, so an output may lie in the memory of an operand that is only read at
 the element being written: in a `loop` or `dot` group one under no view, in a `row` group also under the reductions, where the output needs
@@ -29,10 +31,11 @@ from collections.abc import Sequence
 from graphc.codegen import ir
 from graphc.codegen.lower_dot import lower_product, product_of
 from graphc.codegen.lower_nest import Attempt, Group, lower_nest
-from graphc.codegen.lower_scatter import lower_scatter
+from graphc.codegen.lower_scan import lower_scan, scan_of
+from graphc.codegen.lower_scatter import lower_scatter, scatter_of
 from graphc.codegen.lower_shape import shape_buffers
 from graphc.codegen.rewrite import inline_lets
-from graphc.core.loops import Region, ScatterAdd, State
+from graphc.core.loops import Extern, Region, State
 from graphc.core.program import Node, Program
 
 
@@ -58,14 +61,19 @@ def _group(node: Node, inputs: dict[Node, ir.Buffer], outputs: tuple[ir.Buffer, 
         body: Program = node.attrs.body
         return Group(body, {p: inputs[o] for p, o in zip(body.parameters, node.operands, strict=True)}, outputs)
     form = node.primitive.loop
+    if isinstance(form, Extern):
+        raise ValueError(f"{node.name} has no kernel: {form.function} computes it, on the host")
     if isinstance(form, Region) or (isinstance(form, State) and form.kind != "variable_assign"):
         raise ValueError(f"{node.name} computes nothing: it has no kernel")
     return Group(Program((), (node,), nodes=(*inputs, node)), dict(inputs), outputs)
 
 
 def _lowered(group: Group) -> Attempt:
-    last = group.body.outputs[0]
-    if isinstance(last.primitive.loop, ScatterAdd) and all(operand in group.buffers for operand in last.operands):
-        return lower_scatter(group, last)
+    scatter = scatter_of(group)
+    if scatter is not None:
+        return lower_scatter(group, scatter)
+    scan = scan_of(group)
+    if scan is not None:
+        return lower_scan(group, scan)
     dot = product_of(group)
     return lower_nest(group) if dot is None else lower_product(group, dot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from graphc.core.loops import Extern
 from graphc.core.program import Node, Program
 from graphc.passes.offsets import Lifetime, lower_bound, place
 from graphc.passes.order import last_reads
@@ -108,12 +109,14 @@ def _variables(program: Program, steps: Sequence[Node], locations: dict[Value, L
         for node, _ in reads(step):
             if node.name == "variable_read":
                 read_by.setdefault(node.attrs.variable, []).append(step)
+    # A function of the host may end the run, which must then have changed nothing.
+    last_host = max((number for step, number in position.items() if isinstance(step.primitive.loop, Extern)), default=-1)
     copies, in_place = [], []
     for effect in program.effects:
         value, name = value_of(effect), effect.attrs.variable
         writer = value[0]
         old = [step for step in read_by.get(name, []) if step is not writer]
-        early = all(position[step] < position[writer] for step in old)
+        early = all(position[step] < position[writer] for step in old) and position[writer] >= last_host
         itself = all(may_overwrite(writer, operand, value) and not apart(writer) for operand in reads(writer)
                      if operand[0].name == "variable_read" and operand[0].attrs.variable == name)
         if early and itself:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.core.errors import ResourceExhaustedError, explain
+from graphc.core.errors import InvalidArgumentError, ResourceExhaustedError, explain
 from graphc.core.graph import Graph
+from graphc.core.program import Node
 from graphc.runtime.arena import check_memory, readable
 from graphc.runtime.compile import link
 from graphc.runtime.config import Settings
@@ -85,13 +86,20 @@ class Bound(OneDevice):
     def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
         store, slots = around.store, executable.slots
         super().__init__(executable, store)
+        self._graph = around.graph
         _require_memory(executable, around)
         lasting = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
         lasting.update({slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)})
-        linked = link(executable, lasting)
+        linked = link(executable, lasting, self._worded)
         around.workspace.lend(Slots.ARENA, executable.memory.arena_bytes, linked.place)
         around.workspace.lend(Slots.SCRATCH, executable.scratch_bytes, linked.place)
         self.run = linked.run
+
+    def _worded(self, step: Node, error: ValueError) -> InvalidArgumentError:
+        """What a function of the host says of its operands, as the user's operation and line."""
+        names = [origin.operation for origin in self.executable.program.origins.get(step, ())[:1]]
+        operation = next((each for each in self._graph.get_operations() if each.name in names), None)
+        return InvalidArgumentError(None, operation, explain(operation, str(error)))
 
 
 def refuse(*arrays: Array) -> int:

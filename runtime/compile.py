@@ -24,17 +24,20 @@ from graphc.codegen.lower import lower
 from graphc.codegen.pointer import Pointer
 from graphc.codegen.schedule import schedule_cpu
 from graphc.codegen.text import print_kernel as kernel_text
+from graphc.core.loops import Extern
 from graphc.core.program import Node, Origin, Program
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline
 from graphc.runtime import check
 from graphc.runtime.arena import aligned_empty, allocate_arena
-from graphc.runtime.executable import NativeExecutable, NativeKernel, Slots
+from graphc.runtime.executable import HostKernel, NativeExecutable, NativeKernel, Slots
+from graphc.runtime.extern import HostCalls, Worded
 from graphc.runtime.planned import Remembered, figures, parameters, plan, pointer_to, step_name, variables_read, variables_written
 
 WORTH_SPLITTING_US = 50.0  # kernels estimated below this run on one thread
 PIECE_US = 25.0  # about what one piece of a split kernel takes
 RELEASE_GIL_US = 10.0
+HOST_CALL_US, HOST_FLOPS_A_US = 10.0, 2000.0  # what a call of the host costs, and how fast it computes then, about
 
 
 def compile_program(program: Program, pipeline: Pipeline, threads: int) -> NativeExecutable:
@@ -51,7 +54,7 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Nativ
     lowered = time.perf_counter()
     scratch = max((scratch_bytes(k.ir, target) for k in kernels), default=0)
     plan_text = native_plan.print_plan(_native_steps(memory, kernels, slots, scratch), threads)
-    texts = {kernel.symbol: kernel.code for kernel in kernels}
+    texts = {kernel.symbol: kernel.code for kernel in kernels if not isinstance(kernel, HostKernel)}
     before = replace(cache.stats())
     objects = tuple(cache.object_code(text, target) for text in (*texts.values(), plan_text))
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
@@ -88,6 +91,8 @@ class _Kernels:
         return [self._one(number, step, program.origins.get(step, ())) for number, step in enumerate(steps)]
 
     def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> NativeKernel:
+        if isinstance(step.primitive.loop, Extern):
+            return _host_kernel(number, step, step.primitive.loop, origins)
         made = _printed.get(self.target, step, self._print)
         price, extent = made.cost, made.extent
         parallel = self.threads > 1 and extent > 1 and price.microseconds >= WORTH_SPLITTING_US
@@ -102,13 +107,28 @@ class _Kernels:
         return _Printed(kernel, print_kernel(kernel, self.target), cost(kernel), launch_extent(kernel, self.target))
 
 
+def _host_kernel(number: int, step: Node, form: Extern, origins: tuple[Origin, ...]) -> HostKernel:
+    """The call of a step that is no kernel of ours."""
+    symbol = f"host{number}"
+    operands = [operand.type for operand in dict.fromkeys(step.operands)]
+    taken = [ir.Buffer(f"x{n}", type_.dtype, type_.dims, "in") for n, type_ in enumerate(operands)]
+    given = [ir.Buffer(f"y{n}", type_.dtype, type_.dims, "out") for n, type_ in enumerate(step.types)]
+    flops = form.flops(step.attrs, *(operand.type for operand in step.operands))
+    return HostKernel(
+        name=step_name(number, step, origins), symbol=symbol, ir=ir.Kernel(symbol, (*taken, *given), (), tuple(map(str, origins))),
+        code=f"; calls {form.function} on the host\ndeclare i64 @{symbol}(ptr)\n", function=form.function, origins=origins, flops=flops,
+        bytes=sum(type_.nbytes for type_ in (*operands, *step.types)), microseconds=HOST_CALL_US + flops / HOST_FLOPS_A_US, extent=1,
+        parallel=False)
+
+
 def _native_steps(memory: MemoryPlan, kernels: Sequence[NativeKernel], slots: Slots, stride: int) -> list[Step | Copy]:
     steps: list[Step | Copy] = []
     for node, kernel in zip(memory.steps, kernels, strict=True):
         piece = kernel.microseconds / max(kernel.extent, 1)
         grain = max(1, round(PIECE_US / piece)) if piece > 0 else kernel.extent
         params = parameters(node, memory, slots)
-        steps.append(Step(kernel.symbol, params, kernel.extent, grain, kernel.parallel, Pointer(Slots.SCRATCH), stride))
+        steps.append(Step(kernel.symbol, params, kernel.extent, grain, kernel.parallel, Pointer(Slots.SCRATCH), stride,
+                          isinstance(kernel, HostKernel)))
     steps += [Copy(pointer_to(to, slots), pointer_to(source, slots), size) for source, to, size in memory.copies]
     return steps
 
@@ -122,8 +142,9 @@ class Linked:
     place: Callable[[int, np.ndarray], None]
 
 
-def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray]) -> Linked:
-    """Loads the code of `executable`, over arrays that stay from run to run: arena, scratch, variables and constants by slot."""
+def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray], worded: Worded = lambda _, error: error) -> Linked:
+    """Loads the code of `executable`, over arrays that stay from run to run: arena, scratch, variables and constants by slot. What a step
+    of the host finds wrong with its operands is raised as `worded(step, error)`."""
     slots = executable.slots
     args = Args(slots.count)
     for slot, array in lasting.items():
@@ -131,7 +152,10 @@ def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray]) -> Lin
     feeds = [Parameter(slots.feed(n), type_.dtype, type_.dims) for n, type_ in enumerate(executable.feeds)]
     outputs = [Parameter(slots.output(n), type_.dtype, type_.dims, writable=True) for n, type_ in enumerate(executable.fetches)]
     release_gil = executable.microseconds > RELEASE_GIL_US
-    return Linked(build("graphc_plan", executable.objects, [*feeds, *outputs], args, release_gil, host()), args.set)
+    calls = HostCalls({kernel.symbol: step for step, kernel in zip(executable.plan.steps, executable.kernels, strict=True)
+                       if isinstance(kernel, HostKernel)})
+    run = build("graphc_plan", executable.objects, [*feeds, *outputs], args, release_gil, host(), calls.addresses)
+    return Linked(calls.guard(run, worded), args.set)
 
 
 def run_once(executable: NativeExecutable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> check.Results:

@@ -52,6 +52,17 @@ class NativeKernel(CompiledKernel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostKernel(NativeKernel):
+    """A function of the host that the plan calls in a kernel's place. `ir` has its parameters and no statement."""
+
+    function: str
+
+    @property
+    def text(self) -> str:
+        return f"// calls {self.function} on the host\n{print_kernel(self.ir)}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class CudaKernel(CompiledKernel):
     """A launch on a GPU. steps: positions of the plan's steps that it computes. grid and block: its blocks, and the threads of each.
 

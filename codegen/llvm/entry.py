@@ -83,19 +83,22 @@ class Args:
         return self._owners[slot]
 
 
-def build(name: str, objects: Sequence[bytes], params: Sequence[Parameter], args: Args, release_gil: bool, target: Target) -> Run:
+def build(name: str, objects: Sequence[bytes], params: Sequence[Parameter], args: Args, release_gil: bool, target: Target,
+          host_functions: dict[str, int] | None = None) -> Run:
     """Links `objects` (the plan's and its kernels') with the pool and an entry for `params`, and gives the callable of the module's text.
 
     `release_gil`: other Python threads may run meanwhile; worth it for plans above about 10 us. `args` is kept and read at each call.
-    Everything that the callable needs lives as long as the callable. CodeError from linking; ValueError for a slot outside `args`.
+    Everything that the callable needs lives as long as the callable, but for `host_functions` (symbol -> address of what the plan calls of
+    the host): the caller keeps them, and knows what they returned; `run` says nothing of a plan that one of them ended. CodeError from
+    linking; ValueError for a slot outside `args`.
     """
     for param in params:
         if not 0 <= param.slot < len(args):
             raise ValueError(f"{param} has no place among {len(args)} slots")
     if not native():
-        return _CtypesEntry(name, objects, params, args, release_gil)
+        return _CtypesEntry(name, objects, params, args, release_gil, host_functions or {})
     signature = _signature(params, args, release_gil)
-    imports = pool.imports() | _python_symbols() | {"lasting": args.address, "signature": signature.ctypes.data}
+    imports = pool.imports() | _python_symbols() | (host_functions or {}) | {"lasting": args.address, "signature": signature.ctypes.data}
     loaded = jit.link(name, [*objects, cache.object_code(_TEXT, target)], imports, [SYMBOL])
     return _python_callable(name, loaded, (args, signature))
 
@@ -319,11 +322,12 @@ LAYOUT_HOLDS: Final = _layout_holds()
 class _CtypesEntry:
     """What a native entry does, on any interpreter: the checks in Python, the plan called through ctypes."""
 
-    def __init__(self, name: str, objects: Sequence[bytes], params: Sequence[Parameter], args: Args, release_gil: bool) -> None:
+    def __init__(self, name: str, objects: Sequence[bytes], params: Sequence[Parameter], args: Args, release_gil: bool,
+                 host_functions: dict[str, int]) -> None:
         self.__name__ = name
         self._params = tuple(params)
         self._args = args
-        self._loaded = jit.link(name, objects, pool.imports(), [plan.SYMBOL])
+        self._loaded = jit.link(name, objects, pool.imports() | host_functions, [plan.SYMBOL])
         prototype = (ctypes.CFUNCTYPE if release_gil else ctypes.PYFUNCTYPE)(ctypes.c_int64, ctypes.c_void_p)
         self._plan = prototype(self._loaded.address(plan.SYMBOL))
 

@@ -26,7 +26,8 @@ class Step:
 
     `params` are its buffers in order. [0, extent) is its parallel range; where `parallel`, the pool shares it in pieces of `grain`, else
     one call does it all. Thread number t gets `scratch` + t * `scratch_stride` bytes, so there must be threads * scratch_stride of them;
-    without `scratch` it gets null.
+    without `scratch` it gets null. Where `host`, the symbol is a function of the host instead, `i64 @symbol(ptr bufs)`, called by the
+    thread that runs the plan; the plan ends there with what it returns unless that is 0.
     """
 
     symbol: str
@@ -36,6 +37,7 @@ class Step:
     parallel: bool = False
     scratch: Pointer | None = None
     scratch_stride: int = 0
+    host: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Timing:
 def print_plan(steps: Sequence[Step | Copy], threads: int, timing: Timing | None = None) -> str:
     """The LLVM module of a plan that uses at most `threads` threads.
 
-    It defines @plan, which returns 0, and needs the steps' symbols and `pool.imports()`. Equal steps give equal text. ValueError for
-    negative slots, extents or sizes.
+    It defines @plan, which returns 0 (or what a step of the host returned to end it), and needs the steps' symbols and `pool.imports()`.
+    Equal steps give equal text. ValueError for negative slots, extents or sizes.
     """
     launches = [_launch(step) for step in steps]
     rows: list[str] = []
@@ -70,13 +72,14 @@ def print_plan(steps: Sequence[Step | Copy], threads: int, timing: Timing | None
         first = len(pointers)
         pointers += [_pointer(pointer) for pointer in step.params]
         slot, offset = (step.scratch.slot, step.scratch.offset) if step.scratch else (_NO_SLOT, 0)
-        numbers = (step.extent, step.grain, threads if step.parallel else 0, slot, offset, step.scratch_stride, first, len(pointers))
+        mode = _HOST if step.host else threads if step.parallel else 0
+        numbers = (step.extent, step.grain, mode, slot, offset, step.scratch_stride, first, len(pointers))
         rows.append(f"%step {{ ptr @{step.symbol}, {', '.join(f'i64 {n}' for n in numbers)} }}")
-    symbols = dict.fromkeys(step.symbol for step in launches if step.symbol != _COPY)
+    symbols = {step.symbol: _HOST_KERNEL if step.host else _KERNEL for step in launches if step.symbol != _COPY}
     return _TEXT.substitute(
         steps=_table("step", rows),
         pointers=_table("pointer", pointers),
-        kernels="\n".join(f"declare void @{symbol}(ptr, ptr, i64, i64)" for symbol in symbols),
+        kernels="\n".join(declaration.format(symbol) for symbol, declaration in symbols.items()),
         count=len(rows),
         room=max((len(step.params) for step in launches), default=0),
         pool_declaration=pool.DECLARATION,
@@ -89,6 +92,8 @@ def print_plan(steps: Sequence[Step | Copy], threads: int, timing: Timing | None
 
 _COPY = "copy.bytes"
 _NO_SLOT = -1
+_HOST = -1  # in place of a number of threads
+_KERNEL, _HOST_KERNEL = "declare void @{}(ptr, ptr, i64, i64)", "declare i64 @{}(ptr)"
 
 
 def _launch(step: Step | Copy) -> Step:
@@ -137,7 +142,8 @@ define internal void @stamp(ptr %args, i64 %slot, i64 %index) {
 
 _TEXT = string.Template("""\
 %pointer = type { i64, i64 }                                  ; slot, offset
-%step = type { ptr, i64, i64, i64, i64, i64, i64, i64, i64 }  ; kernel, extent, grain, threads (0: one call), scratch slot (-1: none),
+%step = type { ptr, i64, i64, i64, i64, i64, i64, i64, i64 }  ; kernel, extent, grain, threads (0: one call,
+                                                              ; -1: of the host), scratch slot (-1: none),
                                                               ; scratch offset, scratch stride, its first pointer, the next step's first
 @steps = internal constant $steps
 @pointers = internal constant $pointers
@@ -207,14 +213,22 @@ scratch:
   br label %launch
 launch:
   %own = phi ptr [ null, %ready ], [ %scratch.address, %scratch ]
-  %alone = icmp eq i64 %threads, 0
-  br i1 %alone, label %whole, label %shared
+  switch i64 %threads, label %shared [
+    i64 0, label %whole
+    i64 -1, label %host
+  ]
 whole:
   call void %kernel(ptr %bufs, ptr %own, i64 0, i64 %extent)
   br label %done
 shared:
   call void @$pool(ptr %kernel, ptr %bufs, ptr %own, i64 %stride, i64 %extent, i64 %grain, i64 %threads)
   br label %done
+host:
+  %status = call i64 %kernel(ptr %bufs)
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %done, label %failed
+failed:
+  ret i64 %status
 done:
   %following = add i64 %number, 1
   $step_clock

@@ -69,8 +69,28 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class ScatterAdd:
-    """Rows of operand 2 added to operand 0 along `attrs.axis` at the indices in operand 1; an index out of range is dropped."""
+class Scatter:
+    """Rows of operand 2 combined by `attrs.combine` into operand 0 along `attrs.axis` at the indices in operand 1, one after the other; an
+    index out of range is dropped."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Along `attrs.axis`, from its first element or (`attrs.reverse`) its last, a value carried from element to element. combine: "add",
+    "multiply", "maximum", "minimum", "log_add_exp" (`attrs.exclusive`: results are those before the element), or "linear": operand 0
+    times the carried value, plus operand 1."""
+
+    combine: str
+
+
+@dataclass(frozen=True)
+class DynamicSlice:
+    """The box of operand 0 that starts at the other operands, one scalar an axis, clamped so that it lies inside."""
+
+
+@dataclass(frozen=True)
+class DynamicUpdate:
+    """Operand 0 with operand 1 over the box that starts at the other operands, clamped so that it lies inside."""
 
 
 @dataclass(frozen=True)
@@ -112,4 +132,5 @@ class Extern:
     flops: Callable[..., int]
 
 
-LoopForm = Map | Reduce | ArgReduce | View | Fill | Gather | ScatterAdd | Contract | Expanded | State | Region | Extern
+LoopForm = (Map | Reduce | ArgReduce | View | Fill | Gather | Scatter | Scan | DynamicSlice | DynamicUpdate | Contract
+            | Expanded | State | Region | Extern)

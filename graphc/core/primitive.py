@@ -39,7 +39,8 @@ class Primitive:
     infer(attrs, *operand_types) -> type: the shape and dtype rule; unknown dims in give unknown dims out; ValueError or TypeError
     with the rule and the values where operands break it. reference(attrs, *arrays) -> array: numpy, written to be read.
     vjp(node, cotangent) -> one cotangent (or None) per operand, written in primitives; a node with several outputs gets one cotangent
-    or None per output. loop: what `codegen` makes of it. doc: one line.
+    or None per output. holomorphic: whether that rule, as it is written for real numbers, holds for complex ones: `differentiate` then
+    conjugates around it; else the rule itself gives TF1's gradient. loop: what `codegen` makes of it. doc: one line.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Primitive:
     vjp: Vjp | NotDifferentiable
     loop: LoopForm
     doc: str
+    holomorphic: bool = True
 
     def __repr__(self) -> str:
         return self.name

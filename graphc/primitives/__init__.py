@@ -39,7 +39,17 @@ from graphc.primitives.arithmetic import (
 )
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
 from graphc.primitives.contraction import dot_general
-from graphc.primitives.indexing import gather, scatter_add, take
+from graphc.primitives.dynamic import dynamic_slice, dynamic_update_slice
+from graphc.primitives.cumulative import (
+    cumulative_logsumexp,
+    cumulative_max,
+    cumulative_min,
+    cumulative_prod,
+    cumulative_sum,
+    linear_recurrence,
+)
+from graphc.primitives.indexing import gather, scatter, scatter_add, take
+from graphc.primitives.linear_algebra import cholesky, lu, solve, triangular_solve
 from graphc.primitives.logic import (
     and_,
     bitcast_convert,
@@ -62,11 +72,13 @@ from graphc.primitives.state import fusion, get_tuple_element, variable_assign, 
 from graphc.primitives.windows import windows
 
 __all__ = [
-    "abs_", "add", "and_", "argmax", "argmin", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "clamp", "compare",
-    "concatenate", "constant", "convert", "copy", "cosine", "divide", "dot_general", "erf", "erfc", "exponential",
-    "exponential_minus_one", "floor", "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite", "log", "log_plus_one", "logistic", "maximum", "minimum",
-    "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "random_bits", "reduce_max", "reduce_min", "reduce_prod",
-    "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter_add", "select", "shift_left",
-    "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "slice_", "sqrt", "stop_gradient", "subtract", "take", "tan",
-    "tanh", "transfer", "transpose", "variable_assign", "variable_read", "windows", "xor",
+    "abs_", "add", "and_", "argmax", "argmin", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "cholesky", "clamp",
+    "compare", "concatenate", "constant", "convert", "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min",
+    "cumulative_prod", "cumulative_sum", "divide", "dot_general", "dynamic_slice", "dynamic_update_slice", "erf", "erfc", "exponential",
+    "exponential_minus_one", "floor", "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite", "linear_recurrence", "log",
+    "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "random_bits",
+    "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter",
+    "scatter_add", "select", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "slice_", "solve", "sqrt",
+    "stop_gradient", "subtract", "take", "tan", "tanh", "transfer", "transpose", "triangular_solve", "variable_assign", "variable_read",
+    "windows", "xor",
 ]
