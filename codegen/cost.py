@@ -13,8 +13,8 @@ from graphc.codegen import ir
 from graphc.codegen.linear import Linear, linear
 
 # Numbers that an operation costs: choices and bit operations nothing, functions the length of their polynomial.
-_FREE = frozenset(("select", "convert", "bitcast_convert", "and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge", "is_finite",
-                   "shift_left", "shift_right_logical", "shift_right_arithmetic"))  # fmt: skip
+_FREE = frozenset(("assign", "select", "convert", "bitcast_convert", "and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge",
+                   "is_finite", "shift_left", "shift_right_logical", "shift_right_arithmetic"))  # fmt: skip
 _SINGLE = frozenset(("add", "subtract", "multiply", "negate", "abs", "sign", "maximum", "minimum", "floor", "ceil", "round_nearest_even"))
 _SEVERAL = {"clamp": 2, "divide": 4, "sqrt": 4, "rsqrt": 8, "remainder": 20, "random_word": 40}
 _FUNCTION = 20

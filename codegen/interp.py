@@ -55,6 +55,8 @@ def apply(op: str, args: Sequence[Array], dtype: DType) -> Array:
         return to_register(numerics.convert(args[0], dtype.np_dtype))
     if op == "bitcast_convert":
         return np.ascontiguousarray(args[0]).view(dtype.np_dtype).reshape(np.shape(args[0]))
+    if op == "assign":
+        return np.broadcast_to(args[1], np.broadcast_shapes(*(arg.shape for arg in args)))
     if op in _COMPARE:
         return np.asarray(_COMPARE[op](*args))
     if op == "clamp":

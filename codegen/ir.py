@@ -12,7 +12,7 @@ Grammar (`text.py` prints and parses it):
                                                                     | grid(lanes, parts) | team(lanes, parts) | cross(lanes, parts)
              | let VAR: dtype = expr                                a scalar, assigned once
              | acc VAR: dtype = expr                                an accumulator, alive to the end of the enclosing block
-             | VAR op= expr                                         op: add | multiply | maximum | minimum | and | or
+             | VAR op= expr                                         op: add | multiply | maximum | minimum | and | or | assign
              | local BUFFER                                         scratch, alive to the end of the enclosing block
              | BUFFER[expr, ... where expr] = expr                  `where` may be left out
              | prefetch BUFFER[expr, ...]                           a hint: read soon. May lie outside the buffer
@@ -51,7 +51,7 @@ from dataclasses import dataclass, field
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 
-COMBINERS = ("add", "multiply", "maximum", "minimum", "and", "or")
+COMBINERS = ("add", "multiply", "maximum", "minimum", "and", "or", "assign")
 LOOP_KINDS = ("serial", "parallel", "vector", "unrolled", "grid", "team", "cross")
 SPREAD_KINDS = ("vector", "grid", "team", "cross")  # those with lanes and parts
 TEAM_KINDS = ("team", "cross")
@@ -134,7 +134,8 @@ class Acc:
 
 @dataclass(frozen=True)
 class Update:
-    """`var = combine(var, value)`, `combine` one of COMBINERS."""
+    """`var = combine(var, value)`, `combine` one of COMBINERS. "assign" is `var = value`: it carries a value from one iteration of a loop to
+    the next, so the loop keeps its order, and is no vector or team loop unless the accumulator is its own."""
 
     var: Var
     combine: str

@@ -1,7 +1,7 @@
 """The scalar operations of the kernel IR: how many operands each takes, of which types, and the type of its result.
 
 One table for the parser, the verifier and the interpreter. The names and the defined results are those of the elementwise primitives; the
-comparisons have a name per direction, and `erf_plus_one` is what `idioms` makes of 1 + erf(x).
+comparisons have a name per direction, `assign(x, y)` is y, for accumulators, and `erf_plus_one` is what `idioms` makes of 1 + erf(x).
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OPERATIONS: dict[str, Operation] = {
     **{name: Operation(1, _floating, "floats") for name in _FUNCTIONS},
     **{name: Operation(1, _numeric, "numbers") for name in ("negate", "abs", "sign")},
     **{name: Operation(2, _numeric, "numbers") for name in ("add", "subtract", "multiply", "divide", "remainder", "power")},
-    **{name: Operation(2, _any, "values") for name in ("maximum", "minimum")},
+    **{name: Operation(2, _any, "values") for name in ("maximum", "minimum", "assign")},
     **{name: Operation(2, _bits, "integers or bools") for name in ("and", "or", "xor")},
     **{name: Operation(2, _integer, "integers") for name in ("shift_left", "shift_right_logical", "shift_right_arithmetic")},
     **{name: Operation(2, _any, "values", to_bool=True) for name in COMPARISONS},

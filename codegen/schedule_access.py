@@ -101,7 +101,11 @@ def work(body: Body) -> int:
 
 def is_independent(loop: ir.Loop) -> bool:
     """Whether the iterations of `loop` may run in any order but for the accumulators around it: every store is to another place in each
-    iteration, and what is stored is read at the same place only (as y[i] = y[i] + 1 does), or not at all. Buffers of its own are free."""
+    iteration, and what is stored is read at the same place only (as y[i] = y[i] + 1 does), or not at all. Buffers of its own are free.
+    An accumulator around it that is assigned carries a value from iteration to iteration: then they may not."""
+    accumulators = {stmt.var for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Acc)}
+    if any(isinstance(s, ir.Update) and s.combine == "assign" and s.var not in accumulators for s in ir.walk(loop.body)):
+        return False
     changing = varying(loop.body, loop.var.name)
     own = {stmt.buffer.name for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Local)}
     stores = [stmt for stmt in ir.walk(loop.body) if isinstance(stmt, ir.Store) and stmt.buffer.name not in own]

@@ -137,6 +137,8 @@ class _Verifier:
         self.known_var(stmt.var, scope)
         self.same(stmt.var.dtype, stmt.value.dtype, f"accumulator {name}")
         self.apply(ir.Apply(stmt.combine, (stmt.var, stmt.value), stmt.var.dtype))
+        is_carried = stmt.combine == "assign" and name in scope.closed
+        self.require(not is_carried, f"accumulator {name} is assigned in order, so the vector loop may not be around it")
         scope.depends[name] |= self.depends(stmt.value, scope)
 
     def store(self, stmt: ir.Store, scope: _Scope) -> None:

@@ -79,6 +79,8 @@ def apply(op: str, args: Sequence[Value], dtype: DType, parts: int = 1) -> Value
         return convert(args[0], dtype)
     if op == "bitcast_convert":
         return _bitcast(args[0], dtype, step)
+    if op == "assign":
+        return args[1]
     if op == "select":
         return _select(args, dtype, parts, step)
     if op == "random_word":

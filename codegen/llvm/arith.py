@@ -34,6 +34,8 @@ def emit_op(
         return convert(e, target, args[0], of, dtype, lanes)
     if op == "bitcast_convert":
         return bitcast(e, args[0], of, dtype, lanes)
+    if op == "assign":
+        return args[1]
     if op == "select":
         return _select(e, dtype, lanes, args)
     if op in COMPARISONS:

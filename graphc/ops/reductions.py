@@ -1,4 +1,4 @@
-"""Reductions over axes, positions of extremes, running sums and products, sums of several tensors."""
+"""Reductions over axes, positions of extremes, sums of several tensors."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,6 @@ from graphc.ops.elementwise import (
     subtract,
 )
 from graphc.ops.parts import undetermined
-from graphc.primitives.reduction import running
 from graphc.primitives.sugar import broadcast_to, fill_like, size_of
 
 Reduce = Callable[[Node, Sequence[int]], Node]
@@ -88,6 +87,21 @@ def MAX(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Nod
 @composite("Min")
 def MIN(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
     return _reduced(p.reduce_min, input, reduction_indices, keep_dims)
+
+
+def _euclidean(x: Node, axes: Sequence[int]) -> Node:
+    """sqrt(sum(x^2)); 16-bit floats are squared and summed in float32."""
+    wide = dtypes.float32 if x.dtype.is_floating and x.dtype.size == 2 else x.dtype
+    values = p.convert(x, wide)
+    total = p.reduce_sum(p.multiply(values, values), axes)
+    if x.dtype.is_floating:
+        return p.convert(p.sqrt(total), x.dtype)
+    return p.convert(p.sqrt(p.convert(total, dtypes.float64)), x.dtype)
+
+
+@composite("EuclideanNorm")
+def EUCLIDEAN_NORM(input: Node, reduction_indices: Node, *, keep_dims: bool = False) -> Node:
+    return _reduced(_euclidean, input, reduction_indices, keep_dims)
 
 
 @composite("Any")
@@ -174,6 +188,26 @@ def _positions(definition: OpDef, input: Any, axis: Any, dimension: Any, output_
     return declare_one(definition, inputs, {"output_type": as_dtype(output_type)}, name, other={"dimension": INDEX})
 
 
+def arg_max(input: Any, dimension: Any, output_type: Any = dtypes.int64, name: str | None = None) -> Tensor:
+    """`argmax` as it was called before."""
+    return argmax(input, dimension, name, output_type=output_type)
+
+
+def arg_min(input: Any, dimension: Any, output_type: Any = dtypes.int64, name: str | None = None) -> Tensor:
+    """`argmin` as it was called before."""
+    return argmin(input, dimension, name, output_type=output_type)
+
+
+def reduce_euclidean_norm(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+    """The root of the sum of squares over `axis` (an integer, a list of them, or None: all); `keepdims` keeps each as a dim of 1."""
+    x = as_tensor(input_tensor, name="input_tensor")
+    inputs = {"input": x, "reduction_indices": reduction_axes(x, axis)}
+    result = declare_one(EUCLIDEAN_NORM, inputs, {"keep_dims": bool(keepdims)}, name, other={"reduction_indices": INDEX})
+    if axis is None and not keepdims:
+        result.set_shape(())
+    return result
+
+
 # Functions of reductions -----------------------------------------------------------------------------------------------------------------
 
 def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, name: str | None = None,
@@ -203,12 +237,15 @@ def reduce_std(input_tensor: Any, axis: Any = None, keepdims: bool = False, name
         return sqrt(reduce_variance(input_tensor, axis, keepdims))
 
 
-def count_nonzero(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = dtypes.int64,
-                  name: str | None = None) -> Tensor:
+def count_nonzero(input_tensor: Any = None, axis: Any = None, keepdims: bool | None = None, dtype: Any = dtypes.int64,
+                  name: str | None = None, reduction_indices: Any = None, keep_dims: bool | None = None, input: Any = None) -> Tensor:
     """How many elements differ from 0, over `axis`."""
-    with name_scope(name, "count_nonzero", [input_tensor]):
-        x = as_tensor(input_tensor, name="input_tensor")
-        return cast(reduce_sum(cast(not_equal(x, zeros((), x.dtype)), dtypes.int64), axis, keepdims), dtype)
+    axis = _old_or_new("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(_old_or_new("keepdims", keepdims, "keep_dims", keep_dims))
+    values = _old_or_new("input", input, "input_tensor", input_tensor)
+    with name_scope(name, "count_nonzero", [values]):
+        x = as_tensor(values, name="input")
+        return cast(reduce_sum(cast(not_equal(x, zeros((), x.dtype)), dtypes.int64), axis, keep), dtype)
 
 
 def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None) -> Tensor:
@@ -251,45 +288,6 @@ def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool |
 
 def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
     return x if keep else squeeze(x, axes)
-
-
-# Running sums and products ---------------------------------------------------------------------------------------------------------------
-
-def _running(x: Node, axis_node: Node, combine: Callable[[Node, Node], Node], neutral: float, exclusive: bool, backwards: bool) -> Node:
-    axes = known_axes(axis_node, len(x.shape))
-    if axes is None or not x.type.is_static:
-        some = undetermined(x, x.shape)  # a sum is linear; a product has derivatives of every order, as e^x has
-        return p.exponential(some) if combine is p.multiply and x.dtype.is_floating else some
-    flipped = p.reverse(x, axes) if backwards else x
-    result = running(flipped, axes[0], combine, neutral)
-    result = result if exclusive else combine(result, flipped)
-    return p.reverse(result, axes) if backwards else result
-
-
-@composite("Cumsum")
-def CUMSUM(x: Node, axis: Node, *, exclusive: bool = False, reverse: bool = False) -> Node:
-    return _running(x, axis, p.add, 0, exclusive, reverse)
-
-
-@composite("Cumprod")
-def CUMPROD(x: Node, axis: Node, *, exclusive: bool = False, reverse: bool = False) -> Node:
-    return _running(x, axis, p.multiply, 1, exclusive, reverse)
-
-
-def cumsum(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None) -> Tensor:
-    """The sum of all elements up to each along `axis`; `exclusive` leaves the element itself out, `reverse` sums from the end."""
-    return _declare_running(CUMSUM, "Cumsum", x, axis, exclusive, reverse, name)
-
-
-def cumprod(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None) -> Tensor:
-    """The product of all elements up to each along `axis`; `exclusive` leaves the element itself out, `reverse` starts at the end."""
-    return _declare_running(CUMPROD, "Cumprod", x, axis, exclusive, reverse, name)
-
-
-def _declare_running(definition: OpDef, default: str, x: Any, axis: Any, exclusive: bool, backwards: bool, name: str | None) -> Tensor:
-    with name_scope(name, default, [x]) as scope:
-        x = as_tensor(x, name="x")
-        return declare_one(definition, {"x": x, "axis": axis}, {"exclusive": exclusive, "reverse": backwards}, scope, other={"axis": INDEX})
 
 
 # Sums of several tensors -----------------------------------------------------------------------------------------------------------------

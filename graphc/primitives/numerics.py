@@ -30,6 +30,20 @@ def widened(array: Array) -> Array:
     return array.astype(np.float32) if is_half(array) else array
 
 
+def lowest(dtype: np.dtype[Any]) -> Any:
+    """The identity of maximum: -inf, the least integer, False."""
+    if is_float(dtype):
+        return -np.inf
+    return np.iinfo(dtype).min if dtype.kind in "iu" else False
+
+
+def highest(dtype: np.dtype[Any]) -> Any:
+    """The identity of minimum: inf, the greatest integer, True."""
+    if is_float(dtype):
+        return np.inf
+    return np.iinfo(dtype).max if dtype.kind in "iu" else True
+
+
 def rounded(array: Any, dtype: np.dtype[Any]) -> Array:
     """`array` in `dtype`, warnings off (overflow to inf is a result like any other)."""
     with np.errstate(all="ignore"):

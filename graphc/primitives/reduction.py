@@ -1,7 +1,6 @@
 """Reductions besides the sum: max, min, prod, and the positions of the greatest and the least."""
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,11 @@ from graphc.core.program import Node, make
 from graphc.core.types import TensorType, dims_product
 from graphc.primitives.arithmetic import divide, multiply
 from graphc.primitives.broadcast import ReduceAttrs, broadcast_in_dim, kept_axes, reduce_sum, reduced_dims, reshape
+from graphc.primitives.cumulative import cumulative_prod
 from graphc.primitives.logic import compare, convert
-from graphc.primitives.movement import inverse_permutation, pad, reverse, transpose
-from graphc.primitives.numerics import Array, is_float, rounded, widened
-from graphc.primitives.rules import Binary, Cotangents, Domain, call, is_any, is_numeric, named, need
-from graphc.primitives.sources import constant
+from graphc.primitives.movement import inverse_permutation, transpose
+from graphc.primitives.numerics import Array, highest, lowest, rounded, widened
+from graphc.primitives.rules import Cotangents, Domain, call, is_any, is_numeric, named, need
 
 
 @dataclass(frozen=True)
@@ -28,20 +27,6 @@ class ArgReduceAttrs:
 
     axis: int
     dtype: DType
-
-
-def lowest(dtype: np.dtype[Any]) -> Any:
-    """The identity of maximum: -inf, the least integer, False."""
-    if is_float(dtype):
-        return -np.inf
-    return np.iinfo(dtype).min if dtype.kind in "iu" else False
-
-
-def highest(dtype: np.dtype[Any]) -> Any:
-    """The identity of minimum: inf, the greatest integer, True."""
-    if is_float(dtype):
-        return np.inf
-    return np.iinfo(dtype).max if dtype.kind in "iu" else True
 
 
 def _reduction(name: str, combine: str, domain: Domain, reduce: Callable[[ReduceAttrs, Array], Array], vjp: Vjp,
@@ -81,28 +66,11 @@ def _product_vjp(node: Node, g: Node) -> Cotangents:
         return (multiply(_spread_back(g, node), x),)  # only the type counts: nothing is computed for unknown dims
     flat = reshape(transpose(x, order), (*rows, count))
     last = len(rows)
-    before = running(flat, last, multiply, 1)
-    after = reverse(running(reverse(flat, (last,)), last, multiply, 1), (last,))
+    before = cumulative_prod(flat, last, exclusive=True)
+    after = cumulative_prod(flat, last, exclusive=True, reverse=True)
     others = multiply(before, after)
     unflattened = reshape(others, tuple(x.shape[axis] for axis in order))
     return (multiply(_spread_back(g, node), transpose(unflattened, inverse_permutation(order))),)
-
-
-def running(x: Node, axis: int, combine: Binary, identity: float) -> Node:
-    """For each element the combination of all before it along `axis` (`identity` for the first), by log2(n) doubling steps: W. D. Hillis
-    and G. L. Steele, "Data parallel algorithms", 1986."""
-    count = x.dims[axis]
-    result = _shifted(x, axis, 1, identity)
-    for step in range(math.ceil(math.log2(count)) if count > 1 else 0):
-        result = combine(result, _shifted(result, axis, 2 ** step, identity))
-    return result
-
-
-def _shifted(x: Node, axis: int, by: int, fill: float) -> Node:
-    """`x` moved by `by` places along `axis`, `fill` coming in."""
-    by = min(by, x.dims[axis])
-    low = [by if each == axis else 0 for each in range(len(x.shape))]
-    return pad(x, constant(fill, x.dtype), low, [-n for n in low])
 
 
 def _max(attrs: ReduceAttrs, x: Array) -> Array:

@@ -1,0 +1,95 @@
+"""Scans: a value carried along an axis, one walk for each index of the other axes.
+
+    for p in before parallel { for q in after {
+      acc carried = 0
+      for j in count { carried assign= carried + x[p, j, q]   y[p, j, q] = carried }
+    } }
+
+The walks are independent, so the schedules share them out over vectors and threads; where there are few and long ones, `passes.split_scans`
+has cut them before. 16-bit floats are carried in float32 and rounded when stored.
+"""
+from __future__ import annotations
+
+import math
+
+from graphc.codegen import ir
+from graphc.codegen import lower_index as li
+from graphc.codegen.lower_folds import accumulator_dtype, combiner, identity
+from graphc.codegen.lower_index import Index, LoopVar
+from graphc.codegen.lower_nest import LETTERS, Attempt, Group
+from graphc.codegen.lower_scope import Nest, Space, walk
+from graphc.codegen.lower_values import Values
+from graphc.core import dtypes
+from graphc.core.loops import Scan
+from graphc.core.program import Node
+
+
+def scan_of(group: Group) -> Node | None:
+    """The scan that gives the only output of `group`, seen through reshapes; None where there is none."""
+    last = group.body.outputs[0]
+    while last.name == "reshape" and last not in group.buffers:
+        last = last.operands[0]
+    return last if isinstance(last.primitive.loop, Scan) and len(group.outputs) == 1 and last not in group.buffers else None
+
+
+def lower_scan(group: Group, node: Node) -> Attempt:
+    """The body of the kernel of `node`, the scan of `group`."""
+    nest = Nest()
+    values = Values(nest, group.buffers)
+    axis, count = node.attrs.axis, node.dims[node.attrs.axis]
+    before, after = math.prod(node.dims[:axis]), math.prod(node.dims[axis + 1:])
+    carrier = _Carrier(values, node)
+    with walk(nest, Space("kept", before * after).with_cut(after).loops(LETTERS), "parallel") as kept:
+        first = kept // after * (count * after) + kept % after
+        carried = nest.accumulator(carrier.start, "carried")
+        with nest.loop(LoopVar("n", count)) as n:
+            place = first + (count - 1 - n if node.attrs.reverse else n) * after
+            carrier.step(carried, place, group.outputs[0])
+    return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())
+
+
+class _Carrier:
+    """Writes one step of a walk."""
+
+    def __init__(self, values: Values, node: Node) -> None:
+        form = node.primitive.loop
+        assert isinstance(form, Scan)
+        self.values, self.node = values, node
+        self.dtype = accumulator_dtype(node.dtype)
+        self.combine = combiner(form.combine, node.dtype)
+
+    @property
+    def start(self) -> ir.Const:
+        """What is carried to the first element."""
+        same = {"linear": "add", "log_add_exp": "maximum"}
+        return ir.Const(identity(same.get(self.combine, self.combine), self.dtype), self.dtype)
+
+    def step(self, carried: ir.Var, place: Index, output: ir.Buffer) -> None:
+        """The element at `place`. All loads come before the store: the output may lie over an operand."""
+        values, index = self.values, li.unflatten(place, self.node.dims)
+        values.nest.bind(carried.name, values.nest.depth)  # it changes here: nothing made of it may be moved out of the loop
+        terms = [values.convert(values.at(operand, index), self.dtype) for operand in self.node.operands]
+        update = ir.Update(carried, "assign", self._combined(carried, terms))
+        store = ir.Store(output, (values.address(output, place),), self._rounded(carried, output))
+        is_exclusive = getattr(self.node.attrs, "exclusive", False)
+        for stmt in (store, update) if is_exclusive else (update, store):
+            values.nest.emit(stmt)
+
+    def _rounded(self, carried: ir.Var, output: ir.Buffer) -> ir.Expr:
+        return carried if output.dtype is carried.dtype else ir.Apply("convert", (carried,), output.dtype)
+
+    def _combined(self, carried: ir.Var, terms: list[ir.Expr]) -> ir.Expr:
+        if self.combine == "linear":
+            return self._apply("add", self._apply("multiply", terms[0], carried), terms[1])
+        if self.combine == "log_add_exp":
+            return self._log_add_exp(carried, terms[0])
+        return self._apply(self.combine, carried, terms[0])
+
+    def _log_add_exp(self, x: ir.Expr, y: ir.Expr) -> ir.Expr:
+        """log(e^x + e^y) as m + log1p(e^(n - m)), m the greater and n the lesser; m itself where it is infinite."""
+        m, n = self.values.apply("maximum", (x, y), self.dtype), self.values.apply("minimum", (x, y), self.dtype)
+        more = self._apply("log_plus_one", self._apply("exponential", self._apply("subtract", n, m)))
+        return ir.Apply("select", (ir.Apply("is_finite", (m,), dtypes.bool), self._apply("add", m, more), m), self.dtype)
+
+    def _apply(self, op: str, *args: ir.Expr) -> ir.Expr:
+        return ir.Apply(op, args, self.dtype)
