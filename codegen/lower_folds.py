@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graphc.codegen.lower_index import Index
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
-from graphc.core.loops import ArgReduce, Contract, Reduce, ScatterAdd
+from graphc.core.loops import ArgReduce, Contract, Reduce
 from graphc.core.program import Node
 
 _OF_BOOL = {"maximum": "or", "minimum": "and", "add": "or", "multiply": "and"}
@@ -39,19 +39,24 @@ class Fold:
     @property
     def identity(self) -> int | float | bool:
         """The value that combines to the other: 0, 1, or the end of the type's range (infinite for floats)."""
-        if self.combine in ("or", "and"):
-            return self.combine == "and"
-        if self.combine in ("add", "multiply"):
-            one = int(self.combine == "multiply")
-            return float(one) if self.dtype.is_floating else one
-        if self.dtype.is_floating:
-            return -math.inf if self.combine == "maximum" else math.inf
-        return int(self.dtype.min if self.combine == "maximum" else self.dtype.max)
+        return identity(self.combine, self.dtype)
 
     def operand_index(self, index: tuple[Index, ...], reduced: tuple[Index, ...]) -> tuple[Index, ...]:
         """The index of operand 0 at output index `index` and reduced index `reduced`."""
         kept, inner = iter(index), dict(zip(self.axes, reduced, strict=True))
         return tuple(inner[axis] if axis in inner else next(kept) for axis in range(len(self.node.operands[0].dims)))
+
+
+def identity(combine: str, dtype: DType) -> int | float | bool:
+    """The value of `dtype` that `combine` leaves the other operand as it is with."""
+    if combine in ("or", "and"):
+        return combine == "and"
+    if combine in ("add", "multiply"):
+        one = int(combine == "multiply")
+        return float(one) if dtype.is_floating else one
+    if dtype.is_floating:
+        return -math.inf if combine == "maximum" else math.inf
+    return int(dtype.min if combine == "maximum" else dtype.max)
 
 
 def folds_of(node: Node) -> tuple[Fold, ...]:
@@ -70,15 +75,17 @@ def folds_of(node: Node) -> tuple[Fold, ...]:
         case Contract():
             dims = node.operands[0].dims
             return (_fold(node, "add", tuple(dims[a] for a in node.attrs.lhs_contract), ()),)
-        case ScatterAdd():
-            return (_fold(node, "add", node.operands[1].dims, ()),)
     return ()
 
 
 def _fold(node: Node, combine: str, extents: tuple[int, ...], axes: tuple[int, ...], is_extreme: bool = False) -> Fold:
     dtype = node.operands[0].dtype
-    combine = _OF_BOOL[combine] if dtype.is_bool else combine
-    return Fold(node, combine, accumulator_dtype(dtype), extents, axes, is_extreme)
+    return Fold(node, combiner(combine, dtype), accumulator_dtype(dtype), extents, axes, is_extreme)
+
+
+def combiner(combine: str, dtype: DType) -> str:
+    """What combines values of `dtype`: on bool "or" is maximum, "and" is minimum."""
+    return _OF_BOOL[combine] if dtype.is_bool else combine
 
 
 def accumulator_dtype(dtype: DType) -> DType:

@@ -180,7 +180,7 @@ class _Builder:
     def _stage_loop(self, stage: int, kept: Index, stores: Sequence[tuple[Node, ir.Buffer]]) -> None:
         folds = [fold for fold in self.folds if self._stage(fold) == stage]
         results = [self._result_index(fold, kept) for fold in folds]
-        sums = [self.nest.accumulator(self.values.initial(fold, at), fold.name) for fold, at in zip(folds, results, strict=True)]
+        sums = [self.nest.accumulator(self.values.initial(fold), fold.name) for fold in folds]
         if self.plan.reduced.size:
             earlier, rows = dict(self.rows), self._declared_rows(stage)
             with walk(self.nest, self.reduced_loops) as reduced:

@@ -1,12 +1,13 @@
-"""A scatter_add alone: a copy of operand 0, then the updates added one after the other, so that the order of the sum is fixed.
+"""A scatter, with what is computed on the way to its operands: operand 0, then the updates one after the other, so that their order is fixed.
 
     for p in before parallel {
       for n in rows { for q in after { y[p, n, q] = x[p, n, q] } }
       for u in updates { let row = indices[u]   if 0 <= row < rows { for q in after { y[p, row, q] = y[p, row, q] + updates[p, u, q] } } }
     }
 
-The 16-bit floats are summed in a float32 copy of one slice p, which is rounded to the output at the end. Where there is one p only, as in
-the gradient of an embedding, the columns q are cut into slices that are summed side by side; each sum keeps its order.
+The first loop is left out where y lies over x, as in an update of some rows of a variable: then only those rows are touched. The 16-bit floats
+are summed in a float32 copy of one slice p, which is rounded to the output at the end. Where there is one p only, as in the gradient of an
+embedding, the columns q are cut into slices that are summed side by side; each sum keeps its order.
 """
 from __future__ import annotations
 
@@ -15,21 +16,29 @@ from contextlib import AbstractContextManager
 
 from graphc.codegen import ir
 from graphc.codegen import lower_index as li
-from graphc.codegen.lower_folds import accumulator_dtype
+from graphc.codegen.lower_folds import accumulator_dtype, combiner
 from graphc.codegen.lower_index import Index, LoopVar
 from graphc.codegen.lower_nest import Attempt, Group
 from graphc.codegen.lower_scope import Nest, walk
 from graphc.codegen.lower_values import Values
 from graphc.core import dtypes
+from graphc.core.loops import Scatter
 from graphc.core.program import Node
 
-
-def lower_scatter(group: Group, node: Node) -> Attempt:
-    """The body of the kernel of `node`, a scatter_add of the group's parameters."""
-    return _Scatter(group, node).build()
-
-
 SLICE, MOST = 32, 8  # columns that a task sums at least: two cache lines of float32; slices, each of which reads all indices
+
+
+def scatter_of(group: Group) -> Node | None:
+    """The scatter that gives the only output of `group`, seen through reshapes; None where there is none."""
+    last = group.body.outputs[0]
+    while last.name == "reshape" and last not in group.buffers:
+        last = last.operands[0]
+    return last if isinstance(last.primitive.loop, Scatter) and len(group.outputs) == 1 and last not in group.buffers else None
+
+
+def lower_scatter(group: Group, node: Node, in_place: bool = False) -> Attempt:
+    """The body of the kernel of `node`, the scatter of `group`. in_place: its output lies over operand 0, which is a buffer."""
+    return _Scatter(group, node).build(in_place)
 
 
 class _Scatter:
@@ -43,17 +52,17 @@ class _Scatter:
         self.slices = _slices(self.after) if self.before == 1 else 1
         self.width = self.after // self.slices
         self.output = group.outputs[0]
-        self.buffers = group.buffers
         self.nest = Nest()
         self.values = Values(self.nest, group.buffers)
-        self.is_wide = accumulator_dtype(node.dtype) is node.dtype
+        self.is_wide = node.attrs.combine == "assign" or accumulator_dtype(node.dtype) is node.dtype
 
-    def build(self) -> Attempt:
+    def build(self, in_place: bool) -> Attempt:
         with self._loop("p", self.before * self.slices, "parallel") as p:
             target = self.output if self.is_wide else self.nest.local(dtypes.float32, (self.rows * self.width,))
             first = p * (self.rows * self.after if self.slices == 1 else self.width)
-            self._copy(first, target)
-            self._add(p, first, target)
+            if not (in_place and target is self.output):
+                self._copy(first, target)
+            self._combine(p, first, target)
             if not self.is_wide:
                 self._round(first, target)
         return Attempt(tuple(self.nest.scopes[0].stmts), self.values.positions, self.values.cuts, frozenset())
@@ -65,27 +74,37 @@ class _Scatter:
     def _loop(self, letter: str, extent: int, kind: str = "serial") -> AbstractContextManager[Index]:
         return walk(self.nest, [LoopVar(letter, extent)], kind)
 
+    def _value(self, node: Node, position: Index) -> ir.Expr:
+        """The element of `node` at a row-major position."""
+        return self.values.at(node, li.unflatten(position, node.dims))
+
     def _copy(self, first: Index, target: ir.Buffer) -> None:
         with self._loop("n", self.rows) as n, self._loop("q", self.width) as q:
-            value = self.values.load(self.buffers[self.source], self._place(self.output, first, n, q))
+            value = self._value(self.source, self._place(self.output, first, n, q))
             self.values.store(target, self._place(target, first, n, q), self.values.convert(value, target.dtype))
 
-    def _add(self, p: Index, first: Index, target: ir.Buffer) -> None:
+    def _combine(self, p: Index, first: Index, target: ir.Buffer) -> None:
         count = self.indices.type.size
         if not count:
             return
         start = p * (count * self.after if self.slices == 1 else self.width)
         with self._loop("u", count) as u:
-            row = self.values.convert(self.values.load(self.buffers[self.indices], u), dtypes.int64)
+            row = self.values.convert(self._value(self.indices, u), dtypes.int64)
             inside = ir.Apply("and", (ir.Apply("ge", (row, ir.index(0)), dtypes.bool),
                                       ir.Apply("lt", (row, ir.index(self.rows)), dtypes.bool)), dtypes.bool)
             with self.nest.block() as block:
                 with self._loop("q", self.width) as q:
                     place = self._place(target, first, li.loaded(row, 0, self.rows - 1), q)
-                    update = self.values.load(self.buffers[self.updates], start + u * self.after + q)
-                    total = (ir.Load(target, (self.values.address(target, place),)), self.values.convert(update, target.dtype))
-                    self.values.store(target, place, ir.Apply("add", total, target.dtype))
+                    update = self.values.convert(self._value(self.updates, start + u * self.after + q), target.dtype)
+                    self.values.store(target, place, self._combined(target, place, update))
                 self.nest.emit(ir.If(inside, tuple(block.stmts)), self.nest.depth - 1)
+
+    def _combined(self, target: ir.Buffer, place: Index, update: ir.Expr) -> ir.Expr:
+        """What an update makes of what stands at `place`."""
+        combine = self.node.attrs.combine
+        if combine == "assign":
+            return update
+        return ir.Apply(combiner(combine, target.dtype), (ir.Load(target, (self.values.address(target, place),)), update), target.dtype)
 
     def _round(self, first: Index, target: ir.Buffer) -> None:
         with self._loop("n", self.rows) as n, self._loop("q", self.width) as q:

@@ -2,8 +2,7 @@
 
 `Values.at(node, index)` walks down the loop forms: a Map applies its operation to its operands' values at the same index, a View asks its
 operand at another index, a parameter becomes a load. Nothing is stored between nodes, so any chain of them is one expression. Folds
-(reductions, integer products, a scatter) open their own loop where no value is known yet; `lower_nest` computes them ahead in loops that
-they share.
+(reductions, integer products) open their own loop where no value is known yet; `lower_nest` computes them ahead in loops that they share.
 
 A guard is a predicate under which a value is needed (inside a pad, within a gather's range): every load below it carries it.
 """
@@ -22,7 +21,7 @@ from graphc.codegen.lower_philox import random_word
 from graphc.codegen.lower_scope import Nest, walk
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
-from graphc.core.loops import ArgReduce, Contract, Fill, Gather, Map, Piece, Reduce, ScatterAdd, State, View
+from graphc.core.loops import ArgReduce, Contract, DynamicSlice, DynamicUpdate, Fill, Gather, Map, Piece, Reduce, State, View
 from graphc.core.program import Node
 
 Guard = ir.Expr | None
@@ -100,7 +99,12 @@ class Values:
                 return self._fill(node, form.kind, index)
             case Gather():
                 return self._gather(node, index, guard)
-            case Reduce() | ArgReduce() | Contract() | ScatterAdd():
+            case DynamicSlice():
+                starts = self.box_starts(node.operands[1:], node.operands[0].dims, node.dims, guard)
+                return self.at(node.operands[0], tuple(i + start for i, start in zip(index, starts, strict=True)), guard)
+            case DynamicUpdate():
+                return self._updated(node, index, guard)
+            case Reduce() | ArgReduce() | Contract():
                 return self._folded(node, index, guard)
             case State(kind="variable_assign"):
                 return self.at(node.operands[-1], index, guard)
@@ -180,6 +184,28 @@ class Values:
             return value
         return self.apply("select", (_certain(inside), value, zero(node.dtype)), node.dtype)
 
+    def box_starts(self, starts: Sequence[Node], whole: Sequence[int], box: Sequence[int], guard: Guard = None) -> At:
+        """Where a box inside `whole` begins: each start clamped, so that its range is known and a walk along the box is one along memory."""
+        found = []
+        for start, dim, size in zip(starts, whole, box, strict=True):
+            room = dim - size
+            value = self.convert(self.at(start, (), guard), dtypes.int64) if room else ir.index(0)
+            clamped = self.apply("clamp", (ir.index(0), value, ir.index(room)), dtypes.int64) if room else value
+            found.append(li.loaded(clamped, 0, room) if room else Index())
+        return tuple(found)
+
+    def _updated(self, node: Node, index: At, guard: Guard) -> ir.Expr:
+        """The update where `index` lies in its box, else operand 0."""
+        source, update, *starts = node.operands
+        inner = tuple(i - start for i, start in zip(index, self.box_starts(starts, source.dims, update.dims, guard), strict=True))
+        inside = self._named(li.within([(i, 0, dim) for i, dim in zip(inner, update.dims, strict=True)]))
+        if inside == li.NEVER:
+            return self.at(source, index, guard)
+        value = self.at(update, inner, self._both(guard, inside))
+        if inside is None:
+            return value
+        return self.apply("select", (inside, value, self.at(source, index, guard)), node.dtype)
+
     def _folded(self, node: Node, index: At, guard: Guard) -> ir.Expr:
         """The value of a reduction that nobody computed ahead: its loops are written here, in the outermost block that binds the index."""
         if not self.folds_allowed:
@@ -188,7 +214,7 @@ class Values:
         value: ir.Expr | None = None
         with self.nest.under(depth):
             for fold in folds_of(node):
-                accumulator = self.nest.accumulator(self.initial(fold, index, guard), fold.name)
+                accumulator = self.nest.accumulator(self.initial(fold), fold.name)
                 loops = tuple(LoopVar(self.nest.fresh("r"), extent) for extent in fold.extents)
                 if all(fold.extents):
                     with walk(self.nest, loops):
@@ -196,10 +222,8 @@ class Values:
                 value = self.finish(fold, accumulator, index)
         return _certain(value)
 
-    def initial(self, fold: Fold, index: At, guard: Guard = None) -> ir.Expr:
-        """What the accumulator of `fold` starts from at output index `index`."""
-        if isinstance(fold.node.primitive.loop, ScatterAdd):
-            return self.convert(self.at(fold.node.operands[0], index, guard), fold.dtype)
+    def initial(self, fold: Fold) -> ir.Expr:
+        """What the accumulator of `fold` starts from."""
         return ir.Const(fold.identity, fold.dtype)
 
     def update(self, accumulator: ir.Var, fold: Fold, index: At, reduced: At, guard: Guard = None) -> None:
@@ -220,8 +244,6 @@ class Values:
             product = (self.convert(self.at(node.operands[0], lhs, guard), fold.dtype),
                        self.convert(self.at(node.operands[1], rhs, guard), fold.dtype))
             return self.apply("and" if fold.dtype.is_bool else "multiply", product, fold.dtype)
-        if isinstance(form, ScatterAdd):
-            return self._scattered(fold, index, reduced, guard)
         value = self.at(node.operands[0], fold.operand_index(index, reduced), guard)
         if not isinstance(form, ArgReduce):
             return self.convert(value, fold.dtype)
@@ -238,15 +260,6 @@ class Values:
             hit = self.apply("or", (hit, self.apply("ne", (value, value), dtypes.bool)), dtypes.bool)
         here = self.convert(self.expr(reduced[0]), fold.dtype)
         return self.apply("select", (hit, here, ir.Const(fold.identity, fold.dtype)), fold.dtype)
-
-    def _scattered(self, fold: Fold, index: At, reduced: At, guard: Guard) -> ir.Expr:
-        """The update at `reduced` where its row is ours, else zero."""
-        _, indices, updates = fold.node.operands
-        axis = fold.node.attrs.axis
-        row = self.convert(self.at(indices, reduced, guard), dtypes.int64)
-        ours = self._both(guard, ir.Apply("eq", (row, self.expr(index[axis])), dtypes.bool))
-        value = self.convert(self.at(updates, (*index[:axis], *reduced, *index[axis + 1:]), ours), fold.dtype)
-        return self.apply("select", (_certain(ours), value, zero(fold.dtype)), fold.dtype)
 
 
 def contracted(node: Node, index: At, reduced: At) -> tuple[At, At]:

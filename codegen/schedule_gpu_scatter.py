@@ -1,8 +1,9 @@
-"""GPU schedule of a scatter_add. On a CPU a thread walks the updates and adds each to its row; here each row seeks its own.
+"""GPU schedule of a scatter. On a CPU a thread walks the updates and combines each with its row; here each row seeks its own.
 
-No two threads ever add to one place, so there are no atomics and the result is the same every time. Each element of a short row is a sum
-that a team adds up like any other. The columns of a long row stay in the registers of a team, which goes through the indices a chunk at a
-time: all its threads look for the row's number at once, and only a chunk that has it is walked update by update, in order.
+No two threads ever write to one place, so there are no atomics and the result is the same every time. Each element of a short row is a sum
+(a product, an extreme) that a team adds up like any other. The columns of a long row stay in the registers of a team, which goes through
+the indices a chunk at a time: all its threads look for the row's number at once, and only a chunk that has it is walked update by update,
+in order. Where the last update stays ("assign"), a row seeks no more than the greatest number of an update that is its own.
 """
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
 from graphc.codegen.gpu import WARP
+from graphc.codegen.lower_folds import identity
 from graphc.codegen.rewrite import Body, inline_lets, map_expr, substitute, substitute_expr, uses
 from graphc.codegen.schedule_gpu_access import wide_parts
 from graphc.codegen.schedule_gpu_flat import lanes_for
@@ -25,11 +27,12 @@ CHUNK = 4  # indices that each thread of a team looks at before the team asks wh
 
 @dataclass(frozen=True)
 class _Scatter:
-    """What a lowered scatter_add says.
+    """What a lowered scatter says.
 
     nest: its tasks; the body of a cell is the `let`s of a task alone. row, column, each: the loops over the rows of the output, their
-    columns and the updates, None where there is one only. lets: of one update. test: whether it belongs to the row. update: what it adds.
-    start: the value before the first update, total: of the sum's type. end: stores `total`.
+    columns and the updates, None where there is one only. lets: of one update. test: whether it belongs to the row. combine: what it does
+    to the row, "" where it takes its place. update: what it brings. start: the value before the first update, total: of the sum's type.
+    end: stores `total`.
     """
 
     nest: Nest
@@ -38,6 +41,7 @@ class _Scatter:
     each: ir.Loop | None
     lets: Body
     test: ir.Expr
+    combine: str
     update: ir.Expr
     start: ir.Expr
     total: ir.Var
@@ -45,7 +49,7 @@ class _Scatter:
 
 
 def collect_updates(kernel: ir.Kernel) -> ir.Kernel:
-    """A scatter_add with a team for each row of the output, which seeks the updates that are its own.
+    """A scatter with a team for each row of the output, which seeks the updates that are its own.
 
         for n in 50 serial { for q in 64 serial { y[n, q] = x[n, q] } }
         for u in 300 serial { let t = ids[u]   if and(t >= 0, t < 50) { for q in 64 serial { y[t, q] = y[t, q] + g[u, q] } } }
@@ -68,6 +72,8 @@ def collect_updates(kernel: ir.Kernel) -> ir.Kernel:
     if found is None:
         return kernel
     found = _whole_rows(found)
+    if not found.combine:
+        return _by_last(kernel, found)
     few = found.column is None or found.column.extent <= FEW_COLUMNS
     return _by_element(kernel, found) if few or found.column is None else _by_row(kernel, found, found.column)
 
@@ -75,7 +81,7 @@ def collect_updates(kernel: ir.Kernel) -> ir.Kernel:
 # Reading --------------------------------------------------------------------------------------------------------------------------------
 
 def _scatter_of(kernel: ir.Kernel, nest: Nest) -> _Scatter | None:
-    """`nest` as a scatter_add, None where it is none: a copy, conditional additions to it, and perhaps a rounding of it."""
+    """`nest` as a scatter, None where it is none: a copy, conditional updates of it, and perhaps a rounding of it."""
     branches = [stmt for stmt in ir.walk(nest.body) if isinstance(stmt, ir.If)]
     work = [stmt for stmt in nest.body if not isinstance(stmt, ir.Let | ir.Local)]
     if len(branches) != 1 or len(work) not in (2, 3):
@@ -91,24 +97,37 @@ def _scatter_of(kernel: ir.Kernel, nest: Nest) -> _Scatter | None:
     test = branches[0].cond if row is None else _test(begun, add, row.var)
     total = ir.Var(fresh("sum", names(kernel)), begun.value.dtype)
     end = replace(begun, value=total) if len(work) == 2 else _end(begun, work[2], [loop for loop in (row, column) if loop], total)
-    adds = ir.Apply("add", (ir.Load(add.buffer, add.index), _second(add.value)), add.value.dtype)
-    if test is None or end is None or add.value != adds or add.buffer != begun.buffer:
+    if test is None or end is None or add.buffer != begun.buffer:
         return None
+    combine, update = _combination(add)
     task = replace(nest, body=tuple(stmt for stmt in nest.body if isinstance(stmt, ir.Let)))
-    return _Scatter(task, row, column, each, each.body[:-1] if each else (), test, _second(add.value), begun.value, total, end)
+    return _Scatter(task, row, column, each, each.body[:-1] if each else (), test, combine, update, begun.value, total, end)
 
 
 def _innermost(stmt: ir.Stmt) -> tuple[list[ir.Loop], ir.Store] | None:
     """The one store in loops that hold nothing else, and the loops."""
     loops: list[ir.Loop] = []
-    while isinstance(stmt, ir.Loop) and len(stmt.body) == 1:
+    while isinstance(stmt, ir.Loop):
         loops.append(stmt)
-        stmt = stmt.body[0]
+        *lets, stmt = _without_lets(stmt.body)
+        if lets:
+            return None
     return (loops, stmt) if isinstance(stmt, ir.Store) else None
 
 
-def _second(expr: ir.Expr) -> ir.Expr:
-    return expr.args[1] if isinstance(expr, ir.Apply) and len(expr.args) == 2 else expr
+def _without_lets(body: Body) -> Body:
+    """`body` with the values of its `let`s written wherever they are read: they are computed in several walks."""
+    while body and isinstance(body[0], ir.Let):
+        body = substitute(body[1:], {body[0].var.name: body[0].value})
+    return body
+
+
+def _combination(store: ir.Store) -> tuple[str, ir.Expr]:
+    """How a store updates what it overwrites, and with what; "" where what was there does not matter."""
+    old, value = ir.Load(store.buffer, store.index), store.value
+    if isinstance(value, ir.Apply) and value.op in ir.COMBINERS and value.args[0] == old:
+        return value.op, value.args[1]
+    return "", value
 
 
 def _renamed(store: ir.Store, loops: Sequence[ir.Loop], to: Sequence[ir.Loop]) -> ir.Store:
@@ -169,12 +188,12 @@ def _by_element(kernel: ir.Kernel, found: _Scatter) -> ir.Kernel:
     nest = _cells(found, found.row, found.column)
     count = found.each.extent if found.each else 1
     lanes = row_team(nest.cells, count, 1, 0) if nest.cells < ENOUGH else 1
-    zero = ir.Const(0.0 if found.total.dtype.is_floating else 0, found.total.dtype)
+    zero = ir.Const(identity(found.combine, found.total.dtype), found.total.dtype)
     asked = map_expr(found.update, lambda e: replace(e, where=found.test) if isinstance(e, ir.Load) and e.where is None else e)
-    add: Body = (*found.lets, ir.Update(found.total, "add", ir.Apply("select", (found.test, asked, zero), zero.dtype)))
+    add: Body = (*found.lets, ir.Update(found.total, found.combine, ir.Apply("select", (found.test, asked, zero), zero.dtype)))
     if found.each:
         add = (replace(found.each, body=add) if lanes == 1 else replace(found.each, kind="team", lanes=lanes, body=add),)
-    end = _ending(found, ir.Apply("add", (found.start, found.total), zero.dtype))
+    end = _ending(found, ir.Apply(found.combine, (found.start, found.total), zero.dtype))
     body = inline_lets((*found.nest.body, ir.Acc(found.total, zero), *add, end))
     return on_grid(kernel, nest, body, lanes_for(nest.cells) if lanes == 1 else block_rows(nest.cells, lanes))
 
@@ -193,12 +212,46 @@ def _by_row(kernel: ir.Kernel, found: _Scatter, column: ir.Loop) -> ir.Kernel:
     def over_columns(stmt: ir.Stmt) -> ir.Loop:
         return replace(column, kind="team", lanes=lanes, parts=parts, body=(stmt,))
 
-    add = over_columns(ir.Store(sums, mine.index, ir.Apply("add", (mine, found.update), sums.dtype)))
+    add = over_columns(ir.Store(sums, mine.index, ir.Apply(found.combine, (mine, found.update), sums.dtype)))
     end = _ending(found, mine)
     seek = _Seek(found, add, lanes, fresh("any", taken), fresh("b", taken), frozenset(taken)).body()
     start = over_columns(ir.Store(sums, mine.index, found.start))
     body = (*found.nest.body, ir.Local(sums), start, *seek, over_columns(end))
     return on_grid(kernel, nest, inline_lets(body), block_rows(nest.cells, lanes))
+
+
+def _by_last(kernel: ir.Kernel, found: _Scatter) -> ir.Kernel:
+    """Each row finds the number of its last update, and takes that update's columns."""
+    nest = _cells(found, found.row)
+    count = found.each.extent if found.each else 1
+    columns = found.column.extent if found.column else 1
+    lanes = row_team(nest.cells, max(count, columns), 1, 0) if nest.cells < ENOUGH or columns > FEW_COLUMNS else 1
+    taken = names(kernel) | {found.total.name}
+    last = ir.Var(fresh("last", taken))
+    number: ir.Expr = found.each.var if found.each else ir.index(0)
+    none = ir.index(-1)
+    seek: Body = (*found.lets, ir.Update(last, "maximum", ir.Apply("select", (found.test, number, none), none.dtype)))
+    has = ir.Apply("ge", (last, ir.index(0)), dtypes.bool)
+    brought = found.update if found.each is None else _of_update(found, last)
+    asked = map_expr(brought, lambda e: replace(e, where=has) if isinstance(e, ir.Load) and e.where is None else e)
+    take: Body = (_ending(found, ir.Apply("select", (has, asked, found.start), found.total.dtype)),)
+
+    def walk(loop: ir.Loop | None, body: Body) -> Body:
+        if loop is None:
+            return body
+        return (replace(loop, body=body) if lanes == 1 else replace(loop, kind="team", lanes=lanes, body=body),)
+
+    body = inline_lets((*found.nest.body, ir.Acc(last, none), *walk(found.each, seek), *walk(found.column, take)))
+    return on_grid(kernel, nest, body, lanes_for(nest.cells) if lanes == 1 else block_rows(nest.cells, lanes))
+
+
+def _of_update(found: _Scatter, number: ir.Expr) -> ir.Expr:
+    """What the update of that number brings."""
+    value = found.update
+    for let in reversed(found.lets):
+        if isinstance(let, ir.Let):
+            value = substitute_expr(value, {let.var.name: let.value})
+    return substitute_expr(value, {} if found.each is None else {found.each.var.name: number})
 
 
 def _ending(found: _Scatter, total: ir.Expr) -> ir.Store:

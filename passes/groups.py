@@ -7,6 +7,7 @@ along, because a view is only a change of index. What `codegen.lower` can make o
 - row: reductions over the trailing axes of one domain [rows, cols]. What depends on a reduction is one value per row or one per element of
   the domain, and is read in place: through reshapes, or spread along its row by a broadcast. Everything else is evaluated where it is read.
 - column: reductions of one shape over the same other axes; what depends on one has the reduced number of elements and is read in place.
+- scatter: one scatter, and what its operands are made of, but no reduction; every node is evaluated where it is read.
 - dot: one product; what depends on it has as many elements and is read in place; no reduction.
 
 A view that must stand in memory (it is fetched, say) may be the end of a loop or of a dot: the values are then stored where it puts them.
@@ -19,7 +20,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from graphc.core.loops import ArgReduce, Contract, Fill, Gather, Map, Reduce, View
+from graphc.core.loops import ArgReduce, Contract, DynamicSlice, DynamicUpdate, Fill, Gather, Map, Reduce, Scatter, View
 from graphc.core.program import Node
 
 LARGEST = 64  # compute nodes in one group: keeps kernels readable and compile time linear
@@ -75,9 +76,12 @@ def travels(node: Node) -> bool:
     return is_view(node) or is_uniform(node) or is_cheap_fill(node)
 
 
+_COMPUTE = Map | Reduce | ArgReduce | Contract | Fill | Gather | Scatter | DynamicSlice | DynamicUpdate
+
+
 def is_compute(node: Node) -> bool:
     """Whether `node` can be a member of a group."""
-    return isinstance(node.primitive.loop, Map | Reduce | ArgReduce | Contract | Fill | Gather) and node.name != "constant"
+    return isinstance(node.primitive.loop, _COMPUTE) and node.name != "constant"
 
 
 def is_map(node: Node) -> bool:
@@ -90,6 +94,10 @@ def is_product(node: Node) -> bool:
 
 def is_reduction(node: Node) -> bool:
     return isinstance(node.primitive.loop, Reduce | ArgReduce)
+
+
+def is_scatter(node: Node) -> bool:
+    return isinstance(node.primitive.loop, Scatter)
 
 
 def reduced_axes(node: Node) -> tuple[int, ...]:
@@ -176,6 +184,9 @@ class Classifier:
             raise Illegal("two products")
         if products and reductions:
             raise Illegal("a product and a reduction")
+        scatters = [n for n in nodes if is_scatter(n)]
+        if scatters:
+            return self._scatter(nodes, scatters, bool(products or reductions), written)
         if products:
             return self._dot(nodes, products[0], written)
         if not reductions:
@@ -240,6 +251,18 @@ class Classifier:
         self._require_no_repetition(nodes, written, dependent, keeps_place)
         return Shape("dot", product.type.size)
 
+    def _scatter(self, nodes: Sequence[Node], scatters: Sequence[Node], sums: bool, written: Collection[Node]) -> Shape:
+        """Operand 0 and the updates are evaluated once for each element, the indices once for each slice of the columns."""
+        scatter = scatters[0]
+        if len(scatters) > 1 or sums:
+            raise Illegal("two walks over everything")
+        if list(written) != [scatter]:
+            raise Illegal("an output beside the scatter's")
+        if any(self._is_costly(read.source, set(nodes)) for read in _reads_of(scatter.operands[1]) if read.source in nodes):
+            raise Illegal("costly indices")
+        self._require_no_repetition(nodes, written, set(), keeps_place)
+        return Shape("scatter", scatter.type.size)
+
     def _dependent(self, nodes: Sequence[Node], roots: set[Node], aligned: Callable[[Node], bool], sizes: Sequence[int],
                    ends: Collection[Node] = ()) -> set[Node]:
         """`roots` and what depends on them. Illegal where that is no map of one of `sizes` (nor in `ends`), or reads another root's value
@@ -298,8 +321,12 @@ class Classifier:
 
 
 def _reads(node: Node) -> list[Read]:
+    return _reads_of(*node.operands)
+
+
+def _reads_of(*operands: Node) -> list[Read]:
     found: dict[Read, None] = {}
-    stack = [Read(operand, (), True) for operand in reversed(node.operands)]
+    stack = [Read(operand, (), True) for operand in reversed(operands)]
     while stack:
         read = stack.pop()
         if not is_view(read.source):

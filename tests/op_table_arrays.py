@@ -273,75 +273,6 @@ def position_cases() -> Iterator[Case]:
                 )
 
 
-# Rows by index --------------------------------------------------------------------------------------------------------------------------
-
-
-def _indices(high: int) -> Callable[[np.random.Generator, TensorType], Array]:
-    """Positions around [0, high), some of them outside; floats as usual."""
-
-    def sample(rng: np.random.Generator, type_: TensorType) -> Array:
-        if not type_.dtype.is_integer:
-            return uniform(-2, 2)(rng, type_)
-        return rng.integers(0 if type_.dtype.is_unsigned else -1, high + 1, type_.dims).astype(type_.dtype.np_dtype)
-
-    return sample
-
-
-def _gathered(x: Array, indices: Array, axis: int) -> Array:
-    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-    result = np.zeros(shape, x.dtype)
-    for place in np.ndindex(indices.shape):
-        row = int(indices[place])
-        if 0 <= row < x.shape[axis]:
-            result[(*[slice(None)] * axis, *place)] = x[(*[slice(None)] * axis, row)]
-    return result
-
-
-def _scattered(x: Array, indices: Array, updates: Array, axis: int) -> Array:
-    result = x.copy()
-    for place in np.ndindex(indices.shape):
-        row = int(indices[place])
-        if 0 <= row < x.shape[axis]:
-            result[(*[slice(None)] * axis, row)] += updates[(*[slice(None)] * axis, *place)]
-    return result
-
-
-def indexing_cases() -> Iterator[Case]:
-    for shape, where, axis in (
-        ((5, 3), (4,), 0),
-        ((5, 3), (2, 4), 0),
-        ((5, 3), (), 1),
-        ((2, 6, 3), (5,), 1),
-        ((7,), (0,), 0),
-        ((2, 5), (3, 2), 1),
-        ((50, 33), (71,), 0),
-    ):
-        out = (*shape[:axis], *where, *shape[axis + 1 :])
-        for dtype, of_index in ((F64, dtypes.int32), (F32, dtypes.int64), (dtypes.bfloat16, dtypes.int32), (dtypes.int16, dtypes.uint8)):
-            label = f"{'x'.join(map(str, shape))}-{'x'.join(map(str, where))}-{axis}-{dtype.code}"
-            index, rows = t(of_index, *where), _indices(shape[axis])
-            values = rows if dtype.is_floating else integers
-            yield Case(
-                f"gather-{label}",
-                "gather",
-                lambda x, i, a=axis: p.gather(x, i, a),
-                (t(dtype, *shape), index),
-                lambda x, i, a=axis: _gathered(x, i, a),
-                by(values, rows),
-                smooth=dtype is F64 and len(shape) * 9 > shape[0],
-            )
-            yield Case(
-                f"scatter_add-{label}",
-                "scatter_add",
-                lambda x, i, u, a=axis: p.scatter_add(x, i, u, a),
-                (t(dtype, *shape), index, t(dtype, *out)),
-                lambda x, i, u, a=axis: _scattered(x, i, u, a),
-                by(values, rows, values),
-                depth=8,
-                smooth=dtype is F64 and len(shape) * 9 > shape[0],
-            )
-
-
 # Products -------------------------------------------------------------------------------------------------------------------------------
 
 _PRODUCTS = (  # shapes, then einsum's words for them
@@ -459,4 +390,4 @@ def source_cases() -> Iterator[Case]:
     )
 
 
-CASES: list[Case] = [*movement_cases(), *reduction_cases(), *indexing_cases(), *product_cases(), *source_cases()]
+CASES: list[Case] = [*movement_cases(), *reduction_cases(), *product_cases(), *source_cases()]
