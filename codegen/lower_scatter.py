@@ -1,13 +1,13 @@
-"""A scatter, with what is computed on the way to its operands: operand 0, then the updates one after the other, so that their order is fixed.
+"""A scatter, with what is computed on the way to its operands: operand 0, then the updates one after the other, in a fixed order.
 
     for p in before parallel {
       for n in rows { for q in after { y[p, n, q] = x[p, n, q] } }
       for u in updates { let row = indices[u]   if 0 <= row < rows { for q in after { y[p, row, q] = y[p, row, q] + updates[p, u, q] } } }
     }
 
-The first loop is left out where y lies over x, as in an update of some rows of a variable: then only those rows are touched. The 16-bit floats
-are summed in a float32 copy of one slice p, which is rounded to the output at the end. Where there is one p only, as in the gradient of an
-embedding, the columns q are cut into slices that are summed side by side; each sum keeps its order.
+The first loop is left out where y lies over x, as in an update of some rows of a variable: then only those rows are touched. The 16-bit
+floats are summed in a float32 copy of one slice p, which is rounded to the output at the end. Where there is one p only, as in the gradient
+of an embedding, the columns q are cut into slices that are summed side by side; each sum keeps its order.
 """
 from __future__ import annotations
 

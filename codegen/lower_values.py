@@ -185,7 +185,7 @@ class Values:
         return self.apply("select", (_certain(inside), value, zero(node.dtype)), node.dtype)
 
     def box_starts(self, starts: Sequence[Node], whole: Sequence[int], box: Sequence[int], guard: Guard = None) -> At:
-        """Where a box inside `whole` begins: each start clamped, so that its range is known and a walk along the box is one along memory."""
+        """Where a box inside `whole` begins: each start clamped, so that its range is known and a walk along it is one along memory."""
         found = []
         for start, dim, size in zip(starts, whole, box, strict=True):
             room = dim - size

@@ -39,7 +39,12 @@ def _gathered(x: Array, indices: Array, axis: int) -> Array:
 
 
 COMBINE: dict[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add, "multiply": operator.mul, "minimum": np.minimum, "maximum": np.maximum, "assign": lambda old, new: new}  # fmt: skip
+    "add": operator.add,
+    "multiply": operator.mul,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "assign": lambda old, new: new,
+}
 
 
 def _scattered(x: Array, indices: Array, updates: Array, axis: int, combine: str) -> Array:

@@ -39,7 +39,6 @@ from graphc.primitives.arithmetic import (
 )
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
 from graphc.primitives.contraction import dot_general
-from graphc.primitives.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.primitives.cumulative import (
     cumulative_logsumexp,
     cumulative_max,
@@ -48,6 +47,7 @@ from graphc.primitives.cumulative import (
     cumulative_sum,
     linear_recurrence,
 )
+from graphc.primitives.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.primitives.indexing import gather, scatter, scatter_add, take
 from graphc.primitives.linear_algebra import cholesky, lu, solve, triangular_solve
 from graphc.primitives.logic import (

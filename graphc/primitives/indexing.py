@@ -112,7 +112,6 @@ def _scatter(attrs: ScatterAttrs, x: Array, indices: Array, updates: Array) -> A
 
 
 def _scatter_vjp(node: Node, g: Node) -> Cotangents:
-    x, indices, updates = node.operands
     to_x, to_updates = _VJPS[node.attrs.combine](node, g)
     return (to_x, None, to_updates)
 
@@ -123,7 +122,7 @@ def _add_vjp(node: Node, g: Node) -> tuple[Node, Node]:
 
 def _assign_vjp(node: Node, g: Node) -> tuple[Node, Node]:
     """To operand 0 where nothing was written; of updates with one index to the last of them."""
-    x, indices, updates = node.operands
+    x, indices, _ = node.operands
     axis = node.attrs.axis
     order = reshape(iota((dims_product(indices.shape),), 0, dtypes.int64), indices.shape)
     nobody = full(-1, TensorType(dtypes.int64, (x.shape[axis],)))
@@ -166,7 +165,7 @@ _VJPS: dict[str, Callable[[Node, Node], tuple[Node, Node]]] = {
 
 SCATTER = declare(Primitive(
     "scatter", ScatterAttrs, 3, _scatter_type, _scatter, _scatter_vjp, Scatter(),
-    "Operand 0 with each slice of operand 2 combined into it at its index in operand 1 along `axis`, in order (\"assign\": the last stays); "
+    "Operand 0 with each slice of operand 2 combined into it at its index in operand 1 along `axis`, in order (assign: the last stays); "
     "an index out of range is dropped."))
 
 
