@@ -42,6 +42,7 @@ from graphc.core.leaves import group, no_op, placeholder
 from graphc.core.operation import Operation, Tensor
 from graphc.core.scopes import DeviceSpec, get_default_session
 from graphc.core.shapes import Dimension, TensorShape
+from graphc.explain_gradient import explain_gradient
 from graphc.gradients import AggregationMethod, UnconnectedGradients, gradients
 from graphc.initializers import (
     constant_initializer,
@@ -54,6 +55,7 @@ from graphc.initializers import (
     variance_scaling_initializer,
     zeros_initializer,
 )
+from graphc.jacobians import hessians, jacobian, jvp
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
 from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient
 from graphc.runtime.config import PIPELINES as pipelines

@@ -145,15 +145,15 @@ class _Backward:
             self.receive(operation.inputs[position], output)
 
     def _flows(self, operation: Operation, given: tuple[int, ...]) -> set[int]:
-        """`_flows`, remembered by definition, types and attributes: a deep network repeats the same few."""
+        """`flowing_inputs`, remembered by definition, types and attributes: a deep network repeats the same few."""
         known = [(t.dtype, t.shape_tuple) if t.node is None else t.node for t in operation.inputs]
         key = (operation.definition, *known, given, *operation.attrs.items())
         try:
             if key not in self.flows:
-                self.flows[key] = _flows(operation, given)
+                self.flows[key] = flowing_inputs(operation, given)
             return self.flows[key]
         except TypeError:  # an attribute without a hash
-            return _flows(operation, given)
+            return flowing_inputs(operation, given)
 
 
 def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor]) -> set[Operation]:
@@ -173,7 +173,7 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor]) -> 
     return reached
 
 
-def _flows(operation: Operation, given: tuple[int, ...]) -> set[int]:
+def flowing_inputs(operation: Operation, given: tuple[int, ...]) -> set[int]:
     """The inputs that a gradient reaches from the outputs `given`, found by differentiating abstractly; all where a rank is unknown."""
     definition: OpDef = operation.definition
     if definition.stateful or definition.gradient is False:

@@ -181,3 +181,17 @@ def test_where_guards_the_branch_not_taken() -> None:
     (g,) = gc.gradients(gc.where(x > 0.0, x * 2.0, gc.zeros_like(x)), x)
     with gc.Session() as sess:
         np.testing.assert_array_equal(sess.run(g, {x: [-1.0, 1.0]}), [0.0, 2.0])
+
+
+def test_an_input_may_equal_what_an_operation_makes_inside() -> None:
+    """Ones as the cotangent of x ** 3, whose gradient subtracts ones from 3; exp(x) beside x as inputs of one operation."""
+    x = gc.placeholder(F64, [2])
+    ones = gc.identity(gc.ones_like(x))
+    (slope,) = gc.gradients(x ** 3.0, x, grad_ys=[ones])
+    (by_ones,) = gc.gradients(slope, ones)
+    p = gc.sigmoid(x)
+    silu = gc.nn.sigmoid_cross_entropy_with_logits(labels=p, logits=x)
+    (by_labels,) = gc.gradients(silu, p)
+    with gc.Session() as sess:
+        found = sess.run([by_ones, by_labels], {x: [1.5, 2.0]})
+    np.testing.assert_allclose(found, [[3 * 1.5 ** 2, 12.0], [-1.5, -2.0]], rtol=1e-12)

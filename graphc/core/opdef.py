@@ -153,6 +153,7 @@ def abstract(value: Node | GraphType, position: int) -> Node:
 
 
 OPDEFS: dict[str, OpDef] = {}
+DERIVED: dict[str, Callable[[OpDef], OpDef]] = {}  # prefix of a type's name -> what makes it from the type that follows
 
 
 def register(definition: OpDef) -> OpDef:
@@ -173,9 +174,13 @@ def composite(type_name: str, *, stateful: bool = False, infer_types: InferTypes
 
 
 def definition_of(type_name: str) -> OpDef:
-    """The OpDef of `type_name`, making that of "<Type>Grad" on demand, to any order; KeyError where there is none."""
-    if type_name not in OPDEFS and type_name.endswith("Grad"):
-        return gradient_of(definition_of(type_name.removesuffix("Grad")))
+    """The OpDef of `type_name`, making that of "<Type>Grad" or another derived type on demand; KeyError where there is none."""
+    if type_name not in OPDEFS:
+        if type_name.endswith("Grad"):
+            return gradient_of(definition_of(type_name.removesuffix("Grad")))
+        for prefix, derive in DERIVED.items():
+            if type_name.startswith(prefix):
+                return derive(definition_of(type_name.removeprefix(prefix)))
     return OPDEFS[type_name]
 
 
@@ -229,6 +234,9 @@ def gradient_nodes(forward: OpDef, inputs: Sequence[Node], cotangents: Mapping[i
         return list(forward.gradient(*inputs, *outputs, *_in_order(cotangents, len(outputs)), **attrs))
     distinct, actual = _stand_ins(inputs)
     outputs = forward.nodes(distinct, attrs)
+    if actual and not all(t.is_static for output in outputs for t in output.types):  # a shape is made of values that stand-ins hide
+        distinct, actual = list(inputs), {}
+        outputs = forward.nodes(inputs, attrs)
     found = vjp(outputs, distinct, _in_order(cotangents, len(outputs)))
     if not actual:
         return found
@@ -242,15 +250,36 @@ def _in_order(cotangents: Mapping[int, Node], count: int) -> list[Node | None]:
 
 
 def _stand_ins(inputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
-    """`inputs` with floating nodes that occur again replaced by stand-ins, so that each input gets only its own share of the gradient,
-    and what the stand-ins stand for."""
+    """`inputs` with stand-ins for the floating nodes that the expansion might build itself, and what the stand-ins stand for.
+
+    Equal nodes are one object: where `ones` is an input, every one that the expansion spreads inside would count as a use of it. What the
+    expansion builds comes from constants and other inputs, so a parameter is safe, and so is the only input unless it is made of constants.
+    An input that occurs twice gets a stand-in too, so that each place gets its own share of the gradient.
+    """
     distinct: list[Node] = []
     actual: dict[Node, Node] = {}
     for position, node in enumerate(inputs):
-        if node in distinct and node.dtype.is_floating:
+        safe = node.name in _LEAVES or (len(inputs) == 1 and not _is_constant(node))
+        if node.dtype.is_floating and (not safe or node in distinct):
             stand_in = abstract((node.dtype, node.shape), -1 - position)
             actual[stand_in] = node
             distinct.append(stand_in)
         else:
             distinct.append(node)
     return distinct, actual
+
+
+_LEAVES = frozenset(("parameter", "variable_read"))
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether no parameter, variable or random number is below `node`."""
+    stack, seen = [node], set[Node]()
+    while stack:
+        each = stack.pop()
+        if each.name in _LEAVES:
+            return False
+        if each not in seen:
+            seen.add(each)
+            stack.extend(each.operands)
+    return True
