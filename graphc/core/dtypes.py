@@ -54,7 +54,20 @@ class DType:
 
     @property
     def is_complex(self) -> builtins.bool:
-        return False
+        return self.code in ("c64", "c128")
+
+    @property
+    def real_dtype(self) -> DType:
+        """The type of the parts of a complex number; of any other type itself."""
+        return {"c64": float32, "c128": float64}.get(self.code, self)
+
+    @property
+    def complex_dtype(self) -> DType:
+        """The complex type whose parts are of this type; TypeError where there is none."""
+        for each in COMPLEX:
+            if self in (each, each.real_dtype):
+                return each
+        raise TypeError(f"there is no complex type of {self.name}")
 
     @property
     def min(self) -> Any:
@@ -69,6 +82,8 @@ class DType:
     def _limit(self, which: str, of_bool: builtins.bool) -> Any:
         if self.is_bool:
             return np.bool_(of_bool)
+        if self.is_complex:
+            raise TypeError(f"Cannot find the limits of {self.name}: complex numbers have no order")
         info = ml_dtypes.finfo(self.np_dtype) if self.is_floating else np.iinfo(self.np_dtype)
         return self.np_dtype.type(getattr(info, which))
 
@@ -108,11 +123,16 @@ uint32 = DType("uint32", "u32", np.uint32)
 uint64 = DType("uint64", "u64", np.uint64)
 bool = DType("bool", "pred", np.bool_)
 
+complex64 = DType("complex64", "c64", np.complex64)
+complex128 = DType("complex128", "c128", np.complex128)
+
+# ALL: those that kernels compute with. Complex numbers become pairs before there are kernels (see `passes/real.py`).
 ALL = (float16, bfloat16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool)
+COMPLEX = (complex64, complex128)
 half, double = float16, float64
-_BY_CODE = {t.code: t for t in ALL}
-_BY_NAME = {t.name: t for t in ALL} | {"half": float16, "double": float64, "float": float32}
-_BY_NUMPY = {t.np_dtype: t for t in ALL}
+_BY_CODE = {t.code: t for t in (*ALL, *COMPLEX)}
+_BY_NAME = {t.name: t for t in (*ALL, *COMPLEX)} | {"half": float16, "double": float64, "float": float32}
+_BY_NUMPY = {t.np_dtype: t for t in (*ALL, *COMPLEX)}
 
 
 def from_code(code: str) -> DType:

@@ -48,6 +48,7 @@ from graphc.primitives.cumulative import (
     linear_recurrence,
 )
 from graphc.primitives.dynamic import dynamic_slice, dynamic_update_slice
+from graphc.primitives.factorisations import eigenvalues, eigh, qr, singular_values, svd
 from graphc.primitives.indexing import gather, scatter, scatter_add, take
 from graphc.primitives.linear_algebra import cholesky, lu, solve, triangular_solve
 from graphc.primitives.logic import (
@@ -74,11 +75,11 @@ from graphc.primitives.windows import windows
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "cholesky", "clamp",
     "compare", "concatenate", "constant", "convert", "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min",
-    "cumulative_prod", "cumulative_sum", "divide", "dot_general", "dynamic_slice", "dynamic_update_slice", "erf", "erfc", "exponential",
-    "exponential_minus_one", "floor", "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite", "linear_recurrence", "log",
-    "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "random_bits",
-    "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter",
-    "scatter_add", "select", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "slice_", "solve", "sqrt",
-    "stop_gradient", "subtract", "take", "tan", "tanh", "transfer", "transpose", "triangular_solve", "variable_assign", "variable_read",
-    "windows", "xor",
+    "cumulative_prod", "cumulative_sum", "divide", "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf",
+    "erfc", "exponential", "exponential_minus_one", "floor", "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite",
+    "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad",
+    "parameter", "power", "qr", "random_bits", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "remainder", "reshape", "reverse",
+    "round_nearest_even", "rsqrt", "scatter", "scatter_add", "select", "shift_left", "shift_right_arithmetic", "shift_right_logical",
+    "sign", "sine", "singular_values", "slice_", "solve", "sqrt", "stop_gradient", "subtract", "svd", "take", "tan", "tanh", "transfer",
+    "transpose", "triangular_solve", "variable_assign", "variable_read", "windows", "xor",
 ]
