@@ -5,7 +5,8 @@
     reduce_sum(x: f32[65536,128], 0)  ->  y = reduce_sum(reshape(x) : f32[256,256,128], axis 1);  reduce_sum(y, axis 0)
 
 The pieces depend on the shape alone, never on the number of threads or multiprocessors, so results do not either. Where a length has no
-fitting divisor, the last piece is filled up. Runs once, after `simplify`, whose rules would put the pieces together again.
+fitting divisor, the last piece is filled up. Runs once, after `simplify`, whose rules would put the pieces together again. Walks along an
+axis (running sums and the like) are cut by the rules of `split_scans`.
 """
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from graphc.core.program import Node, Program
 from graphc.passes.rewrite import Rewrite, Rule
 from graphc.passes.rules_common import floats
 from graphc.passes.rules_reduction import BUILD
+from graphc.passes.split_scans import ScanSizes, scan_rules
 from graphc.primitives import constant, pad, reshape
 
 WIDTH = 128  # elements: columns fewer than this are taken several rows at a time, to fill vectors and warps
@@ -36,12 +38,14 @@ class Sizes:
     long_column: int = 0  # elements per result, for ROWS * LANES columns: shorter columns stay whole
     steps: int = 256  # rows of a column per piece, at least
     pieces: int = 1 << 62  # of the whole reduction, about: pieces grow where there would be more
+    scans: ScanSizes = ScanSizes()  # for walks along an axis
 
 
 CPU = Sizes()
 # About 2 blocks for each of 132 multiprocessors are enough work for a GPU, 512 blocks are plenty. A block (of 1024 threads, or of 32
 # columns) must have microseconds to do before one more launch, for the sums of pieces, is cheaper.
-GPU = Sizes(long_row=1 << 15, few_rows=264, piece=1 << 12, few_columns=264 * 32, long_column=1 << 10, steps=64, pieces=512)
+GPU = Sizes(long_row=1 << 15, few_rows=264, piece=1 << 12, few_columns=264 * 32, long_column=1 << 10, steps=64, pieces=512,
+            scans=ScanSizes(few=1 << 14, long=64, piece=16, pieces=1 << 15))
 
 
 def _split(node: Node, sizes: Sizes) -> Node | None:
@@ -122,11 +126,12 @@ def _near_divisor(length: int, target: int) -> int:
 
 
 def _rules(sizes: Sizes) -> tuple[Rule, ...]:
-    return tuple(
+    reductions = (
         Rule(f"split {root}", f"{root}(x) ~ {root}({root}(pieces of x))", root, lambda node: _split(node, sizes),
              (build(floats(1 << 17), (0,)), build(floats(512, 300), (0, 1)), build(floats(2, 65537), (1,)), build(floats(1 << 17, 2), (0,)),
               build(floats(40009, 7), (0,)), build(floats(2, 2050, 64), (1,)), build(floats(64, 3, 2048), (0, 2))))
         for root, build in BUILD.items())
+    return (*reductions, *scan_rules(sizes.scans))
 
 
 SPLIT = _rules(CPU)
@@ -134,7 +139,7 @@ SPLIT = _rules(CPU)
 
 @dataclass(frozen=True)
 class Split:
-    """Cuts reductions of many elements to few results, by the numbers of `sizes`."""
+    """Cuts reductions of many elements to few results, and long walks, by the numbers of `sizes`."""
 
     sizes: Sizes = CPU
     name: str = "split"

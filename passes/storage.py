@@ -5,7 +5,7 @@ output number). Every other node (reshape, get_tuple_element, variable_assign) o
 """
 from __future__ import annotations
 
-from graphc.core.loops import ArgReduce, Map
+from graphc.core.loops import ArgReduce, Map, Scan
 from graphc.core.primitive import lookup
 from graphc.core.program import Node, Program, make
 from graphc.passes import groups
@@ -78,7 +78,7 @@ def may_overwrite(step: Node, operand: Value, output: Value) -> bool:
         body: Program = step.attrs.body
         given = zip(body.parameters, step.operands, strict=True)
         return all(_is_read_before(parameter, body, body.outputs[output[1]]) for parameter, node in given if value_of(node) == operand)
-    return step.name == "copy" or isinstance(step.primitive.loop, Map)
+    return step.name == "copy" or isinstance(step.primitive.loop, Map | Scan)
 
 
 def _is_read_before(parameter: Node, body: Program, output: Node) -> bool:
