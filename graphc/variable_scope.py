@@ -10,7 +10,7 @@ import copy
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from typing import Any
 
@@ -22,7 +22,8 @@ from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
 from graphc.core.shapes import TensorShape
 from graphc.initializers import Initializer, glorot_uniform_initializer, zeros_initializer
-from graphc.variables import Variable
+from graphc.partitions import PartitionedVariable, Partitioner, PartitionInfo, cut
+from graphc.variables import Variable, VariableAggregation, VariableSynchronization
 
 
 class ReuseMode(Enum):
@@ -33,13 +34,18 @@ class ReuseMode(Enum):
 
 AUTO_REUSE = ReuseMode.AUTO_REUSE
 Reuse = bool | ReuseMode | None
+AUTO, NO_AGGREGATION = VariableSynchronization.AUTO, VariableAggregation.NONE
 
 
 class VariableScope:
-    """The prefix and the defaults that `get_variable` uses. `original_name_scope`: the name scope opened with it, "scope_1/"."""
+    """The prefix and the defaults that `get_variable` uses. `original_name_scope`: the name scope opened with it, "scope_1/".
 
-    def __init__(self, reuse: Reuse, name: str = "", initializer: Any = None, regularizer: Any = None, dtype: Any = dtypes.float32,
-                 custom_getter: Any = None, constraint: Any = None, original_name_scope: str = "") -> None:
+    caching_device and use_resource are TF1's and kept for those who ask: they change nothing here.
+    """
+
+    def __init__(self, reuse: Reuse, name: str = "", initializer: Any = None, regularizer: Any = None, caching_device: Any = None,
+                 partitioner: Partitioner | None = None, custom_getter: Any = None, name_scope: str = "", dtype: Any = dtypes.float32,
+                 use_resource: bool | None = None, constraint: Any = None) -> None:
         self.name = name
         self.reuse = reuse
         self.initializer = initializer
@@ -47,7 +53,10 @@ class VariableScope:
         self.dtype = as_dtype(dtype)
         self.custom_getter = custom_getter
         self.constraint = constraint
-        self.original_name_scope = original_name_scope
+        self.caching_device = caching_device
+        self.partitioner = partitioner
+        self.use_resource = use_resource
+        self.original_name_scope = name_scope
 
     def reuse_variables(self) -> None:
         """From now on variables of this scope must exist already."""
@@ -65,6 +74,15 @@ class VariableScope:
     def set_custom_getter(self, custom_getter: Any) -> None:
         self.custom_getter = custom_getter
 
+    def set_partitioner(self, partitioner: Partitioner | None) -> None:
+        self.partitioner = partitioner
+
+    def set_caching_device(self, caching_device: Any) -> None:
+        self.caching_device = caching_device
+
+    def set_use_resource(self, use_resource: bool | None) -> None:
+        self.use_resource = use_resource
+
     def get_collection(self, name: str) -> list[Any]:
         """The items of a collection whose names begin with this scope's."""
         return get_default_graph().get_collection(name, f"{self.name}/" if self.name else "")
@@ -79,8 +97,10 @@ class VariableScope:
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
     def get_variable(self, name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
-                     trainable: bool | None = None, collections: Iterable[str] | None = None, *, reuse: Reuse = None,
-                     validate_shape: bool = True, custom_getter: Any = None, constraint: Any = None) -> Any:
+                     reuse: Reuse = None, trainable: bool | None = None, collections: Iterable[str] | None = None,
+                     caching_device: Any = None, partitioner: Partitioner | None = None, validate_shape: bool = True,
+                     use_resource: bool | None = None, custom_getter: Any = None, constraint: Any = None,
+                     synchronization: VariableSynchronization = AUTO, aggregation: VariableAggregation = NO_AGGREGATION) -> Any:
         """The variable `name` of this scope: see the function `get_variable`."""
         if dtype is not None and initializer is not None and not callable(initializer):
             given = convert_to_tensor(initializer).dtype
@@ -92,8 +112,12 @@ class VariableScope:
             "initializer": self.initializer if initializer is None else initializer,
             "regularizer": self.regularizer if regularizer is None else regularizer,
             "reuse": self.reuse if reuse is None else reuse,
-            "trainable": trainable, "collections": collections, "validate_shape": validate_shape,
+            "trainable": trainable, "collections": collections,
+            "caching_device": self.caching_device if caching_device is None else caching_device,
+            "partitioner": self.partitioner if partitioner is None else partitioner, "validate_shape": validate_shape,
+            "use_resource": self.use_resource if use_resource is None else use_resource,
             "constraint": self.constraint if constraint is None else constraint,
+            "synchronization": synchronization, "aggregation": aggregation,
         }
         full_name = f"{self.name}/{name}" if self.name else name
         getter = self.custom_getter if custom_getter is None else custom_getter
@@ -126,30 +150,60 @@ class _Entered:
 class _Store(threading.local):
     """The named variables of one graph, and this thread's current scope in it."""
 
-    def __init__(self, variables: dict[str, Variable]) -> None:
-        self.variables = variables  # shared by all threads
+    def __init__(self, variables: dict[str, Variable], partitioned: dict[str, PartitionedVariable]) -> None:
+        self.variables = variables  # shared by all threads, as is
+        self.partitioned = partitioned
         self.current = VariableScope(False)
         self.entered = _Entered()  # for the names that `default_name` gives
 
-    def get(self, name: str, *, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None, regularizer: Any = None,
-            reuse: Reuse = None, trainable: bool | None = None, collections: Iterable[str] | None = None, validate_shape: bool = True,
-            constraint: Any = None) -> Variable:
+    def get(self, name: str, shape: Any = None, dtype: Any = dtypes.float32, initializer: Any = None, regularizer: Any = None,
+            reuse: Reuse = None, trainable: bool | None = None, collections: Iterable[str] | None = None, caching_device: Any = None,
+            partitioner: Partitioner | None = None, validate_shape: bool = True, use_resource: bool | None = None, constraint: Any = None,
+            synchronization: VariableSynchronization = AUTO, aggregation: VariableAggregation = NO_AGGREGATION) -> Any:
+        """The variable `name`, made or found: the true getter, in whose arguments a custom getter is called."""
+        settings = {"trainable": trainable, "collections": collections, "validate_shape": validate_shape, "constraint": constraint,
+                    "synchronization": synchronization, "aggregation": aggregation}
+        if partitioner is not None:
+            return self._parts(name, shape, as_dtype(dtype), initializer, regularizer, reuse, partitioner, settings)
+        if f"{name}/part_0" in self.variables:
+            raise ValueError(f"No partitioner was provided, but a partitioned version of the variable was found: {name}/part_0. "
+                             "Perhaps a variable of the same name was already created with partitioning?")
+        return self._single(name, shape, as_dtype(dtype), initializer, regularizer, reuse, None, settings)
+
+    def _single(self, name: str, shape: Any, dtype: DType, initializer: Any, regularizer: Any, reuse: Reuse, part: PartitionInfo | None,
+                settings: dict[str, Any]) -> Variable:
         found = self.variables.get(name)
         if found is not None:
             if reuse is False:
                 raise ValueError(f"Variable {name} already exists, disallowed. Did you mean to set reuse=True or reuse=graphc.AUTO_REUSE "
                                  f"in VarScope? Originally defined at:\n  {found.op.source_line.describe()}")
-            _check_shared(found, name, shape, as_dtype(dtype))
+            _check_shared(found, name, shape, dtype)
             return found
         if reuse is True:
             raise ValueError(f"Variable {name} does not exist, or was not created with graphc.get_variable(). Did you mean to set "
                              f"reuse=graphc.AUTO_REUSE in VarScope?")
-        initial, variable_dtype = _initial_value(name, initializer, shape, as_dtype(dtype))
-        made = Variable(initial, trainable, collections, validate_shape, name=name, dtype=variable_dtype, constraint=constraint)
+        initial, variable_dtype = _initial_value(name, initializer, shape, dtype, part)
+        made = Variable(initial, name=name, dtype=variable_dtype, **settings)
         self.variables[name] = made
         if regularizer is not None:
             _add_loss(made, name, regularizer)
         return made
+
+    def _parts(self, name: str, shape: Any, dtype: DType, initializer: Any, regularizer: Any, reuse: Reuse, partitioner: Partitioner,
+               settings: dict[str, Any]) -> PartitionedVariable:
+        """The variable `name` in parts, "name/part_0"..., each with its share of the initial value and its own regularizer."""
+        if name in self.variables:
+            raise ValueError(f"A partitioner was provided, but an unpartitioned version of the variable was found: {name}. Perhaps a "
+                             "variable of the same name was already created without partitioning?")
+        if not (initializer is None or callable(initializer)):
+            raise ValueError(f"A partitioned variable ({name}) needs an initializer function, not a value: each part is made by itself")
+        counts, parts = cut(name, TensorShape(shape), dtype, partitioner)
+        made = [self._single(f"{name}/part_{number}", dims, dtype, initializer, regularizer, reuse, info, settings)
+                for number, (info, dims) in enumerate(parts)]
+        found = self.partitioned.get(name)
+        if found is None:
+            found = self.partitioned[name] = PartitionedVariable(name, parts[0][0].full_shape, dtype, made, counts)
+        return found
 
 
 def _check_shared(found: Variable, name: str, shape: Any, dtype: DType) -> None:
@@ -160,7 +214,7 @@ def _check_shared(found: Variable, name: str, shape: Any, dtype: DType) -> None:
         raise ValueError(f"Trying to share variable {name}, but specified dtype {dtype.name} and found dtype {found.dtype.name}.{where}")
 
 
-def _initial_value(name: str, initializer: Any, shape: Any, dtype: DType) -> tuple[Any, DType | None]:
+def _initial_value(name: str, initializer: Any, shape: Any, dtype: DType, part: PartitionInfo | None) -> tuple[Any, DType | None]:
     """What to give to Variable: the value, or a function of no arguments, and the dtype to ask for (None: the value's own)."""
     if initializer is None:
         initializer = glorot_uniform_initializer() if dtype.is_floating else zeros_initializer()
@@ -175,7 +229,7 @@ def _initial_value(name: str, initializer: Any, shape: Any, dtype: DType) -> tup
     static = TensorShape(shape)
     if not static.is_fully_defined():
         raise ValueError(f"Shape of a new variable ({name}) must be fully defined, but instead was {static}.")
-    settings = {"dtype": dtype, "partition_info": None} if _takes_partition(initializer) else {"dtype": dtype}
+    settings = {"dtype": dtype, "partition_info": part} if _takes_partition(initializer) else {"dtype": dtype}
     return lambda: initializer(static.as_list(), **settings), dtype
 
 
@@ -185,8 +239,8 @@ def _needs_nothing(function: Callable[..., Any]) -> bool:
 
 
 def _takes_partition(function: Callable[..., Any]) -> bool:
-    """Whether `function` is an initializer of TF1's older kind, (shape, dtype, partition_info). Ours take it and do not need it."""
-    return not isinstance(function, Initializer) and "partition_info" in inspect.signature(function).parameters
+    """Whether `function` is an initializer of TF1's kind, (shape, dtype, partition_info)."""
+    return isinstance(function, Initializer) or "partition_info" in inspect.signature(function).parameters
 
 
 def _add_loss(variable: Variable, name: str, regularizer: Callable[[Variable], Tensor | None]) -> None:
@@ -203,7 +257,7 @@ def _store() -> _Store:
     """The store of the default graph, which the graph keeps in a collection of one."""
     kept = get_default_graph().get_collection_ref(_STORE_KEY)
     if not kept:
-        kept.append(_Store({}))
+        kept.append(_Store({}, {}))
     store: _Store = kept[0]
     return store
 
@@ -214,30 +268,39 @@ def get_variable_scope() -> VariableScope:
 
 
 def get_variable(name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
-                 trainable: bool | None = None, collections: Iterable[str] | None = None, *, validate_shape: bool = True,
-                 custom_getter: Any = None, constraint: Any = None) -> Any:
+                 trainable: bool | None = None, collections: Iterable[str] | None = None, caching_device: Any = None,
+                 partitioner: Partitioner | None = None, validate_shape: bool = True, use_resource: bool | None = None,
+                 custom_getter: Any = None, constraint: Any = None, synchronization: VariableSynchronization = AUTO,
+                 aggregation: VariableAggregation = NO_AGGREGATION) -> Any:
     """The variable `name` of the current variable scope: made, or found where the scope reuses.
 
     initializer: a function (shape, dtype) -> tensor, one of no arguments, or a value, which then says the shape (default: the scope's; else
     glorot uniform for floats, zeros otherwise). regularizer: a function of the variable that gives a loss for the collection
-    REGULARIZATION_LOSSES, called when the variable is made. Raises ValueError where the variable exists but must not, does not but must, is
+    REGULARIZATION_LOSSES, called when the variable is made. partitioner: a function of (shape, dtype) that gives the number of parts along
+    each axis; the result is then a PartitionedVariable. Raises ValueError where the variable exists but must not, does not but must, is
     shared with another shape or dtype, or is made without a full shape.
     """
-    return get_variable_scope().get_variable(name, shape, dtype, initializer, regularizer, trainable, collections,
-                                             validate_shape=validate_shape, custom_getter=custom_getter, constraint=constraint)
+    return get_variable_scope().get_variable(
+        name, shape, dtype, initializer, regularizer, None, trainable, collections, caching_device, partitioner, validate_shape,
+        use_resource, custom_getter, constraint, synchronization, aggregation)
 
 
 def get_local_variable(name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
-                       collections: Iterable[str] | None = None) -> Any:
-    """`get_variable` in the collection LOCAL_VARIABLES, not trainable."""
+                       trainable: bool = False, collections: Iterable[str] | None = None, caching_device: Any = None,
+                       partitioner: Partitioner | None = None, validate_shape: bool = True, use_resource: bool | None = None,
+                       custom_getter: Any = None, constraint: Any = None, synchronization: VariableSynchronization = AUTO,
+                       aggregation: VariableAggregation = NO_AGGREGATION) -> Any:
+    """`get_variable` in the collection LOCAL_VARIABLES; never trainable, whatever `trainable` says."""
     keys = [*(collections or ()), GraphKeys.LOCAL_VARIABLES]
-    return get_variable(name, shape, dtype, initializer, regularizer, False, keys)
+    return get_variable(name, shape, dtype, initializer, regularizer, False, keys, caching_device, partitioner, validate_shape,
+                        use_resource, custom_getter, constraint, synchronization, aggregation)
 
 
 @contextmanager
 def variable_scope(name_or_scope: str | VariableScope | None, default_name: str | None = None, values: Iterable[Any] | None = None,
-                   initializer: Any = None, regularizer: Any = None, *, custom_getter: Any = None, reuse: Reuse = None,
-                   dtype: Any = None, constraint: Any = None, auxiliary_name_scope: bool = True) -> Iterator[VariableScope]:
+                   initializer: Any = None, regularizer: Any = None, caching_device: Any = None, partitioner: Partitioner | None = None,
+                   custom_getter: Any = None, reuse: Reuse = None, dtype: Any = None, use_resource: bool | None = None,
+                   constraint: Any = None, auxiliary_name_scope: bool = True) -> Iterator[VariableScope]:
     """Opens a variable scope, by name inside the current one or an existing one as it is, and gives it.
 
     default_name: used, made unique, where name_or_scope is None. reuse: True (variables must exist), AUTO_REUSE, or None and False (as the
@@ -254,10 +317,9 @@ def variable_scope(name_or_scope: str | VariableScope | None, default_name: str 
     with _name_scope(name_or_scope, default_name, auxiliary_name_scope) as name_scope:
         store = _store()
         outer, scope = store.current, _opened(store, name_or_scope, default_name, name_scope, reuse)
-        scope.initializer = initializer if initializer is not None else scope.initializer
-        scope.regularizer = regularizer if regularizer is not None else scope.regularizer
-        scope.constraint = constraint if constraint is not None else scope.constraint
-        scope.dtype = scope.dtype if dtype is None else as_dtype(dtype)
+        defaults = {"initializer": initializer, "regularizer": regularizer, "constraint": constraint, "caching_device": caching_device,
+                    "partitioner": partitioner, "use_resource": use_resource, "dtype": None if dtype is None else as_dtype(dtype)}
+        vars(scope).update({setting: value for setting, value in defaults.items() if value is not None})
         if custom_getter is not None:
             scope.custom_getter = _chained(custom_getter, scope.custom_getter)
         store.current = scope
@@ -317,3 +379,13 @@ def _chained(inner: Callable[..., Any], outer: Callable[..., Any] | None) -> Cal
     if outer is None:
         return inner
     return lambda getter, *args, **kwargs: inner(lambda *a, **k: outer(getter, *a, **k), *args, **kwargs)
+
+
+def variable_op_scope(values: Iterable[Any] | None, name_or_scope: str | VariableScope | None, default_name: str | None = None,
+                      **settings: Any) -> AbstractContextManager[VariableScope]:
+    """`variable_scope` with TF1's older order of arguments."""
+    return variable_scope(name_or_scope, default_name, values, **settings)
+
+
+def no_regularizer(_: Any) -> None:
+    """The regularizer that adds nothing, where the scope's default would."""

@@ -6,6 +6,7 @@ Operations on one variable take effect in the order of their declaration. So usi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,25 @@ from graphc.core.scopes import get_default_session
 from graphc.core.shapes import TensorShape, check_equal_shapes
 from graphc.core.types import Dims, show_dims
 from graphc.primitives import add, subtract
+
+
+class VariableSynchronization(Enum):
+    """TF1's word for when replicas of a variable are brought together. There are none here; ON_READ makes a variable not trainable."""
+
+    AUTO = 0
+    NONE = 1
+    ON_WRITE = 2
+    ON_READ = 3
+
+
+class VariableAggregation(Enum):
+    """TF1's word for how the updates of replicas are combined. There are none here."""
+
+    NONE = 0
+    SUM = 1
+    MEAN = 2
+    ONLY_FIRST_REPLICA = 3
+    ONLY_FIRST_TOWER = 3
 
 
 def _variable_type(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
@@ -72,18 +92,28 @@ class Variable(Operators):
 
     initial_value: anything that converts to a tensor, or a function that gives it; its shape must be known. trainable: also in the
     collection that optimizers train. collections: default [GraphKeys.GLOBAL_VARIABLES]. constraint: a function of the new value that
-    optimizers apply after an update. caching_device says nothing here: reads are always local. Raises ValueError without an initial
-    value or a known shape, TypeError or ValueError where `dtype` does not fit the value.
+    optimizers apply after an update. Raises ValueError without an initial value or a known shape, TypeError or ValueError where `dtype`
+    does not fit the value. The other arguments are TF1's and change nothing: reads are always local (caching_device), every variable
+    behaves as a resource variable (use_resource), there are no replicas (aggregation; synchronization ON_READ only means not trainable).
     """
 
     __array_priority__ = 100
 
     def __init__(self, initial_value: Any = None, trainable: bool | None = None, collections: Iterable[str] | None = None,
-                 validate_shape: bool = True, caching_device: Any = None, name: str | None = None, *, dtype: Any = None,
-                 constraint: Callable[[Tensor], Tensor] | None = None) -> None:
+                 validate_shape: bool = True, caching_device: Any = None, name: str | None = None, variable_def: Any = None,
+                 dtype: Any = None, expected_shape: Any = None, import_scope: str | None = None,
+                 constraint: Callable[[Tensor], Tensor] | None = None, use_resource: bool | None = None,
+                 synchronization: VariableSynchronization = VariableSynchronization.AUTO,
+                 aggregation: VariableAggregation = VariableAggregation.NONE, shape: Any = None) -> None:
+        if variable_def is not None:
+            raise ValueError("variable_def is not supported: a graph is declared, not loaded")
         if initial_value is None:
             raise ValueError("initial_value must be specified.")
+        if constraint is not None and not callable(constraint):
+            raise ValueError("The `constraint` argument must be a callable.")
+        trainable = _trainable(trainable, synchronization, name)
         keys = _collections(collections, trainable)
+        expected = TensorShape(shape)
         graph = get_default_graph()
         # A variable is made once, whatever branch or order of operations it is first mentioned in.
         with graph.control_dependencies(None), graph.name_scope(name or "Variable") as scope:
@@ -91,11 +121,15 @@ class Variable(Operators):
             shape = self._initial_value.shape_tuple
             if shape is None or None in shape:
                 raise ValueError(f"initial_value must have a shape specified: {self._initial_value}")
+            if not expected.is_compatible_with(self._initial_value.shape):
+                raise ValueError(f"The initial value's shape ({self._initial_value.shape}) is not compatible with the explicitly supplied "
+                                 f"`shape` argument ({expected}).")
             attrs = {"dtype": self._initial_value.dtype, "shape": shape}
             self._ref = graph.create_op(VARIABLE, (), attrs, scope).outputs[0]
             self._initializer = graph.create_op(ASSIGN, (self._ref, self._initial_value), {}, "Assign")
             self._read = graph.create_op(IDENTITY, (self._ref,), {}, "read").outputs[0]
-        self._trainable = trainable is None or trainable
+        self._trainable = trainable
+        self.synchronization, self.aggregation = synchronization, aggregation
         self.constraint = constraint
         graph.add_to_collections(keys, self)
 
@@ -127,6 +161,10 @@ class Variable(Operators):
 
     def get_shape(self) -> TensorShape:
         return self._ref.shape
+
+    def set_shape(self, shape: Any) -> None:
+        """ValueError where `shape` contradicts the variable's, which is fully known."""
+        self._ref.set_shape(shape)
 
     @property
     def shape_tuple(self) -> tuple[int, ...]:
@@ -196,13 +234,21 @@ class Variable(Operators):
         return f"<graphc.Variable '{self.name}' shape={show_dims(self._ref.shape_tuple)} dtype={self.dtype.name}>"
 
 
-def _collections(collections: Iterable[str] | None, trainable: bool | None) -> list[str]:
+def _trainable(trainable: bool | None, synchronization: VariableSynchronization, name: str | None) -> bool:
+    if synchronization is VariableSynchronization.ON_READ:
+        if trainable:
+            raise ValueError("Synchronization value can be set to VariableSynchronization.ON_READ only for non-trainable variables. You "
+                             f"have specified trainable=True and synchronization=VariableSynchronization.ON_READ for variable {name}.")
+        return False
+    return trainable is None or bool(trainable)
+
+
+def _collections(collections: Iterable[str] | None, trainable: bool) -> list[str]:
     if collections is not None and not isinstance(collections, list | tuple | set):
         raise ValueError(f"collections argument to Variable constructor must be a list, tuple, or set. Got {collections} of type "
                          f"{type(collections)}")
     keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
-    wanted = trainable is None or trainable
-    return [*keys, GraphKeys.TRAINABLE_VARIABLES] if wanted and GraphKeys.TRAINABLE_VARIABLES not in keys else keys
+    return [*keys, GraphKeys.TRAINABLE_VARIABLES] if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys else keys
 
 
 def _initial_tensor(graph: Graph, initial_value: Any, dtype: DType | None) -> Tensor:
@@ -236,16 +282,16 @@ def _convert(variable: Variable, dtype: DType | None, name: str | None, as_ref: 
 register_tensor_conversion_function(Variable, _convert)
 
 
-def _delegate(operator: str) -> Callable[..., Any]:
-    # Looked up when used: graphc.ops installs the operators of Tensor later.
-    def apply(variable: Variable, *args: Any) -> Any:
+def read_delegate(operator: str) -> Callable[..., Any]:
+    """`operator` of what a variable's `value()` gives. Looked up when used: graphc.ops installs the operators of Tensor later."""
+    def apply(variable: Any, *args: Any) -> Any:
         return getattr(Tensor, operator)(variable.value(), *args)
     apply.__name__ = operator
     return apply
 
 
 for _operator in OPERATORS - {"__eq__", "__ne__"}:
-    setattr(Variable, _operator, _delegate(_operator))
+    setattr(Variable, _operator, read_delegate(_operator))
 
 
 def assign(ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None, name: str | None = None) -> Tensor:
@@ -296,4 +342,12 @@ def global_variables_initializer() -> Operation:
 
 
 def local_variables_initializer() -> Operation:
+    """An operation that initialises the local variables declared so far."""
     return variables_initializer(local_variables())
+
+
+# TF1's older names, of before 1.0.
+all_variables = global_variables
+initialize_variables = variables_initializer
+initialize_all_variables = global_variables_initializer
+initialize_local_variables = local_variables_initializer

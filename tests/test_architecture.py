@@ -34,6 +34,8 @@ ROOMS = {
     "graphc.layers": "declare",
     "graphc.train": "train",
     "graphc.metrics": "declare",
+    "graphc.partitions": "declare",
+    "graphc.template": "declare",
     "graphc.distributions": "declare",
     "graphc.api": "api",
     "graphc.passes": "passes",
