@@ -10,7 +10,8 @@ from graphc.variable_scope import VariableScope, variable_scope
 from graphc.variables import Variable
 
 
-"""A function that makes its variables at the first call and finds the same ones at every other (see `make_template`)."""
+class Template:
+    """A function that makes its variables at the first call and finds the same ones at every other (see `make_template`)."""
 
     def __init__(self, name: str, func: Callable[..., Any], create_scope_now: bool, unique_name: str | None, custom_getter: Any) -> None:
         self.func = func
