@@ -4,7 +4,7 @@
 `gc.Session`. The names that follow are all there is to know; the rooms behind them are described in docs/design.md.
 """
 from graphc import initializers, layers, train
-from graphc.api import bitwise, debugging, image, linalg, losses, math, metrics, nn, random, signal, sparse
+from graphc.api import bitwise, debugging, image, linalg, losses, math, metrics, nn, quantization, random, signal, sparse
 from graphc.core import dtypes, errors
 from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function
 from graphc.core.current import (

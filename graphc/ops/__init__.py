@@ -107,7 +107,24 @@ from graphc.ops.elementwise import round_ as round
 from graphc.ops.joining import concat, pad, reverse, split, stack, tile, unstack
 from graphc.ops.joining import reverse as reverse_v2
 from graphc.ops.linear import matmul, tensordot
-from graphc.ops.random import get_seed, random_normal, random_uniform, set_random_seed, truncated_normal
+from graphc.ops.quantization import (
+    fake_quant_with_min_max_args,
+    fake_quant_with_min_max_args_gradient,
+    fake_quant_with_min_max_vars,
+    fake_quant_with_min_max_vars_gradient,
+    fake_quant_with_min_max_vars_per_channel,
+    fake_quant_with_min_max_vars_per_channel_gradient,
+)
+from graphc.ops.random import (
+    get_seed,
+    multinomial,
+    random_gamma,
+    random_normal,
+    random_poisson,
+    random_uniform,
+    set_random_seed,
+    truncated_normal,
+)
 from graphc.ops.reductions import (
     accumulate_n,
     add_n,
@@ -136,15 +153,17 @@ __all__ = [
     "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "arg_max", "arg_min", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
     "atanh", "bitcast", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "div",
-    "div_no_nan", "divide", "einsum", "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "fill", "floor", "floor_div",
+    "div_no_nan", "divide", "einsum", "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "fake_quant_with_min_max_args",
+    "fake_quant_with_min_max_args_gradient", "fake_quant_with_min_max_vars", "fake_quant_with_min_max_vars_gradient",
+    "fake_quant_with_min_max_vars_per_channel", "fake_quant_with_min_max_vars_per_channel_gradient", "fill", "floor", "floor_div",
     "floordiv", "floormod", "gather", "gather_nd", "get_seed", "global_norm", "greater", "greater_equal", "identity", "identity_n",
     "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lin_space", "linspace", "log", "log1p", "log_sigmoid",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "maximum", "minimum", "mod", "multiply",
-    "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random_normal", "random_uniform", "range", "rank",
-    "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod",
-    "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "reverse_v2", "rint", "round", "rsqrt", "saturate_cast",
-    "scalar_mul", "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square",
-    "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "tan", "tanh", "tensordot", "tile",
-    "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64", "transpose", "truediv", "truncated_normal", "truncatediv",
-    "truncatemod", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "maximum", "minimum", "mod", "multinomial",
+    "multiply", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random_gamma", "random_normal",
+    "random_poisson", "random_uniform", "range", "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp",
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse",
+    "reverse_v2", "rint", "round", "rsqrt", "saturate_cast", "scalar_mul", "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin",
+    "sinh", "size", "slice", "split", "sqrt", "square", "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice",
+    "subtract", "tan", "tanh", "tensordot", "tile", "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64", "transpose", "truediv",
+    "truncated_normal", "truncatediv", "truncatemod", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",
 ]

@@ -187,9 +187,9 @@ def EINSUM(*inputs: Node, equation: str) -> Node:
 def einsum(equation: str, *inputs: Any, name: str | None = None) -> Tensor:
     """The sum of products that `equation` names: "ij,jk->ik" is a matrix product, "ii" a trace, "...ij->...ji" a transposition.
 
-    One letter per axis; letters that the result lacks are summed over. Without "->" the result has the letters that occur once, in the order
-    of the alphabet. An ellipsis stands for any number of axes, which broadcast. More than two operands are contracted in the order that
-    costs least.
+    One letter per axis; letters that the result lacks are summed over. Without "->" the result has the letters that occur once, in the
+    order of the alphabet. An ellipsis stands for any number of axes, which broadcast. More than two operands are contracted in the order
+    that costs least.
     """
     terms, _ = _terms(equation)
     if len(terms) != len(inputs):
