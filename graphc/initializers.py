@@ -1,4 +1,7 @@
-"""Initializers: what `get_variable` fills new variables with. Each is called with (shape, dtype) and gives a tensor."""
+"""Initializers: what `get_variable` fills new variables with. Each is called with (shape, dtype) and gives a tensor.
+
+Of a variable in parts each part is made by itself; an initializer that needs the whole (its fans, the place of a part in it) is told.
+"""
 from __future__ import annotations
 
 import math
@@ -10,7 +13,8 @@ import numpy as np
 from graphc.core import convert, dtypes
 from graphc.core.dtypes import DType, as_dtype
 from graphc.core.operation import Tensor
-from graphc.ops import creation, random
+from graphc.ops import array, creation, random, slicing
+from graphc.variables import global_variables_initializer, local_variables_initializer, variables_initializer
 
 # The standard deviation of a normal distribution cut at two standard deviations: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -23,11 +27,17 @@ class Initializer:
         self.dtype = as_dtype(dtype)
 
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
-        return self.tensor(shape, self.dtype if dtype is None else as_dtype(dtype))
+        """A tensor of `shape`. partition_info: of a part of a variable its `full_shape` and `var_offset`."""
+        kind = self.dtype if dtype is None else as_dtype(dtype)
+        return self.tensor(shape, kind) if partition_info is None else self.part(shape, kind, partition_info)
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
         """A tensor of `shape` and `dtype`."""
         raise TypeError(f"{type(self).__name__} does not say what to fill a variable with")
+
+    def part(self, shape: Any, dtype: DType, info: Any) -> Tensor:
+        """The part of `shape` of a variable that is made in parts: of most initializers a tensor like any other."""
+        return self.tensor(shape, dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal initializer."""
@@ -122,7 +132,13 @@ class VarianceScaling(Initializer):
         self.distribution = distribution
 
     def tensor(self, shape: Any, dtype: DType) -> Tensor:
-        fan_in, fan_out = fans(shape)
+        return self._scaled(shape, dtype, fans(shape))
+
+    def part(self, shape: Any, dtype: DType, info: Any) -> Tensor:
+        return self._scaled(shape, dtype, fans(info.full_shape))
+
+    def _scaled(self, shape: Any, dtype: DType, both_fans: tuple[float, float]) -> Tensor:
+        fan_in, fan_out = both_fans
         count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}[self.mode]
         variance = self.scale / max(1.0, count)
         if self.distribution == "uniform":
@@ -152,6 +168,44 @@ class GlorotNormal(VarianceScaling):
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed, "dtype": self.dtype.name}
+
+
+class UniformUnitScaling(Initializer):
+    """Uniform within factor sqrt(3 / n), n the size of all dims but the last: keeps the scale of inputs through a layer (D. Sussillo and
+    L. Abbott, arXiv:1412.6558)."""
+
+    def __init__(self, factor: float = 1.0, seed: int | None = None, dtype: Any = dtypes.float32) -> None:
+        super().__init__(dtype)
+        self.factor = factor
+        self.seed = seed
+
+    def tensor(self, shape: Any, dtype: DType) -> Tensor:
+        return self._within(shape, dtype, shape)
+
+    def part(self, shape: Any, dtype: DType, info: Any) -> Tensor:
+        return self._within(shape, dtype, info.full_shape)
+
+    def _within(self, shape: Any, dtype: DType, full_shape: Sequence[int]) -> Tensor:
+        limit = math.sqrt(3 / max(math.prod(int(dim) for dim in full_shape[:-1]), 1)) * self.factor
+        return random.random_uniform(shape, -limit, limit, dtype, self.seed)
+
+
+class Identity(Initializer):
+    """`gain` times the identity matrix, of any number of rows and columns."""
+
+    def __init__(self, gain: float = 1.0, dtype: Any = dtypes.float32) -> None:
+        super().__init__(dtype)
+        self.gain = gain
+
+    def tensor(self, shape: Any, dtype: DType) -> Tensor:
+        if len(shape) != 2:
+            raise ValueError("Identity matrix initializer can only be used for 2D matrices.")
+        rows, columns = (int(dim) for dim in shape)
+        matrix = creation.one_hot(array.range_(rows), columns, dtype=dtype)
+        return matrix if self.gain == 1 else self.gain * matrix
+
+    def part(self, shape: Any, dtype: DType, info: Any) -> Tensor:
+        return slicing.slice_(self.tensor(info.full_shape, dtype), info.var_offset, shape)
 
 
 def fans(shape: Sequence[int]) -> tuple[float, float]:
@@ -194,3 +248,6 @@ truncated_normal = truncated_normal_initializer = TruncatedNormal
 variance_scaling = variance_scaling_initializer = VarianceScaling
 glorot_uniform = glorot_uniform_initializer = GlorotUniform
 glorot_normal = glorot_normal_initializer = GlorotNormal
+uniform_unit_scaling = uniform_unit_scaling_initializer = UniformUnitScaling
+identity = identity_initializer = Identity
+global_variables, local_variables, variables = global_variables_initializer, local_variables_initializer, variables_initializer
