@@ -23,6 +23,8 @@ from graphc.core import dtypes
 from graphc.core.loops import Scan
 from graphc.core.program import Node
 
+ROWS = (4, 2, 1)  # rows that one task walks together: each step waits for the one before it, so several hide each other's waiting
+
 
 def scan_of(group: Group) -> Node | None:
     """The scan that gives the only output of `group`, seen through reshapes; None where there is none."""
@@ -39,12 +41,14 @@ def lower_scan(group: Group, node: Node) -> Attempt:
     axis, count = node.attrs.axis, node.dims[node.attrs.axis]
     before, after = math.prod(node.dims[:axis]), math.prod(node.dims[axis + 1:])
     carrier = _Carrier(values, node)
-    with walk(nest, Space("kept", before * after).with_cut(after).loops(LETTERS), "parallel") as kept:
-        first = kept // after * (count * after) + kept % after
-        carried = nest.accumulator(carrier.start, "carried")
+    together = next(rows for rows in ROWS if before % rows == 0) if after == 1 and carrier.is_light else 1
+    with walk(nest, Space("kept", before * after // together).with_cut(after).loops(LETTERS), "parallel") as kept:
+        carried = [nest.accumulator(carrier.start, "carried") for _ in range(together)]
         with nest.loop(LoopVar("n", count)) as n:
-            place = first + (count - 1 - n if node.attrs.reverse else n) * after
-            carrier.step(carried, place, group.outputs[0])
+            along = count - 1 - n if node.attrs.reverse else n
+            for row, each in enumerate(carried):
+                first = (kept // after * together + row) * (count * after) + kept % after
+                carrier.step(each, first + along * after, group.outputs[0])
     return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())
 
 
@@ -57,6 +61,11 @@ class _Carrier:
         self.values, self.node = values, node
         self.dtype = accumulator_dtype(node.dtype)
         self.combine = combiner(form.combine, node.dtype)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether a step is an instruction or two, which take longer to wait for than to do."""
+        return self.combine != "log_add_exp"
 
     @property
     def start(self) -> ir.Const:

@@ -27,6 +27,7 @@ from graphc.core.dtypes import DType
 CHUNK = 16384  # elements of a flat loop that one task computes
 LIGHT, HEAVY = 12, 60  # vector instructions an iteration: below LIGHT many parts, above HEAVY one
 GATHERS = 256  # bits of a vector from which on the machine has an instruction that loads scattered elements
+SCATTER = 8  # vector instructions that a scattered access of a vector costs as much as
 FEW = 32  # a parallel loop of fewer iterations is joined with the loop inside it
 
 Step = Callable[[ir.Kernel], ir.Kernel]
@@ -94,7 +95,7 @@ def _vectorise_stmt(stmt: ir.Stmt, machine: Machine) -> ir.Stmt:
     inner = [each for each in ir.walk(stmt.body) if isinstance(each, ir.Loop)]
     if any(each.kind == "vector" for each in (stmt, *inner)):
         return stmt
-    if is_vectorisable(stmt) and _is_best(stmt, inner):
+    if is_vectorisable(stmt) and _is_best(stmt, inner) and _is_worth_scattering(stmt):
         return _vector_loop(stmt, machine)
     return replace(stmt, body=_vectorise_block(stmt.body, machine))
 
@@ -107,6 +108,12 @@ def _is_best(loop: ir.Loop, inner: list[ir.Loop]) -> bool:
     own = (scattered(loop), -consecutive(loop))
     # What stands outside the inner loops is vectorised by nothing else, so it counts for `loop` only.
     return own < (sum(map(scattered, able)), -sum(map(consecutive, able)))
+
+
+def _is_worth_scattering(loop: ir.Loop) -> bool:
+    """Whether vectors of `loop` save more than its scattered accesses cost, where what it walks in order leaves no other loop to choose."""
+    carries = any(isinstance(stmt, ir.Update) and stmt.combine == "assign" for stmt in ir.walk(loop.body))
+    return not carries or SCATTER * scattered(loop) <= work(loop.body)
 
 
 def _vector_loop(loop: ir.Loop, machine: Machine) -> ir.Loop:
