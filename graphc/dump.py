@@ -14,6 +14,7 @@ from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
 from graphc.pictures.stages import stage_bars
 from graphc.runtime.placed import PlacedExecutable
+from graphc.runtime.staged import StagedExecutable
 from graphc.terminal import bytes_text, table
 
 
@@ -28,7 +29,7 @@ def compiled(name: str, pipeline: str = "default", target: str = "", products: s
 
 def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "", products: str = "auto") -> None:
     """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan; of
-    a graph on several devices the whole with its transfers, and then so for each segment."""
+    a graph on several devices the whole with its transfers, and then so for each segment; of one that runs in stages the first."""
     plan = compiled(name, pipeline, target, products)
     if kernels or llvm:
         for kernel in plan.kernels:
@@ -36,16 +37,22 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
             print((kernel.code if llvm else kernel.text) + "\n")
     elif stage is not None:
         print(print_program(program_after(plan, stage)))
-    elif isinstance(plan, PlacedExecutable):
-        _print_stages(plan)
-        print(plan.plan_text)
-        for number, segment in enumerate(plan.segments):
-            print(f"\n// segment {number} on {segment.device}")
-            _print_stages(segment.executable)
-            print(memory_text(segment.executable))
     else:
-        _print_stages(plan)
-        print(memory_text(plan))
+        _print_whole(plan)
+
+
+def _print_whole(plan: gc.Executable) -> None:
+    """Every stage and the memory plan; of what is in parts first the whole, then each part."""
+    _print_stages(plan)
+    parts: list[tuple[str, gc.Executable]] = []
+    if isinstance(plan, PlacedExecutable):
+        parts = [(f"segment {number} on {each.device}", each.executable) for number, each in enumerate(plan.segments)]
+    elif isinstance(plan, StagedExecutable):
+        parts = [(f"stage {number}: {each.title or 'the first'}", each.executable) for number, each in enumerate(plan.parts)]
+    print(plan.plan_text if parts else memory_text(plan))
+    for title, part in parts:
+        print(f"\n// {title}")
+        _print_whole(part)
 
 
 def _print_stages(plan: gc.Executable) -> None:

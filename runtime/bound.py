@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.core.devices import KEPT
 from graphc.core.errors import InvalidArgumentError, ResourceExhaustedError, explain
 from graphc.core.graph import Graph
 from graphc.core.program import Node
@@ -79,6 +80,11 @@ class OneDevice(Runs):
     def written(self) -> None:
         self._store.initialised.update(self._writes)
 
+    def retire(self) -> None:
+        """Also frees what it alone leaves for others of the same run."""
+        super().retire()
+        self._store.forget([name for name in self._writes if name.startswith(KEPT)])
+
 
 class Bound(OneDevice):
     """An executable with its memory on a CPU."""
@@ -94,6 +100,11 @@ class Bound(OneDevice):
         around.workspace.lend(Slots.ARENA, executable.memory.arena_bytes, linked.place)
         around.workspace.lend(Slots.SCRATCH, executable.scratch_bytes, linked.place)
         self.run = linked.run
+        self._place, self._workspace = linked.place, around.workspace
+
+    def retire(self) -> None:
+        super().retire()
+        self._workspace.take_back(self._place)
 
     def _worded(self, step: Node, error: ValueError) -> InvalidArgumentError:
         """What a function of the host says of its operands, as the user's operation and line."""

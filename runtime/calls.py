@@ -1,6 +1,6 @@
 """What stands behind one `Session.run`: a `Call` for each way of asking, a `Computation` for what is asked, a `Bound` for each shape of it.
 
-    run(fetches, feed_dict) --keys--> Call --shapes of the feeds--> Bound: machine code and its memory
+    run(fetches, feed_dict) --keys--> Call --shapes of the feeds--> Bound: machine code and its memory; or Stages, of several
 
 Ways of asking that mean the same (`run(y)`, `run([y])`, `run("y:0")`) share a Computation, and so what was compiled for it. Nothing here
 takes locks: the session calls with its own held.
@@ -17,9 +17,8 @@ import numpy as np
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
-from graphc.core.program import Program
-from graphc.core.specialise import needed, specialise
-from graphc.core.static import ValueNeeded
+from graphc.core.program import Node, Program
+from graphc.core.specialise import Expansion, expand, needed, program_of
 from graphc.core.types import TensorType
 from graphc.runtime import debug
 from graphc.runtime.bound import Runs
@@ -28,7 +27,8 @@ from graphc.runtime.feeds import spread
 from graphc.runtime.fetches import Assemble
 from graphc.runtime.placed import PlacedBound, placed_executable
 from graphc.runtime.placement import Device, Placer, homes
-from graphc.runtime.segments import Split, split, whole
+from graphc.runtime.segments import split, whole
+from graphc.runtime.stages import Maker, Stages
 from graphc.runtime.targets import Targets, compile_for_target
 
 Array = np.ndarray[Any, Any]
@@ -46,17 +46,17 @@ class Around:
 
 
 class Computation:
-    """The graph elements to compute from the tensors fed, and what has been compiled for it: one Bound for each set of feed shapes."""
+    """The graph elements to compute from the tensors fed, and what was compiled for each set of feed shapes."""
 
     def __init__(self, elements: Sequence[Tensor | Operation], feeds: Sequence[Tensor], around: Around) -> None:
         self.elements = tuple(elements)
         self.feeds = tuple(feeds)
         self.last: Runs | None = None  # of the last run, where the shapes alone decide which it is
         self._around = around
-        self._bounds: dict[Shapes, Runs] = {}
+        self._bounds: dict[Shapes, Runs | Stages] = {}
         self._by_value: set[int] = set()  # positions of the feeds whose values shapes depend on
 
-    def bound(self, arrays: Sequence[Array]) -> Runs:
+    def bound(self, arrays: Sequence[Array]) -> Runs | Stages:
         """What runs for feeds of these shapes, compiled now where there is none yet."""
         key = self._key(arrays)
         if key not in self._bounds:
@@ -67,11 +67,19 @@ class Computation:
 
     def compiled(self, arrays: Sequence[Array], target: str) -> Executable:
         """For feeds of these shapes, all of it compiled for a target that need not be on this machine."""
-        return compile_for_target(target, self._specialised(arrays, None), self._around.targets.settings)
+        expansion = self._spelled(arrays, None)
+        if expansion.need is not None:
+            operation = expansion.need.operation
+            problem = (f"The size of '{operation.name}' is only known while the graph runs: what follows it cannot be compiled ahead for "
+                       f"{target}. Run it, or compile without a target to see its first stage.")
+            raise InvalidArgumentError(None, operation, explain(operation, problem))
+        return compile_for_target(target, program_of(expansion), self._around.targets.settings)
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
         bound = self.bound(arrays)
+        if isinstance(bound, Stages):
+            return bound.run(arrays)
         bound.require()
         outputs = bound.empty_outputs()
         refused = bound.run(*arrays, *outputs)
@@ -98,51 +106,70 @@ class Computation:
     def _placed(self) -> dict[Operation, Device]:
         return self._around.placer.place(needed(self.elements, self.feeds))
 
-    def _compile(self, arrays: Sequence[Array]) -> Runs:
+    # -- compiling ----------------------------------------------------------------------------------------------------------------------
+
+    def _compile(self, arrays: Sequence[Array]) -> Runs | Stages:
         start = time.perf_counter()
         placed = self._placed()
-        devices = {device.short: device for device in _distinct(placed, self._around.placer)}
-        parts = self._parts(arrays, placed, tuple(devices))
+        expansion = self._spelled(arrays, self._apart(placed))
         specialised = (time.perf_counter() - start) * 1e3
-        executables = [self._around.targets.compile(segment.program, devices[segment.device]) for segment in parts.segments]
+        cause = self._cause(arrays)
+        if expansion.need is None and not expansion.checks and not expansion.printings:
+            return self._built(program_of(expansion), placed, {}, cause, specialised)
+        types, values = self._types(arrays), self._values(arrays)  # the arrays are the user's, and will change
+        maker = Maker(lambda found: self._expanded(types, values, self._apart(placed), found),
+                      lambda program, kept, why: self._built(program, placed, kept, f"{cause}; {why}" if why else cause, 0.0))
+        return Stages(maker, expansion)
+
+    def _built(self, program: Program, placed: Mapping[Operation, Device], kept: Mapping[str, str], cause: str, ms: float) -> Runs:
+        """`program` compiled, in segments where its operations are on several devices, with its memory. kept: the devices of variables
+        that the graph does not know. ms: what making the program took."""
+        around, devices = self._around, _distinct(placed, self._around.placer)
+        by_name = {device.short: device for device in devices}
+        if len(devices) == 1:
+            parts = whole(program, devices[0].short)
+        else:
+            parts = split(program, {**homes(program, placed), **kept}, devices[0].short)
+        executables = [around.targets.compile(segment.program, by_name[segment.device]) for segment in parts.segments]
         bounds: list[Runs] = []
         try:
             for number, (segment, executable) in enumerate(zip(parts.segments, executables, strict=True)):
                 begin = time.perf_counter()
-                bounds.append(self._around.targets.bind(executable, devices[segment.device]))
-                phases = {"specialise": specialised, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
+                bounds.append(around.targets.bind(executable, by_name[segment.device]))
+                phases = {"specialise": ms, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
                 which = f" (segment {number} of {len(executables)}, on {segment.device})" if len(executables) > 1 else ""
-                debug.report(executable, [element.name for element in self.elements], self._cause(arrays) + which, phases)
+                debug.report(executable, [element.name for element in self.elements], cause + which, phases)
         finally:
             for bound in bounds if len(bounds) < len(executables) else ():  # there was no memory for the next
                 bound.retire()
         return bounds[0] if len(bounds) == 1 else PlacedBound(placed_executable(parts, executables), bounds)
 
-    def _parts(self, arrays: Sequence[Array], placed: Mapping[Operation, Device], devices: Sequence[str]) -> Split:
-        """The Program, in segments where its operations are on several devices; else all of it for one."""
-        if len(devices) == 1:
-            return whole(self._specialised(arrays, None), devices[0])
-        program = self._specialised(arrays, {operation: device.short for operation, device in placed.items()})
-        return split(program, homes(program, placed), devices[0])
+    def _apart(self, placed: Mapping[Operation, Device]) -> dict[Operation, str] | None:
+        """The device of each operation, in short, where there are several."""
+        several = len(_distinct(placed, self._around.placer)) > 1
+        return {operation: device.short for operation, device in placed.items()} if several else None
 
-    def _specialised(self, arrays: Sequence[Array], placed: Mapping[Operation, str] | None) -> Program:
-        """The Program for the feeds' shapes, and for the values of those on which a shape turns out to depend."""
-        types = {tensor: TensorType(tensor.dtype, array.shape) for tensor, array in zip(self.feeds, arrays, strict=True)}
+    def _spelled(self, arrays: Sequence[Array], placed: Mapping[Operation, str] | None) -> Expansion:
+        """The operations expanded for the feeds' shapes, and for the values of those that turn out to spell a shape."""
+        types = self._types(arrays)
         while True:
-            values = {self.feeds[n]: arrays[n] for n in sorted(self._by_value)}
-            try:
-                return specialise(self.elements, types, values, placed)
-            except ValueNeeded as need:
-                found = {n for n, tensor in enumerate(self.feeds) if tensor.name in need.parameters} - self._by_value
-                if need.variables or not found:
-                    raise self._value_unknown(need) from None
-                self._by_value |= found
+            expansion = self._expanded(types, self._values(arrays), placed, {})
+            spelling = () if expansion.need is None else expansion.need.parameters
+            found = {n for n, tensor in enumerate(self.feeds) if tensor.name in spelling} - self._by_value
+            if not found:
+                return expansion
+            self._by_value |= found
 
-    def _value_unknown(self, need: ValueNeeded) -> InvalidArgumentError:
-        name = (need.variables or need.parameters)[0].split(":")[0]
-        operation = self._around.graph.get_operation_by_name(name)
-        problem = f"A shape depends on the value of '{name}', which is only known while the graph runs: feed it, or make it a constant."
-        return InvalidArgumentError(None, operation, explain(operation, problem))
+    def _types(self, arrays: Sequence[Array]) -> dict[Tensor, TensorType]:
+        return {tensor: TensorType(tensor.dtype, array.shape) for tensor, array in zip(self.feeds, arrays, strict=True)}
+
+    def _values(self, arrays: Sequence[Array]) -> dict[Tensor, Array]:
+        """The feeds whose values matter, copied."""
+        return {self.feeds[n]: np.array(arrays[n]) for n in sorted(self._by_value)}
+
+    def _expanded(self, types: Mapping[Tensor, TensorType], values: Mapping[Tensor, Array], placed: Mapping[Operation, str] | None,
+                  found: Mapping[Node, Array]) -> Expansion:
+        return expand(self.elements, types, values, placed, found=found, checked=self._around.targets.settings.checked)
 
     def _cause(self, arrays: Sequence[Array]) -> str:
         """Why this was compiled, in words."""

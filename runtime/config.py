@@ -38,7 +38,8 @@ class Settings:
     pipeline, threads: how programs are compiled. device: where operations go that do not say; None: the CPU. soft, log: TF1's
     allow_soft_placement and log_device_placement. cpus, gpus: how many devices of each kind there may be, None: all of them.
     visible_gpus: the machine's numbers of the GPUs to use, in order; None: all. memory_fraction: 0 for no limit. products,
-    products_precision: who computes matrix products on a GPU, and to what their operands are rounded.
+    products_precision: who computes matrix products on a GPU, and to what their operands are rounded. checked: whether indices and the like
+    are checked.
     """
 
     pipeline: Pipeline
@@ -52,6 +53,7 @@ class Settings:
     memory_fraction: float = 0.0
     products: str = "auto"
     products_precision: str = "float32"
+    checked: bool = False
 
 
 @dataclass(slots=True)
@@ -65,7 +67,9 @@ class ConfigProto:
     device_count: at most so many devices of a kind: {"CPU": 2} makes two CPUs to place operations on, {"GPU": 0} hides the GPUs.
     products: on a GPU matrix products are computed by "cublaslt", by "generated" kernels, or ("auto") by cublasLt where it is installed.
     products_precision: to what float32 operands of products are rounded there: "float32" (not at all), "tfloat32", "bfloat16", "float16";
-    sums are float32. The other fields are TF1's; they are accepted so that old programs run, and have no effect here.
+    sums are float32. checked: an index, label or segment id out of range and an integer division by zero are errors that name it, instead
+    of having a defined result (docs/stages.md); None: as GRAPHC_CHECKED in the environment says. The other fields are TF1's; they are
+    accepted so that old programs run, and have no effect here.
     """
 
     pipeline: str | Pipeline = "default"
@@ -81,6 +85,7 @@ class ConfigProto:
     device: str | None = None
     products: str = "auto"
     products_precision: str = "float32"
+    checked: bool | None = None
 
     def settings(self) -> Settings:
         """The values checked."""
@@ -89,7 +94,7 @@ class ConfigProto:
             pipeline=self._chosen_pipeline(), threads=self._threads(), device=self._device(), soft=bool(self.allow_soft_placement),
             log=bool(self.log_device_placement), cpus=max(1, counts.get("CPU", 1)), gpus=counts.get("GPU"),
             visible_gpus=self._visible_gpus(), memory_fraction=self._memory_fraction(), products=self._one_of("products", PRODUCTS),
-            products_precision=self._one_of("products_precision", PRECISIONS))
+            products_precision=self._one_of("products_precision", PRECISIONS), checked=self._checked())
 
     def _chosen_pipeline(self) -> Pipeline:
         if isinstance(self.pipeline, Pipeline):
@@ -164,6 +169,12 @@ class ConfigProto:
             given = f"ConfigProto(gpu_options={self.gpu_options!r})"
             raise TypeError(f"{given} has type {type(self.gpu_options).__name__}, but expected one of: GPUOptions")
         return self.gpu_options
+
+    def _checked(self) -> bool:
+        given: Any = self.checked
+        if not isinstance(given, bool | None):
+            raise TypeError(f"ConfigProto(checked={given!r}) has type {type(given).__name__}, but expected one of: bool, None")
+        return os.environ.get("GRAPHC_CHECKED", "") not in ("", "0") if given is None else given
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> str:
         value = getattr(self, name)

@@ -54,16 +54,17 @@ def placed_executable(split: Split, executables: Sequence[DeviceExecutable]) -> 
     kernels = [replace(kernel, name=f"segment{number}_{kernel.name}")
                for number, executable in enumerate(executables) for kernel in executable.kernels]
     return PlacedExecutable(
-        target="mixed", kernels=kernels, memory=_side_by_side(executables),
+        target="mixed", kernels=kernels, memory=side_by_side(executables),
         stages=(replace(executables[0].stages[0], program=split.program),),
         reads=tuple(dict.fromkeys(read for each in executables for read in each.reads if not read[0].startswith(KEPT))),
         writes=tuple(write for each in executables for write in each.writes if not write[0].startswith(KEPT)),
-        compile_ms=_summed([each.compile_ms for each in executables]),
-        objects_from={how: int(count) for how, count in _summed([each.objects_from for each in executables]).items()},
+        compile_ms=summed([each.compile_ms for each in executables]),
+        objects_from={how: int(count) for how, count in summed([each.objects_from for each in executables]).items()},
         plan_text=_plan_text(segments, split), segments=segments, handed_over=split.handed_over)
 
 
-def _summed(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def summed(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """By name, the sums of figures."""
     total: dict[str, float] = {}
     for each in figures:
         for name, figure in each.items():
@@ -71,8 +72,8 @@ def _summed(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
-def _side_by_side(executables: Sequence[DeviceExecutable]) -> Memory:
-    """The memory plans of all segments as one: arenas one after the other, kernels numbered through."""
+def side_by_side(executables: Sequence[Executable]) -> Memory:
+    """The memory plans of all `executables` as one: arenas one after the other, kernels numbered through."""
     buffers: list[BufferUse] = []
     start = kernels = 0
     for each in executables:

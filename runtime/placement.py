@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphc.core.devices import KEPT
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation
@@ -275,9 +276,10 @@ class Placer:
 
 
 def homes(program: Program, placed: Mapping[Operation, Device]) -> dict[str, str]:
-    """The device, in short, of each variable of `program`; the counter of a random operation is where that is."""
+    """The device, in short, of each variable of `program` that the graph knows; the counter of a random operation is where that is."""
     by_name = {operation.name: device.short for operation, device in placed.items()}
-    return {name: by_name.get(name) or by_name[name.removesuffix(COUNTER)] for name in program.variables}
+    known = [name for name in program.variables if not name.startswith(KEPT)]
+    return {name: by_name.get(name) or by_name[name.removesuffix(COUNTER)] for name in known}
 
 
 def _references(operation: Operation) -> list[Operation]:

@@ -26,9 +26,10 @@ from graphc.runtime.calls import Around, Call, Computation
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.cuda.arrays import device_array
 from graphc.runtime.executable import Executable
-from graphc.runtime.feeds import check_shape, feed_array, feed_tensors
+from graphc.runtime.feeds import check_shape, feed_array, feed_tensors, is_structure
 from graphc.runtime.fetches import Fetches, key_of
 from graphc.runtime.placement import DeviceAttributes, Placer
+from graphc.runtime.stages import Stages
 from graphc.runtime.targets import Targets
 
 Array = np.ndarray[Any, Any]
@@ -134,7 +135,7 @@ class BaseSession:
             if computation is None:
                 computation = self._computations[asked] = Computation(flattened.elements, feeds, self._around)
             order = None if computation.feeds == tuple(feeds) else tuple([feeds.index(tensor) for tensor in computation.feeds])
-            call = Call(flattened.assemble, computation, keys if any(isinstance(key, tuple) for key in keys) else None, order)
+            call = Call(flattened.assemble, computation, keys if any(map(is_structure, keys)) else None, order)
             return self._calls.setdefault((fetches if type(fetches) is Tensor else key_of(fetches), *keys), call)
 
     def _compute(self, call: Call, given: Iterable[Any]) -> Any:
@@ -191,7 +192,8 @@ class BaseSession:
         feeds: as `feed_dict`, where a value may also be a shape (a tuple of ints); or a list of tensors whose shapes are fully known. Their
         order in the executable is that in which they were fed first. target: "cpu", or an architecture ("sm_90"), compiles all of it
         for that instead, be it here or not; ValueError for what is neither.
-        Raises what `run` raises, except for uninitialised variables.
+        Raises what `run` raises, except for uninitialised variables. Where a size is only known while the graph runs, it is a
+        `graphc.runtime.staged.StagedExecutable`: the stages of the last run, or the first stage.
         """
         examples: dict[Any, Any] = dict(feeds) if isinstance(feeds, Mapping) else dict.fromkeys(feeds)
         call = self._prepare(fetches, examples)
@@ -215,13 +217,17 @@ class BaseSession:
 
     def kernel_times(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> list[tuple[str, float]]:
         """For each launch of `run(fetches, feed_dict)` on a GPU its name (as in `compile(...).kernels`) and its milliseconds, the median of
-        some real runs: variables change as they do in any. ValueError where the computation is not all on one GPU; else as `run`."""
+        some real runs: variables change as they do in any. ValueError where the computation is not all on one GPU, or runs in stages; else
+        as `run`."""
         feeds = dict(feed_dict or {})
         call = self._prepare(fetches, feeds)
         arrays = self._arrays(call.computation, call.values(feeds.values()))
         with self._lock:
             self._check_open()
-            return self._targets.kernel_times(call.computation.bound(arrays), arrays)
+            bound = call.computation.bound(arrays)
+            if isinstance(bound, Stages):
+                raise ValueError("launches are timed where one program does all: this computation runs in stages (see `compile`)")
+            return self._targets.kernel_times(bound, arrays)
 
     # -- life ---------------------------------------------------------------------------------------------------------------------------
 

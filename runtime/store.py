@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -60,6 +60,12 @@ class Store(ABC, Generic[Memory]):
             return self._graph.get_operation_by_name(name.removesuffix(COUNTER))
         return None
 
+    def forget(self, names: Sequence[str]) -> None:
+        """Forgets these variables, as if they had never been asked for."""
+        for name in names:
+            self._arrays.pop(name, None)
+            self.initialised.discard(name)
+
     def clear(self) -> None:
         """Forgets every variable."""
         self._arrays.clear()
@@ -107,6 +113,12 @@ class Workspace:
                 borrower(slot, array)
         self._borrowers.setdefault(slot, []).append(place)
         place(slot, array)
+
+    def take_back(self, place: Callable[[int, Array], None]) -> None:
+        """Forgets a borrower, which is told nothing any more."""
+        for borrowers in self._borrowers.values():
+            if place in borrowers:
+                borrowers.remove(place)
 
     def clear(self) -> None:
         """Forgets the memory and its borrowers."""

@@ -248,10 +248,10 @@ def test_a_shape_that_breaks_a_rule_when_it_runs(world: World) -> None:
             lambda: world.run(total, {world.x: world.rows, unknown: np.ones(5, np.float32)}))
 
 
-def test_a_shape_that_depends_on_a_variable(world: World) -> None:
-    size = gc.Variable(3, name="size")
-    refused(gc.errors.InvalidArgumentError, r"A shape depends on the value of 'size', which is only known while the graph runs: feed it, "
-            r"or make it a constant\.\n.*" + LINE, lambda: world.run(gc.fill([size], 1.0)))
+def test_a_negative_size_that_is_computed(world: World) -> None:
+    filled = gc.fill([gc.reduce_sum(gc.cast(world.x, gc.int32))], 0.0, name="from_sum")
+    refused(gc.errors.InvalidArgumentError, r"a shape cannot have negative dims: \(-6,\)\n  in operation 'from_sum' \(Fill\).*" + LINE,
+            lambda: world.run(filled, {world.x: -np.ones((2, 3), np.float32)}))
 
 
 def test_integer_division_by_zero_has_a_result(world: World) -> None:

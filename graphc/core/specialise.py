@@ -2,21 +2,26 @@
 
 Walks the operations in the order of their declaration, so that reads and writes of one variable take effect in that order, and threads
 each variable's current value from operation to operation: the Program that results is a pure function.
+
+Where a shape depends on a value that a run computes, the walk ends there. What it has found by then is an `Expansion` that says which value
+it needs: `graphc.runtime.stages` runs for it, and walks again with that value known.
 """
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from graphc.core import dtypes
+from graphc.core.checks import Check, CheckFailed, Collected, Printing, collecting
 from graphc.core.devices import HOST, Devices
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.operation import Operation, Tensor
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, Origin, Program, make
-from graphc.core.static import ValueNeeded
+from graphc.core.static import UnknownRank, ValueNeeded, known
 from graphc.core.types import TensorType, show_dims
 
 COUNTER = "/counter"  # the hidden variable of a random operation is its name and this
@@ -87,30 +92,70 @@ class _State:
                 if value is not self.initial.get(name)]
 
 
+@dataclass(frozen=True)
+class Need:
+    """The value that the shape of a result of `operation` depends on: that of `node`. parameters: the feeds that spell it, if they do."""
+
+    operation: Operation
+    node: Node
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """What a walk has made of the operations. outputs, effects: of a Program, where `need` is None.
+
+    need: why the walk ended before the last operation; `live` are then the nodes that the operations from there on may read. Where it went
+    to the end they are the outputs and effects. homes: the devices of variables.
+    """
+
+    parameters: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    effects: tuple[Node, ...]
+    live: tuple[Node, ...]
+    need: Need | None
+    checks: tuple[Check, ...]
+    printings: tuple[Printing, ...]
+    origins: Mapping[Node, tuple[Origin, ...]] = field(repr=False)
+    homes: Mapping[str, str]
+
+
 def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
                values: Mapping[Tensor, np.ndarray[Any, Any]] | None = None, placed: Mapping[Operation, str] | None = None) -> Program:
-    """The Program of `fetches` (its outputs: one per Tensor among them, in order) for feeds of the given static types.
+    """The Program of `fetches` (its outputs: one per Tensor among them, in order) for feeds of the given static types, without the checks
+    that operations ask for. Raises and takes what `expand` does, and `static.ValueNeeded` where a shape depends on what is not known."""
+    made = expand(fetches, feeds, values, placed)
+    if made.need is not None:
+        raise ValueNeeded(made.need.node)
+    return program_of(made)
+
+
+def program_of(expansion: Expansion) -> Program:
+    """The Program of an expansion that went to the end."""
+    return Program(expansion.parameters, expansion.outputs, expansion.effects, origins=expansion.origins)
+
+
+def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
+           values: Mapping[Tensor, np.ndarray[Any, Any]] | None = None, placed: Mapping[Operation, str] | None = None, *,
+           found: Mapping[Node, np.ndarray[Any, Any]] | None = None, checked: bool = False) -> Expansion:
+    """The operations that `fetches` need, expanded in order for feeds of the given static types, as far as all shapes are known.
 
     A feed listed in `values` too is a constant of the Program (its parameter stays, unused): shapes may depend on it. placed: the device
     of each operation, in short ("GPU:0"), where there is more than one: the Program has a `transfer` wherever a value changes device (see
-    `graphc.core.devices`). Raises InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule, and
-    `static.ValueNeeded` where a shape depends on a feed that is not in `values`.
+    `graphc.core.devices`). found: values of nodes that earlier walks needed. checked: indices and the like are checked too. Raises
+    InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule.
     """
-    state = _State(placed)
-    nodes: dict[Tensor, Node] = {}
-    parameters = []
-    for tensor, type_ in feeds.items():
-        primitive = lookup("parameter")
-        parameters.append(make(primitive, (), primitive.attrs(name=tensor.name, type=type_)))
-        nodes[tensor] = parameters[-1]
+    walk = _Walk(placed, checked)
+    parameters = [walk.feed(tensor, type_) for tensor, type_ in feeds.items()]
     for tensor, value in (values or {}).items():
         constant = lookup("constant")
-        nodes[tensor] = make(constant, (), constant.attrs(value=Literal(value)))
-    origins: dict[Node, tuple[Origin, ...]] = {p: (Origin(p.attrs.name),) for p in parameters}
-    for operation in needed(fetches, feeds):
-        _expand(operation, nodes, state, origins)
-    outputs = [_value(fetch, nodes, state) for fetch in fetches if isinstance(fetch, Tensor)]
-    return Program(tuple(parameters), tuple(outputs), tuple(state.effects()), origins=origins)
+        walk.nodes[tensor] = make(constant, (), constant.attrs(value=Literal(value)))
+    need, live = walk.go(needed(fetches, feeds), found or {})
+    reached = [fetch for fetch in fetches if isinstance(fetch, Tensor) and (need is None or fetch in walk.nodes)]
+    outputs = tuple([walk.value(fetch) for fetch in reached])
+    effects = tuple(walk.state.effects())
+    return Expansion(tuple(parameters), outputs, effects, (*outputs, *effects, *live), need, tuple(walk.collected.checks.values()),
+                     tuple(walk.collected.printings), walk.origins, walk.state.homes)
 
 
 def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> list[Operation]:
@@ -129,30 +174,73 @@ def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> li
     return sorted(found, key=lambda operation: operation.id)
 
 
-def _value(tensor: Tensor, nodes: Mapping[Tensor, Node], state: _State) -> Node:
-    """The node of `tensor`; for a variable its value at this point of the walk."""
-    return nodes[tensor] if tensor in nodes else state.read(tensor.op.name)
+class _Walk:
+    """One walk over operations: the nodes of the tensors so far, and where each came from."""
 
+    def __init__(self, placed: Mapping[Operation, str] | None, checked: bool) -> None:
+        self.state = _State(placed)
+        self.nodes: dict[Tensor, Node] = {}
+        self.origins: dict[Node, tuple[Origin, ...]] = {}
+        self.collected = Collected(checked)
 
-def _expand(operation: Operation, nodes: dict[Tensor, Node], state: _State, origins: dict[Node, tuple[Origin, ...]]) -> None:
-    if operation.type == "VariableV2":
-        output = operation.outputs[0]
-        state.declare(operation.name, TensorType(output.dtype, output.shape_tuple or ()), operation)
-        return
-    if operation.type == "Placeholder":
-        raise InvalidArgumentError(None, operation, _unfed(operation))
-    state.operation = operation
-    inputs = [state.bring(_value(tensor, nodes, state), operation) for tensor in operation.inputs]
-    try:
-        results = operation.definition.nodes(inputs, operation.attrs, state)
-    except ValueNeeded:
-        raise
-    except (ValueError, TypeError) as error:
-        shapes = ", ".join(f"{t.name} {show_dims(n.shape)}" for t, n in zip(operation.inputs, inputs, strict=True))
-        raise InvalidArgumentError(None, operation, explain(operation, str(error), f"inputs: {shapes}")) from error
-    for tensor, node in zip(operation.outputs, results, strict=True):
-        nodes.setdefault(tensor, node)
-    _remember(operation, results, inputs, origins)
+    def feed(self, tensor: Tensor, type_: TensorType) -> Node:
+        """The parameter for a tensor that is fed."""
+        primitive = lookup("parameter")
+        node = self.nodes[tensor] = make(primitive, (), primitive.attrs(name=tensor.name, type=type_))
+        self.origins[node] = (Origin(tensor.name),)
+        return node
+
+    def value(self, tensor: Tensor) -> Node:
+        """The node of `tensor`; for a variable its value at this point of the walk."""
+        return self.nodes[tensor] if tensor in self.nodes else self.state.read(tensor.op.name)
+
+    def go(self, operations: Sequence[Operation], found: Mapping[Node, np.ndarray[Any, Any]]) -> tuple[Need | None, list[Node]]:
+        """Expands `operations` in order. Where one of them needs a value that is not `found`: that, and what from there on is read."""
+        for position, operation in enumerate(operations):
+            try:
+                with known(found), collecting(self.collected):
+                    self._expand(operation)
+            except ValueNeeded as need:
+                _remember(operation, [need.node], self._inputs(operation), self.origins)
+                return Need(operation, need.node, need.parameters), self._live(operations[position:], found)
+        return None, []
+
+    def _live(self, rest: Sequence[Operation], found: Mapping[Node, np.ndarray[Any, Any]]) -> list[Node]:
+        """What the operations `rest` read of the nodes made so far: of the first, whose shape is not known, also from within."""
+        live = [self.nodes[tensor] for operation in rest for tensor in operation.inputs if tensor in self.nodes]
+        first = rest[0]
+        if not first.definition.stateful:
+            try:
+                with known(found, guessing=True), collecting(None):
+                    live += first.definition.nodes(self._inputs(first), first.attrs)
+            except (UnknownRank, ValueError, TypeError):
+                pass  # it cannot say anything without the value
+        return [*live, *self.state.current.values()]
+
+    def _inputs(self, operation: Operation) -> list[Node]:
+        return [self.state.bring(self.value(tensor), operation) for tensor in operation.inputs]
+
+    def _expand(self, operation: Operation) -> None:
+        state = self.state
+        if operation.type == "VariableV2":
+            output = operation.outputs[0]
+            state.declare(operation.name, TensorType(output.dtype, output.shape_tuple or ()), operation)
+            return
+        if operation.type == "Placeholder":
+            raise InvalidArgumentError(None, operation, _unfed(operation))
+        state.operation = self.collected.operation = operation
+        inputs, checks = self._inputs(operation), len(self.collected.checks)
+        try:
+            results = operation.definition.nodes(inputs, operation.attrs, state)
+        except CheckFailed as error:
+            raise InvalidArgumentError(None, operation, explain(operation, str(error))) from error
+        except (ValueError, TypeError) as error:
+            shapes = ", ".join(f"{t.name} {show_dims(n.shape)}" for t, n in zip(operation.inputs, inputs, strict=True))
+            raise InvalidArgumentError(None, operation, explain(operation, str(error), f"inputs: {shapes}")) from error
+        for tensor, node in zip(operation.outputs, results, strict=True):
+            self.nodes.setdefault(tensor, node)
+        required = [node for check in list(self.collected.checks.values())[checks:] for node in (check.ok, *check.data)]
+        _remember(operation, [*results, *required], inputs, self.origins)
 
 
 def _unfed(operation: Operation) -> str:

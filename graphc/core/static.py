@@ -1,31 +1,36 @@
 """What is known of a small integer node before anything runs: the values of shape operands.
 
 `reshape(x, tf.stack([tf.shape(x)[0], -1]))` needs its second operand as numbers. When the graph is declared some may be unknown (None);
-when the Program is made every shape is known, and what is still unknown depends on a fed or computed value.
+when the Program is made every shape is known, and what is still unknown depends on a fed or computed value: `static_dims` raises
+`ValueNeeded`, the runtime finds the value out, and the Program is made again with what is `known`.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from graphc.core.dtypes import DType
+from graphc.core.loops import Map
 from graphc.core.program import Node, postorder
 from graphc.core.types import Dim
 
 LIMIT = 4096  # elements; anything larger is data, not a shape
+SPELLED = 64  # elements of a feed that may spell a shape
 
 
 class ValueNeeded(Exception):
-    """A shape operand depends on values that are not known yet: of the parameters `parameters`, of the variables `variables`."""
+    """A shape operand is not known yet: that of `node`. parameters: the feeds that spell it, where it is not computed from more."""
 
-    def __init__(self, parameters: tuple[str, ...], variables: tuple[str, ...]) -> None:
-        names = ", ".join((*parameters, *variables))
-        super().__init__(f"a shape depends on the value of {names}")
-        self.parameters = parameters
-        self.variables = variables
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.parameters = _spelling(node)
+        super().__init__(f"a shape depends on the value of {', '.join(self.parameters) or node}")
 
 
 class UnknownRank(Exception):
@@ -36,16 +41,43 @@ class UnknownRank(Exception):
         self.dtypes = dtypes
 
 
+# What has been found out -----------------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class _Knowledge:
+    """values: of nodes, found by running them. guessing: whether what is not known may stay unknown, as while a graph is declared."""
+
+    values: Mapping[Node, np.ndarray[Any, Any]] = field(default_factory=dict)
+    guessing: bool = False
+
+
+_NOTHING = _Knowledge()
+_knowledge: ContextVar[_Knowledge] = ContextVar("knowledge", default=_NOTHING)
+
+
+@contextmanager
+def known(values: Mapping[Node, np.ndarray[Any, Any]], guessing: bool = False) -> Iterator[None]:
+    """Inside, `values` of nodes are known. guessing: nothing raises ValueNeeded; what is unknown is a dim of None."""
+    token = _knowledge.set(_Knowledge(values, guessing))
+    try:
+        yield
+    finally:
+        _knowledge.reset(token)
+
+
+# What follows from it --------------------------------------------------------------------------------------------------------------------
+
 def partial_value(node: Node) -> np.ndarray[Any, Any] | None:
     """The value of `node` as an object array with None for each unknown element; None where even its shape is unknown or it is large.
 
     Arithmetic on known elements is done by the primitives' references; an operation with an unknown operand element gives unknowns,
     but moves (reshape, slice, concatenate, transpose, broadcast) keep what is known.
     """
-    known: dict[Node, np.ndarray[Any, Any] | None] = {}
-    for each in postorder((node,)):
-        known[each] = _evaluate(each, [known[o] for o in each.operands])
-    return known[node]
+    given = _knowledge.get().values
+    found: dict[Node, np.ndarray[Any, Any] | None] = {}
+    for each in postorder((node,), given.keys()):
+        found[each] = given[each].astype(object) if each in given else _evaluate(each, [found[o] for o in each.operands])
+    return found[node]
 
 
 def _evaluate(node: Node, operands: list[np.ndarray[Any, Any] | None]) -> np.ndarray[Any, Any] | None:
@@ -105,15 +137,23 @@ def static_dims(node: Node) -> tuple[Dim, ...] | None:
     if value is None:
         return None
     dims = tuple(None if v is None else int(v) for v in value.reshape(-1))
-    if None in dims:
-        _need_values(node)
+    if None in dims and not _knowledge.get().guessing and _is_concrete(node):
+        raise ValueNeeded(node)
     return dims
 
 
-def _need_values(node: Node) -> None:
-    """Raises ValueNeeded where `node` rests on concrete parameters (named, as the specialiser makes them); abstract ones have no name."""
+def _is_concrete(node: Node) -> bool:
+    """Whether `node` rests on something that a run will know; abstract parameters have no name."""
+    return any(below.name == "variable_read" or (below.name == "parameter" and not below.attrs.name.startswith("?"))
+               for below in postorder((node,)))
+
+
+def _spelling(node: Node) -> tuple[str, ...]:
+    """The small feeds whose elements `node` consists of, moved and with arithmetic on them, as in `[n, 2 * m]`; () where there is more
+    to its value, such as a sum over a feed: then many feeds give one value."""
     below = postorder((node,))
-    parameters = tuple(n.attrs.name for n in below if n.name == "parameter" and not n.attrs.name.startswith("?"))
-    variables = tuple(n.attrs.variable for n in below if n.name == "variable_read")
-    if parameters or variables:
-        raise ValueNeeded(parameters, variables)
+    feeds = [each for each in below if each.name == "parameter"]
+    others = [each for each in below if each.name not in ("parameter", "constant", "iota", *_MOVES)]
+    spelled = (all(isinstance(each.primitive.loop, Map) for each in others)
+               and all(len(each.dims) <= 1 and math.prod(each.dims) <= SPELLED for each in feeds))
+    return tuple(each.attrs.name for each in feeds) if spelled else ()

@@ -82,8 +82,8 @@ class CudaBound(OneDevice):
 
     def retire(self) -> None:
         """Lets nobody run this any more: every array is refused. Frees what is its own."""
-        super().retire()
         self._end()
+        super().retire()
 
     # -- memory -------------------------------------------------------------------------------------------------------------------------
 

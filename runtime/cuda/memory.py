@@ -1,7 +1,7 @@
 """The memory of one session on a GPU: its variables, and the workspace that its executables take turns in. The GPU's `runtime.store`."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,12 @@ class DeviceStore(Store[DeviceMemory]):
         """Of all variables."""
         return sum(memory.nbytes for memory in self._arrays.values())
 
-    def forget(self, names: Iterable[str]) -> None:
+    def forget(self, names: Sequence[str]) -> None:
         """Frees the memory of these variables, as if they had never been asked for."""
         for name in names:
-            self._owner.free(self._arrays.pop(name))
-            self.initialised.discard(name)
+            if name in self._arrays:
+                self._owner.free(self._arrays[name])
+        super().forget(names)
 
     def clear(self) -> None:
         """Frees every variable."""

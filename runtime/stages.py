@@ -1,0 +1,278 @@
+"""A run in stages: a Program for what a size depends on, then one for each size seen. `calls.py` asks where one Program does not do.
+
+    stage 0: count = reduce_sum(mask)                     --37-->   stage 1, compiled for 37: everything else
+             keeps mask, hidden                           --12-->   stage 1, compiled for 12
+
+Each stage's Program is a part of one whole, expanded anew with every value found (`graphc.core.specialise`). A stage computes the value
+that the walk needs and nothing that it does not rest on. What it computes on the way, and later stages read, stays in its device's memory,
+in variables that nobody else knows; what is cheaper to make again than to keep is made again. Variables are written by the last stage, so
+that every stage reads them as they were when the run began, and an error before changes nothing.
+
+Checks (`graphc.core.checks`) are one more output of the stage that follows their operations: whether all of them hold. Where a Program
+with checks writes variables, the checks have a stage of their own before it. What words the error is computed once one fails.
+"""
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from graphc.core.checks import Check, Printing
+from graphc.core.devices import HOST, KEPT, Devices
+from graphc.core.errors import InvalidArgumentError, explain
+from graphc.core.loops import Map, View
+from graphc.core.program import Node, Program, postorder, substitute
+from graphc.core.specialise import Expansion, Need
+from graphc.primitives import and_, constant, get_tuple_element, variable_assign, variable_read
+from graphc.runtime.bound import Runs
+from graphc.runtime.staged import CompiledStage, StagedExecutable, staged_executable
+
+Array = np.ndarray[Any, Any]
+MOST_VALUES = 32  # second stages that are kept for different values of one size; the one used longest ago goes first
+MANY_VALUES = 16  # compiled for one size before the session says so
+_serial = count()  # of stages: sets their kept values apart
+
+
+class ManySizesWarning(UserWarning):
+    """One size takes so many values that most of the time goes into compiling for them."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What a computation lends to its stages. expand: the operations of the run, for values found of nodes. build: a Program as something
+    that runs, given the devices of kept values and why it is made."""
+
+    expand: Callable[[Mapping[Node, Array]], Expansion]
+    build: Callable[[Program, Mapping[str, str], str], Runs]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What earlier stages leave to a stage. found: the values that they computed; stand_ins: for nodes of the whole Program what a later
+    one has in their place, a constant or a kept value. homes: the devices of kept values. proven: checks that have held."""
+
+    found: Mapping[Node, Array] = field(default_factory=dict)
+    stand_ins: Mapping[Node, Node] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+    proven: frozenset[Node] = frozenset()
+
+
+@dataclass
+class Stage:
+    """One Program of a run, compiled. title: the value it was compiled for, in words. whole: what it is a part of, as far as that is known.
+
+    takes: the positions of its feeds among those of the run. results: how many of its outputs are those of the run; values to print
+    follow, or the value of `need`, then whether the checks hold. next: the stages that follow, by that value; where nothing is needed, the
+    only one.
+    """
+
+    title: str
+    whole: Program
+    bound: Runs
+    takes: tuple[int, ...]
+    results: int
+    need: Need | None
+    checks: tuple[Check, ...]
+    printings: tuple[Printing, ...]
+    after: Context
+    is_last: bool
+    next: OrderedDict[bytes, Stage] = field(default_factory=OrderedDict)
+    compiled: int = 0  # stages made for values of `need`, also those that are gone
+
+    def run(self, feeds: Sequence[Any]) -> list[Array]:
+        return _run(self.bound, [feeds[position] for position in self.takes])
+
+    def retire(self) -> None:
+        for stage in self.next.values():
+            stage.retire()
+        self.next.clear()
+        self.bound.retire()
+
+
+def _run(bound: Runs, feeds: Sequence[Any]) -> list[Array]:
+    bound.require()
+    outputs = bound.empty_outputs()
+    refused = bound.run(*feeds, *outputs)
+    if refused is not None:
+        raise AssertionError(f"array {refused} of a stage does not fit what was compiled for it")
+    return outputs
+
+
+class Stages:
+    """What computes the fetches of a run in stages, for feeds of one set of shapes."""
+
+    def __init__(self, maker: Maker, expansion: Expansion) -> None:
+        self._maker = maker
+        self.first = self._stage(expansion, Context(), "")
+        self.path = [self.first]  # of the last run
+
+    def run(self, feeds: Sequence[Any]) -> list[Array]:
+        """The outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
+        self.path = [self.first]
+        outputs = self.first.run(feeds)
+        while True:
+            stage = self.path[-1]
+            if stage.checks and not outputs[-1]:
+                self._fail(stage, feeds)
+            if stage.is_last:
+                break
+            self.path.append(self._following(stage, outputs))
+            outputs = self.path[-1].run(feeds)
+        stage.bound.written()
+        for printing, values in _shared_out(stage.printings, outputs[stage.results:]):
+            print(printing.show(*values), end="", file=sys.stderr, flush=True)
+        return outputs[:stage.results]
+
+    def retire(self) -> None:
+        self.first.retire()
+
+    @property
+    def executable(self) -> StagedExecutable:
+        """The stages of the last run; before any, the first."""
+        parts = []
+        for number, stage in enumerate(self.path):
+            gives = "the results" if stage.is_last else _wanted(stage.need)
+            kept = sum(name.startswith(KEPT) for name, _ in stage.bound.executable.writes)
+            sizes = self.path[number - 1].compiled if number else 1
+            parts.append(CompiledStage(stage.title, stage.bound.executable, gives, kept, sizes))
+        return staged_executable(self.path[-1].whole, parts)
+
+    # -- the next stage -----------------------------------------------------------------------------------------------------------------
+
+    def _following(self, stage: Stage, outputs: Sequence[Array]) -> Stage:
+        """The stage after `stage`, for the value that it found."""
+        key = outputs[0].tobytes() if stage.need is not None else b""
+        if key in stage.next:
+            stage.next.move_to_end(key)
+            return stage.next[key]
+        context, title = stage.after, ""
+        if stage.need is not None:
+            node, value = stage.need.node, outputs[0]
+            title = f"size of {stage.need.operation.name} = {np.array2string(value, threshold=6)}"
+            context = Context({**context.found, node: value}, {**context.stand_ins, node: constant(value)}, context.homes, context.proven)
+        made = self._stage(self._maker.expand(context.found), context, title)
+        if len(stage.next) == MOST_VALUES:
+            stage.next.popitem(last=False)[1].retire()
+        stage.next[key] = made
+        stage.compiled += 1
+        if stage.compiled == MANY_VALUES and stage.need is not None:
+            _warn(stage.need)
+        return made
+
+    def _stage(self, expansion: Expansion, context: Context, title: str) -> Stage:
+        """The next stage of a run whose operations are expanded as far as may be."""
+        need, checks = expansion.need, tuple(check for check in expansion.checks if check.ok not in context.proven)
+        is_last = need is None and not (checks and expansion.effects)
+        devices = Devices({**expansion.homes, **context.homes})
+        outputs: list[Node] = [] if need is None else [need.node]
+        if is_last:
+            outputs = [*expansion.outputs, *(node for printing in expansion.printings for node in printing.data)]
+        if checks:
+            outputs.append(reduce(and_, (devices.bring(check.ok, HOST) for check in checks)))
+        effects, after = list(expansion.effects), context
+        if not is_last:
+            kept = {node: f"{KEPT}stage {next(_serial)}" for node in _worth_keeping(expansion, outputs, context.stand_ins)}
+            effects = [variable_assign(name, node) for node, name in kept.items()]
+            stand_ins = {node: variable_read(name, node.type) for node, name in kept.items()}
+            kept_homes = {name: devices.of(node) or HOST for node, name in kept.items()}
+            after = Context(context.found, {**context.stand_ins, **stand_ins}, {**context.homes, **kept_homes},
+                            context.proven.union(check.ok for check in checks))
+        why = [title, "" if is_last else f"computes {_wanted(need)}"]
+        bound, takes = self._built(expansion, outputs, effects, context, after, ", ".join(filter(None, why)))
+        whole = Program(expansion.parameters, expansion.outputs if need is None else (need.node,),
+                        expansion.effects if need is None else (), origins=expansion.origins)
+        results, printings = (len(expansion.outputs), expansion.printings) if is_last else (0, ())
+        return Stage(title, whole, bound, takes, results, need, checks, printings, after, is_last)
+
+    def _built(self, expansion: Expansion, outputs: Sequence[Node], effects: Sequence[Node], context: Context, after: Context,
+               cause: str) -> tuple[Runs, tuple[int, ...]]:
+        """Something that computes nodes of the whole Program from what `context` has, and the positions of the feeds that it takes."""
+        new = substitute([*outputs, *effects], context.stand_ins, context.stand_ins.keys())
+        reached = set(postorder([new[node] for node in (*outputs, *effects)]))
+        takes = tuple(position for position, node in enumerate(expansion.parameters) if node in reached)
+        origins = {now: expansion.origins[old] for old, now in new.items() if old in expansion.origins}
+        program = Program(tuple(expansion.parameters[position] for position in takes), tuple(new[node] for node in outputs),
+                          tuple(new[node] for node in effects), origins=origins)
+        return self._maker.build(program, after.homes, cause), takes
+
+    # -- errors -------------------------------------------------------------------------------------------------------------------------
+
+    def _fail(self, stage: Stage, feeds: Sequence[Any]) -> None:
+        """Raises InvalidArgumentError for the first check of `stage` that does not hold. Nothing is written yet: what it rests on can be
+        computed again, with what words the error."""
+        expansion = self._maker.expand(stage.after.found)
+        devices = Devices({**expansion.homes, **stage.after.homes})
+        nodes = [node for check in stage.checks for node in (check.ok, *check.data)]
+        bound, takes = self._built(expansion, [devices.bring(node, HOST) for node in nodes], (), stage.after, stage.after,
+                                   "a check that failed, for its words")
+        try:
+            values = _run(bound, [feeds[position] for position in takes])
+        finally:
+            bound.retire()
+        for check, (ok, *data) in _shared_out(stage.checks, values, 1):
+            if not ok:
+                raise InvalidArgumentError(None, check.operation, explain(check.operation, check.report(*data)))
+        raise AssertionError("a check that failed holds when it is computed again")
+
+
+def _shared_out(owners: Sequence[Any], values: Sequence[Array], more: int = 0) -> list[tuple[Any, list[Array]]]:
+    """Each of the checks or printings with its part of `values`: as many as it has data, and `more`."""
+    found, start = [], 0
+    for owner in owners:
+        end = start + more + len(owner.data)
+        found.append((owner, list(values[start:end])))
+        start = end
+    return found
+
+
+def _wanted(need: Need | None) -> str:
+    """What a stage that is not the last computes."""
+    return "whether all checks hold, before variables are written" if need is None else f"the size of {need.operation.name}"
+
+
+def _warn(need: Need) -> None:
+    line = need.operation.source_line
+    warnings.warn_explicit(
+        f"graphc: the size of '{need.operation.name}' has taken {MANY_VALUES} values at {line.describe()}\n"
+        "  each is compiled anew: pad it to a few sizes, or mask instead of picking (a sum of where(mask, x, 0) has one size)",
+        ManySizesWarning, line.path or "<unknown>", line.line)
+
+
+# What a stage keeps -----------------------------------------------------------------------------------------------------------------------
+
+_FREE = frozenset({"parameter", "variable_read", "constant", "iota"})  # what every stage has anyway
+
+
+def _worth_keeping(expansion: Expansion, outputs: Sequence[Node], stand_ins: Mapping[Node, Node]) -> list[Node]:
+    """The nodes that a stage with these `outputs` computes, and that stand nearest to what later stages read; instead of what is made from
+    less memory by maps and views alone, what it is made from."""
+    there = set(postorder(outputs, stand_ins.keys()))
+    border = [node for node in postorder(expansion.live, there | stand_ins.keys()) if node in there]
+    needed = {} if expansion.need is None else {expansion.need.node: None}
+    order = {node: position for position, node in enumerate(postorder(outputs, stand_ins.keys()))}
+    kept: dict[Node, None] = {}
+    waiting = {node for each in border for node in _elements(each)}
+    while waiting:
+        node = max(waiting, key=lambda each: order.get(each, len(order)))
+        waiting.remove(node)
+        if node.name in _FREE or node in stand_ins or node in needed or node in kept:
+            continue
+        below = {operand for operand in node.operands if not (operand.name in _FREE or operand in stand_ins or operand in needed)}
+        is_cheap = isinstance(node.primitive.loop, Map | View) and node.name != "transfer" and not any(each.is_tuple for each in below)
+        if is_cheap and sum(each.type.nbytes for each in below - waiting - kept.keys()) <= node.type.nbytes:
+            waiting |= below
+        else:
+            kept[node] = None
+    return list(kept)
+
+
+def _elements(node: Node) -> Collection[Node]:
+    """`node`, or where it has several outputs each of them."""
+    return [get_tuple_element(node, index) for index in range(len(node.types))] if node.is_tuple else [node]
