@@ -55,6 +55,7 @@ from graphc.initializers import (
     variance_scaling_initializer,
     zeros_initializer,
 )
+from graphc.inspecting import dimension_at_index, dimension_value, executing_eagerly, get_static_value, is_tensor, newaxis
 from graphc.jacobians import hessians, jacobian, jvp
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
 from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient

@@ -3,6 +3,7 @@
 Each file holds one family: the composites and beside them the functions. Importing this room installs Python's operators on tensors.
 """
 from graphc.ops import operators as operators
+from graphc.ops.aliases import batch_matmul, complex_abs, concat_v2, inv, mul, neg, pack, select, sub, unpack
 from graphc.ops.array import (
     broadcast_dynamic_shape,
     broadcast_static_shape,
@@ -106,7 +107,21 @@ from graphc.ops.elementwise import real_div as realdiv
 from graphc.ops.elementwise import round_ as round
 from graphc.ops.joining import concat, pad, reverse, split, stack, tile, unstack
 from graphc.ops.joining import reverse as reverse_v2
+from graphc.ops.linalg import (
+    cholesky,
+    cholesky_solve,
+    matrix_determinant,
+    matrix_inverse,
+    matrix_solve,
+    matrix_solve_ls,
+    matrix_triangular_solve,
+    qr,
+    self_adjoint_eig,
+    self_adjoint_eigvals,
+    svd,
+)
 from graphc.ops.linear import matmul, tensordot
+from graphc.ops.matrices import cross, diag, diag_part, eye, matrix_band_part, matrix_diag, matrix_diag_part, matrix_set_diag, trace
 from graphc.ops.quantization import (
     fake_quant_with_min_max_args,
     fake_quant_with_min_max_args_gradient,
@@ -151,19 +166,23 @@ from graphc.ops.slicing import slice_ as slice
 
 __all__ = [
     "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "arg_max", "arg_min", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
-    "atanh", "bitcast", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "clip_by_average_norm",
-    "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "div",
-    "div_no_nan", "divide", "einsum", "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "fake_quant_with_min_max_args",
+    "atanh", "batch_matmul", "bitcast", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "cholesky",
+    "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "complex_abs", "concat", "concat_v2",
+    "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum", "diag", "diag_part", "div", "div_no_nan", "divide", "einsum",
+    "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "eye", "fake_quant_with_min_max_args",
     "fake_quant_with_min_max_args_gradient", "fake_quant_with_min_max_vars", "fake_quant_with_min_max_vars_gradient",
     "fake_quant_with_min_max_vars_per_channel", "fake_quant_with_min_max_vars_per_channel_gradient", "fill", "floor", "floor_div",
-    "floordiv", "floormod", "gather", "gather_nd", "get_seed", "global_norm", "greater", "greater_equal", "identity", "identity_n",
+    "floordiv", "floormod", "gather", "gather_nd", "get_seed", "global_norm", "greater", "greater_equal", "identity", "identity_n", "inv",
     "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lin_space", "linspace", "log", "log1p", "log_sigmoid",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "maximum", "minimum", "mod", "multinomial",
-    "multiply", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random_gamma", "random_normal",
-    "random_poisson", "random_uniform", "range", "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp",
-    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse",
-    "reverse_v2", "rint", "round", "rsqrt", "saturate_cast", "scalar_mul", "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin",
-    "sinh", "size", "slice", "split", "sqrt", "square", "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice",
-    "subtract", "tan", "tanh", "tensordot", "tile", "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64", "transpose", "truediv",
-    "truncated_normal", "truncatediv", "truncatemod", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_band_part", "matrix_determinant", "matrix_diag",
+    "matrix_diag_part", "matrix_inverse", "matrix_set_diag", "matrix_solve", "matrix_solve_ls", "matrix_transpose",
+    "matrix_triangular_solve", "maximum", "minimum", "mod", "mul", "multinomial", "multiply", "neg", "negative", "norm", "not_equal",
+    "one_hot", "ones", "ones_like", "pack", "pad", "pow", "qr", "random_gamma", "random_normal", "random_poisson", "random_uniform",
+    "range", "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min",
+    "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "reverse_v2", "rint", "round", "rsqrt",
+    "saturate_cast", "scalar_mul", "select", "self_adjoint_eig", "self_adjoint_eigvals", "set_random_seed", "shape", "shape_n", "sigmoid",
+    "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square", "squared_difference", "squeeze", "stack", "stop_gradient",
+    "strided_slice", "sub", "subtract", "svd", "tan", "tanh", "tensordot", "tile", "to_bfloat16", "to_double", "to_float", "to_int32",
+    "to_int64", "trace", "transpose", "truediv", "truncated_normal", "truncatediv", "truncatemod", "unpack", "unstack", "where", "where_v2",
+    "xdivy", "xlogy", "zeros", "zeros_like",
 ]
