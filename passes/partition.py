@@ -61,12 +61,14 @@ class Partition:
         self.classifier = Classifier()
         self.kept = _stored(program)  # nodes whose value must stand in memory whatever is fused
         members = {node: None for node in program.nodes if self._is_member(node)}
-        self.inputs = {node: _inputs(node, members) for node in members}
+        apart = [node for node in program.nodes if node not in members and node.operands and not travels(node)]
+        self.inputs = {node: _inputs(node, members) for node in (*members, *apart)}
         self.readers: dict[Node, list[Node]] = {node: [] for node in program.nodes}
         for node, sources in self.inputs.items():
             for source in sources:
                 self.readers[source].append(node)
         self.group_of = {node: self._alone(node) for node in members}
+        self.apart = {node: Group([node], None, [node]) for node in apart}  # merge with nobody, but stand between groups
 
     def _is_member(self, node: Node) -> bool:
         if travels(node):
@@ -133,7 +135,7 @@ class Partition:
 
     def _merge_siblings(self) -> None:
         for source in self.program.nodes:
-            reading = dict.fromkeys(self.group_of[reader] for reader in self.readers[source])
+            reading = dict.fromkeys(self.group_of[reader] for reader in self.readers[source] if reader in self.group_of)
             found = [group for group in reading if _is_tiny(group) or _is_small_reduction(group, source)]
             for first, second in pairwise(found):
                 if self.group_of[first.members[0]] is first and self.group_of[second.members[0]] is second:
@@ -222,10 +224,13 @@ class Partition:
             yield False
 
     def _readers_of(self, group: Group) -> Iterator[Group]:
-        return (self.group_of[reader] for node in group.written for reader in self.readers[node])
+        return (self._place(reader) for node in group.written for reader in self.readers[node])
 
     def _read_by(self, group: Group) -> Iterator[Group]:
-        return (self.group_of[source] for node in group.members for source in self.inputs[node] if source in self.group_of)
+        return (self._place(source) for node in group.members for source in self.inputs[node] if source in self.inputs)
+
+    def _place(self, node: Node) -> Group:
+        return self.group_of[node] if node in self.group_of else self.apart[node]
 
     # Reasons --------------------------------------------------------------------------------------------------------------------------
 
@@ -234,8 +239,8 @@ class Partition:
         seen: set[tuple[Group, Group]] = set()
         for reader, sources in self.inputs.items():
             for source in sources:
-                first, second = self.group_of.get(source), self.group_of[reader]
-                if first is None or first is second or (first, second) in seen:
+                first, second = self.group_of.get(source), self.group_of.get(reader)
+                if first is None or second is None or first is second or (first, second) in seen:
                     continue
                 seen.add((first, second))
                 yield source, reader, first.failed.get(second) or self._obstacle(first, second)

@@ -306,3 +306,14 @@ def test_a_cycle_of_kernels_is_an_error_and_no_endless_loop(monkeypatch: pytest.
     program = Program((x,), (p.add(ends, p.tanh(ends)),))
     with pytest.raises(RuntimeError, match="kernels wait for each other"):
         Fuse()(program)
+
+
+def test_a_kernel_of_its_own_stands_between_groups() -> None:
+    """A running sum shares no kernel: what it reads and what reads it must not become one."""
+    mask = p.parameter("mask", TensorType(dtypes.bool, (9,)))
+    ones = p.convert(mask, dtypes.int32)
+    places = p.select(mask, p.add(p.cumulative_sum(ones, 0), ones), ones)
+    after = Fuse()(Program((mask,), (places,)))
+    assert [node.name for node in after.nodes].count("cumulative_sum") == 1
+    given = np.arange(9) % 2 == 0
+    np.testing.assert_array_equal(interpret(after, [given])[0][0], np.where(given, given.cumsum() + 1, 0))
