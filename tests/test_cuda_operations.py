@@ -21,14 +21,12 @@ from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.core.program import Program
 from tests.cuda_host import host
 from tests.groups import SAMPLES, Sample
-from tests.kernels import fill, run_node, run_program
+from tests.kernels import fill, has_kernel, run_node, run_program
 from tests.op_cases import BY_PRIMITIVE
 from tests.tolerances import assert_close
 
 Array = np.ndarray[Any, Any]
 GPU = gpu_for("sm_90")
-VIEWS = ("constant", "get_tuple_element", "parameter")  # nodes that are no kernels
-
 
 
 @cache
@@ -43,7 +41,7 @@ def printed(kernel: ir.Kernel) -> CudaSource:
 
 def sources(programs: Iterable[Program]) -> list[CudaSource]:
     """The text of every kernel of `programs`."""
-    return [printed(scheduled(lower(node))) for program in programs for node in program.nodes if node.name not in VIEWS]
+    return [printed(scheduled(lower(node))) for program in programs for node in program.nodes if has_kernel(node)]
 
 
 @pytest.mark.parametrize("primitive", sorted(BY_PRIMITIVE))

@@ -19,9 +19,9 @@ from graphc.codegen.lower import lower
 from graphc.codegen.schedule_gpu import schedule_gpu
 from graphc.core.program import Node
 from tests.groups import SAMPLES
+from tests.kernels import has_kernel
 from tests.op_cases import CASES
 
-VIEWS = ("constant", "get_tuple_element", "parameter")  # nodes that are no kernels
 INCLUDE = f'#include "{HEADER.name}"\n'
 PER_TEXT = 64  # kernels
 PARTS = 4  # of the table, for tests that run side by side
@@ -29,7 +29,7 @@ PARTS = 4  # of the table, for tests that run side by side
 
 def operations(part: int) -> Iterator[tuple[str, Node]]:
     """Every node of a part of the table that becomes a kernel, and what it tests."""
-    return ((case.id, node) for case in CASES[part::PARTS] for node in case.program().nodes if node.name not in VIEWS)
+    return ((case.id, node) for case in CASES[part::PARTS] for node in case.program().nodes if has_kernel(node))
 
 
 def groups() -> Iterator[tuple[str, Node]]:

@@ -12,8 +12,8 @@ import numpy as np
 from graphc.core.loops import Extern
 from graphc.core.primitive import Primitive, declare
 from graphc.core.program import Node, make
-from graphc.core.types import Dim, TensorType, same_dim
-from graphc.primitives.arithmetic import add, divide, multiply, negate, subtract
+from graphc.core.types import TensorType, same_dim
+from graphc.primitives.arithmetic import add, divide, multiply, subtract
 from graphc.primitives.broadcast import full
 from graphc.primitives.linear_algebra import matrices, triangular_solve, work
 from graphc.primitives.logic import select
@@ -27,6 +27,7 @@ from graphc.primitives.matrices import (
     least,
     on_diagonal,
     product,
+    real_columns,
     rows,
     scaled,
     triangle,
@@ -142,14 +143,14 @@ def _svd_vjp(node: Node, by_s: Node | None, by_u: Node | None = None, by_v: Node
     x, attrs = node.operands[0], node.attrs
     if not attrs.vectors:
         _, u, v = svd(x)
-        return (None if by_s is None else product(multiply(u, _real_columns(by_s, u)), adjoint(v)),)
+        return (None if by_s is None else product(multiply(u, real_columns(by_s, u)), adjoint(v)),)
     values = get_tuple_element(node, 0)
     u, by_u = _thin(node, 1, by_u)
     v, by_v = _thin(node, 2, by_v)
     size = values.shape[-1]
     inner = None if by_s is None else diagonal_matrix(by_s)
     whole: Node | None = None
-    inverse = _real_columns(divide(full(1, values.type), values), u)
+    inverse = real_columns(divide(full(1, values.type), values), u)
     if by_u is not None:
         turning = multiply(_gaps(values), _skew(u, by_u))
         inner = _plus(inner, multiply(turning, columns(values, turning)))
@@ -159,7 +160,7 @@ def _svd_vjp(node: Node, by_s: Node | None, by_u: Node | None = None, by_v: Node
         turning = multiply(_gaps(values), _skew(v, by_v))
         inner = _plus(inner, multiply(turning, rows(values, turning)))
         if not same_dim(v.shape[-2], size) or None in (v.shape[-2], size):
-            inverse = _real_columns(divide(full(1, values.type), values), v)
+            inverse = real_columns(divide(full(1, values.type), values), v)
             whole = _plus(whole, product(u, adjoint(multiply(_beside(v, by_v), inverse))))
     if inner is not None:
         whole = _plus(whole, product(product(u, inner), adjoint(v)))
@@ -205,10 +206,6 @@ def _reciprocal_differences(values: Node) -> Node:
     gaps = subtract(columns(values, square), rows(values, square))
     ones = full(1, square.type)
     return select(same, square, divide(ones, select(same, ones, gaps)))
-
-
-def _real_columns(values: Node, like: Node) -> Node:
-    return columns(values, like)
 
 
 def _plus(x: Node | None, y: Node) -> Node:

@@ -85,6 +85,26 @@ def columns(values: Node, like: Node) -> Node:
     return spread(values, like, -2)
 
 
+def everywhere(values: Node, like: Node) -> Node:
+    """One value a matrix [...], repeated to the shape of `like`."""
+    return broadcast_in_dim(values, like.shape, range(len(like.shape) - 2))
+
+
+def real_rows(values: Node, like: Node) -> Node:
+    """Real values[..., i] everywhere in row i, in the element type of `like`."""
+    return rows(values, like)
+
+
+def real_columns(values: Node, like: Node) -> Node:
+    """Real values[..., j] everywhere in column j, in the element type of `like`."""
+    return columns(values, like)
+
+
+def conjugate(x: Node) -> Node:
+    """The complex conjugate; a real `x` itself."""
+    return x
+
+
 def diagonal_matrix(values: Node) -> Node:
     """[..., n] on the diagonals of [..., n, n], zeros beside it."""
     zeros = full(0, values.type.with_shape((*values.shape, values.shape[-1])))
