@@ -21,6 +21,7 @@ from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.program import Node, Program
 from graphc.core.types import TensorType
+from graphc.passes.expand import Expand
 
 Array = np.ndarray[Any, Any]
 FLOATS = (dtypes.float64, dtypes.float32, dtypes.float16, dtypes.bfloat16)
@@ -54,6 +55,10 @@ class Case:
     def program(self) -> Program:
         parameters = tuple(p.parameter(f"x{n}", t) for n, t in enumerate(self.types))
         return Program(parameters, (self.build(*parameters),))
+
+    def expanded(self) -> Program:
+        """The program as the passes leave it that make its kernels: of primitives that have one."""
+        return Expand()(self.program())
 
     def want(self) -> Array:
         with np.errstate(all="ignore"):

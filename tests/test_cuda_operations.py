@@ -46,7 +46,7 @@ def sources(programs: Iterable[Program]) -> list[CudaSource]:
 
 @pytest.mark.parametrize("primitive", sorted(BY_PRIMITIVE))
 def test_operation_gives_the_expected_values(primitive: str) -> None:
-    programs = [case.program() for case in BY_PRIMITIVE[primitive]]
+    programs = [case.expanded() for case in BY_PRIMITIVE[primitive]]
     host.build_many(sources(programs))
     problems = []
     for case, program in zip(BY_PRIMITIVE[primitive], programs, strict=True):

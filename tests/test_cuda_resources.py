@@ -29,7 +29,7 @@ PARTS = 4  # of the table, for tests that run side by side
 
 def operations(part: int) -> Iterator[tuple[str, Node]]:
     """Every node of a part of the table that becomes a kernel, and what it tests."""
-    return ((case.id, node) for case in CASES[part::PARTS] for node in case.program().nodes if has_kernel(node))
+    return ((case.id, node) for case in CASES[part::PARTS] for node in case.expanded().nodes if has_kernel(node))
 
 
 def groups() -> Iterator[tuple[str, Node]]:

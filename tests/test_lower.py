@@ -36,7 +36,7 @@ def wide(kernel: ir.Kernel) -> ir.Kernel:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_primitive(case: Case) -> None:
-    got = run_program(case.program(), case.arrays(), wide)[0]
+    got = run_program(case.expanded(), case.arrays(), wide)[0]
     assert_close(got, case.want(), case.dtype, depth=case.depth, scale=case.scale)
 
 

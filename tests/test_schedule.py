@@ -76,7 +76,7 @@ def test_group_as_machine_code(sample: Sample, target: Target) -> None:
 
 @pytest.mark.parametrize("case", CASES[::19], ids=lambda case: case.id)
 def test_primitive_as_machine_code(case: Case, target: Target) -> None:
-    got = run_program(case.program(), case.arrays(), lambda kernel: schedule_cpu(kernel, target), runner(target))[0]
+    got = run_program(case.expanded(), case.arrays(), lambda kernel: schedule_cpu(kernel, target), runner(target))[0]
     assert_close(got, case.want(), case.dtype, depth=case.depth, scale=case.scale)
 
 

@@ -39,6 +39,7 @@ from graphc.primitives.arithmetic import (
 )
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
 from graphc.primitives.contraction import dot_general
+from graphc.primitives.convolution import convolution, convolution_back, convolution_filter
 from graphc.primitives.cumulative import (
     cumulative_logsumexp,
     cumulative_max,
@@ -74,7 +75,7 @@ from graphc.primitives.windows import windows
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "cholesky", "clamp",
-    "compare", "concatenate", "constant", "convert", "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min",
+    "compare", "concatenate", "constant", "convert", "convolution", "convolution_back", "convolution_filter", "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min",
     "cumulative_prod", "cumulative_sum", "divide", "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf",
     "erfc", "exponential", "exponential_minus_one", "floor", "full", "fusion", "gather", "get_tuple_element", "iota", "is_finite",
     "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad",
