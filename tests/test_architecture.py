@@ -34,6 +34,8 @@ ROOMS = {
     "graphc.layers": "declare",
     "graphc.train": "train",
     "graphc.metrics": "declare",
+    "graphc.moving_averages": "declare",
+    "graphc.global_step": "declare",
     "graphc.partitions": "declare",
     "graphc.template": "declare",
     "graphc.distributions": "declare",

@@ -16,7 +16,7 @@ from graphc.core.dtypes import DType
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.core.types import merge_dims, same_dims, show_dims
+from graphc.core.types import Dims, merge_dims, same_dims, show_dims
 from graphc.ops.activations import last_axis
 from graphc.ops.array import shape, squeeze
 from graphc.ops.creation import zeros_like
@@ -116,7 +116,7 @@ def batch_norm_with_global_normalization(t: Any = None, m: Any = None, v: Any = 
         if old is not None and new is not None:
             raise ValueError(f"Cannot specify both '{old_name}' and '{new_name}'")
         chosen.append(old if new is None else new)
-    return batch_normalization(*chosen, beta, gamma if scale_after_normalization else None, variance_epsilon, name)
+    return batch_normalization(chosen[0], chosen[1], chosen[2], beta, gamma if scale_after_normalization else None, variance_epsilon, name)
 
 
 # batch normalisation in one operation ----------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def FUSED_BATCH_NORM(x: Node, scale: Node, offset: Node, mean: Node, variance: N
     if len(x.shape) != 4:
         raise ValueError(f"x must be 4-dimensional, not of rank {len(x.shape)}")
     channel = _channel_axis(x, data_format)
-    channels = (x.shape[channel],)
+    channels: Dims = (x.shape[channel],)
     for each, what in ((scale, "scale"), (offset, "offset"), *(() if is_training else ((mean, "mean"), (variance, "variance")))):
         if not same_dims(each.shape, channels):
             raise ValueError(f"{what} must be a vector of an element for each of {channels[0]} channels, not of shape "
@@ -250,8 +250,7 @@ def fused_batch_norm(x: Any, scale: Any, offset: Any, mean: Any = None, variance
         raise ValueError(f"Value for attr 'data_format' of \"{data_format}\" is not in the list of allowed values: \"NHWC\", \"NCHW\"")
     values = as_tensor(x, name="input")
     given = [as_tensor(scale, name="scale"), as_tensor(offset, name="offset")]
-    nothing = [] if mean is not None and variance is not None else constant([], given[0].dtype)
-    given += [as_tensor(nothing if each is None else each) for each in (mean, variance)]
+    given += [constant([], given[0].dtype) if each is None else as_tensor(each) for each in (mean, variance)]
     inputs = dict(zip(("x", "scale", "offset", "mean", "variance"), (values, *given), strict=True))
     attrs = {"epsilon": max(float(epsilon), _LEAST_EPSILON), "data_format": data_format, "is_training": bool(is_training)}
     other: dict[str, DType | None] = dict.fromkeys(("scale", "offset", "mean", "variance"))
