@@ -1,6 +1,7 @@
 """TF1's `nn`: activations, losses on logits, normalisation, convolution, pooling, embeddings."""
 from graphc.ops.activations import elu, gelu, leaky_relu, log_softmax, relu, relu6, selu, softmax, softsign, swish
 from graphc.ops.elementwise import log_sigmoid, sigmoid, softplus, tanh
+from graphc.ops.embedding import embedding_lookup
 from graphc.ops.entropy import (
     sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits,
@@ -12,7 +13,6 @@ from graphc.ops.nn import (
     bias_add,
     crelu,
     dropout,
-    embedding_lookup,
     log_poisson_loss,
     relu_layer,
     xw_plus_b,

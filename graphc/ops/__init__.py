@@ -105,6 +105,7 @@ from graphc.ops.elementwise import (
 from graphc.ops.elementwise import pow_ as pow
 from graphc.ops.elementwise import real_div as realdiv
 from graphc.ops.elementwise import round_ as round
+from graphc.ops.gathering import batch_gather, gather, gather_nd
 from graphc.ops.joining import concat, pad, reverse, split, stack, tile, unstack
 from graphc.ops.joining import reverse as reverse_v2
 from graphc.ops.linalg import (
@@ -161,28 +162,59 @@ from graphc.ops.reductions import (
     reduce_sum,
     reduce_variance,
 )
-from graphc.ops.slicing import gather, gather_nd, strided_slice
+from graphc.ops.scatter import (
+    scatter_nd,
+    tensor_scatter_add,
+    tensor_scatter_nd_add,
+    tensor_scatter_nd_sub,
+    tensor_scatter_nd_update,
+    tensor_scatter_sub,
+    tensor_scatter_update,
+)
+from graphc.ops.segments import (
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_prod,
+    segment_sum,
+    sparse_segment_mean,
+    sparse_segment_sqrt_n,
+    sparse_segment_sum,
+    unsorted_segment_max,
+    unsorted_segment_mean,
+    unsorted_segment_min,
+    unsorted_segment_prod,
+    unsorted_segment_sqrt_n,
+    unsorted_segment_sum,
+)
+from graphc.ops.selecting import boolean_mask, dynamic_partition, dynamic_stitch, unravel_index
+from graphc.ops.sequences import meshgrid, parallel_stack, repeat, reverse_sequence, roll, sequence_mask
 from graphc.ops.slicing import slice_ as slice
+from graphc.ops.slicing import strided_slice
 
 __all__ = [
     "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "arg_max", "arg_min", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
-    "atanh", "batch_matmul", "bitcast", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "cholesky",
-    "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "complex_abs", "concat", "concat_v2",
-    "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum", "diag", "diag_part", "div", "div_no_nan", "divide", "einsum",
-    "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "eye", "fake_quant_with_min_max_args",
-    "fake_quant_with_min_max_args_gradient", "fake_quant_with_min_max_vars", "fake_quant_with_min_max_vars_gradient",
-    "fake_quant_with_min_max_vars_per_channel", "fake_quant_with_min_max_vars_per_channel_gradient", "fill", "floor", "floor_div",
-    "floordiv", "floormod", "gather", "gather_nd", "get_seed", "global_norm", "greater", "greater_equal", "identity", "identity_n", "inv",
-    "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lin_space", "linspace", "log", "log1p", "log_sigmoid",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_band_part", "matrix_determinant", "matrix_diag",
-    "matrix_diag_part", "matrix_inverse", "matrix_set_diag", "matrix_solve", "matrix_solve_ls", "matrix_transpose",
-    "matrix_triangular_solve", "maximum", "minimum", "mod", "mul", "multinomial", "multiply", "neg", "negative", "norm", "not_equal",
-    "one_hot", "ones", "ones_like", "pack", "pad", "pow", "qr", "random_gamma", "random_normal", "random_poisson", "random_uniform",
-    "range", "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min",
-    "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "reverse_v2", "rint", "round", "rsqrt",
-    "saturate_cast", "scalar_mul", "select", "self_adjoint_eig", "self_adjoint_eigvals", "set_random_seed", "shape", "shape_n", "sigmoid",
-    "sign", "sin", "sinh", "size", "slice", "split", "sqrt", "square", "squared_difference", "squeeze", "stack", "stop_gradient",
-    "strided_slice", "sub", "subtract", "svd", "tan", "tanh", "tensordot", "tile", "to_bfloat16", "to_double", "to_float", "to_int32",
-    "to_int64", "trace", "transpose", "truediv", "truncated_normal", "truncatediv", "truncatemod", "unpack", "unstack", "where", "where_v2",
-    "xdivy", "xlogy", "zeros", "zeros_like",
+    "atanh", "batch_gather", "batch_matmul", "bitcast", "boolean_mask", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to",
+    "cast", "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value",
+    "complex_abs", "concat", "concat_v2", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum", "diag", "diag_part", "div",
+    "div_no_nan", "divide", "dynamic_partition", "dynamic_stitch", "einsum", "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims",
+    "expm1", "eye", "fake_quant_with_min_max_args", "fake_quant_with_min_max_args_gradient", "fake_quant_with_min_max_vars",
+    "fake_quant_with_min_max_vars_gradient", "fake_quant_with_min_max_vars_per_channel",
+    "fake_quant_with_min_max_vars_per_channel_gradient", "fill", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd",
+    "get_seed", "global_norm", "greater", "greater_equal", "identity", "identity_n", "inv", "is_finite", "is_inf", "is_nan", "l2_normalize",
+    "less", "less_equal", "lin_space", "linspace", "log", "log1p", "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "matmul", "matrix_band_part", "matrix_determinant", "matrix_diag", "matrix_diag_part", "matrix_inverse", "matrix_set_diag",
+    "matrix_solve", "matrix_solve_ls", "matrix_transpose", "matrix_triangular_solve", "maximum", "meshgrid", "minimum", "mod", "mul",
+    "multinomial", "multiply", "neg", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pack", "pad", "parallel_stack",
+    "pow", "qr", "random_gamma", "random_normal", "random_poisson", "random_uniform", "range", "rank", "realdiv", "reciprocal",
+    "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum",
+    "reduce_variance", "repeat", "reshape", "reverse", "reverse_sequence", "reverse_v2", "rint", "roll", "round", "rsqrt", "saturate_cast",
+    "scalar_mul", "scatter_nd", "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum", "select", "self_adjoint_eig",
+    "self_adjoint_eigvals", "sequence_mask", "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice",
+    "sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum", "split", "sqrt", "square", "squared_difference", "squeeze",
+    "stack", "stop_gradient", "strided_slice", "sub", "subtract", "svd", "tan", "tanh", "tensor_scatter_add", "tensor_scatter_nd_add",
+    "tensor_scatter_nd_sub", "tensor_scatter_nd_update", "tensor_scatter_sub", "tensor_scatter_update", "tensordot", "tile", "to_bfloat16",
+    "to_double", "to_float", "to_int32", "to_int64", "trace", "transpose", "truediv", "truncated_normal", "truncatediv", "truncatemod",
+    "unpack", "unravel_index", "unsorted_segment_max", "unsorted_segment_mean", "unsorted_segment_min", "unsorted_segment_prod",
+    "unsorted_segment_sqrt_n", "unsorted_segment_sum", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",
 ]

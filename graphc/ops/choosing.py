@@ -8,6 +8,7 @@ from graphc.core.opdef import OpDef, composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.declare import declare_one
+from graphc.ops.selecting import places
 from graphc.primitives.sugar import broadcast_dims, broadcast_to
 
 
@@ -33,16 +34,19 @@ def SELECT_V2(condition: Node, t: Node, e: Node) -> Node:
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """`x` where `condition` holds, else `y`: arrays of one shape; a vector condition chooses rows."""
+    """`x` where `condition` holds, else `y`: arrays of one shape; a vector condition chooses rows. Without both of them the index tuples
+    of the places where it holds, int64 [n, rank]. ValueError where only one is given."""
     return _select(SELECT, condition, x, y, name)
 
 
 def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """`x` where `condition` holds, else `y`, with numpy's broadcasting."""
+    """`x` where `condition` holds, else `y`, with numpy's broadcasting; without both the index tuples of the places where it holds."""
     return _select(SELECT_V2, condition, x, y, name)
 
 
 def _select(definition: OpDef, condition: Any, x: Any, y: Any, name: str | None) -> Tensor:
+    if x is None and y is None:
+        return places(condition, name)
     if x is None or y is None:
-        raise ValueError("x and y must both be non-None: how many places a condition holds at is not known when a graph is compiled")
+        raise ValueError("x and y must both be non-None or both be None.")
     return declare_one(definition, {"condition": condition, "t": x, "e": y}, None, name, other={"condition": None})

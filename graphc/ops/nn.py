@@ -1,4 +1,4 @@
-"""The rest of TF1's `nn`: bias, paired activations, Poisson loss, dropout, embedding_lookup."""
+"""The rest of TF1's `nn`: bias, paired activations, Poisson loss, dropout."""
 from __future__ import annotations
 
 import math
@@ -21,7 +21,6 @@ from graphc.ops.joining import concat
 from graphc.ops.linear import matmul
 from graphc.ops.random import random_uniform
 from graphc.ops.reductions import count_nonzero
-from graphc.ops.slicing import gather
 
 # bias ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -97,7 +96,7 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
         return identity(cast(count - count_nonzero(x), dtypes.float32) / cast(count, dtypes.float32), "fraction")
 
 
-# dropout, embedding_lookup ---------------------------------------------------------------------------------------------------------------
+# dropout ---------------------------------------------------------------------------------------------------------------------------------
 
 def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None,
             rate: Any = None) -> Tensor:
@@ -122,14 +121,3 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         result = values * scale * cast(kept, values.dtype)
         result.set_shape(values.shape_tuple)
         return result
-
-
-def embedding_lookup(params: Any, ids: Any, partition_strategy: str = "mod", name: str | None = None, validate_indices: bool = True,
-                     max_norm: float | None = None) -> Tensor:
-    """The rows of `params` (one tensor) at the integer `ids`."""
-    if isinstance(params, list | tuple):
-        if len(params) != 1:
-            raise ValueError("embedding_lookup takes one tensor of params: concatenate partitions first")
-        params = params[0]
-    with name_scope(name, "embedding_lookup", [params, ids]) as scope:
-        return identity(gather(params, as_tensor(ids, name="ids"), name=scope))

@@ -1,4 +1,4 @@
-"""Slices and Python's indexing of tensors, and gather: parts chosen by position."""
+"""Slices and Python's indexing of tensors: boxes chosen by their bounds."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,9 +15,11 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import UnknownRank, static_dims
 from graphc.core.types import Dim
-from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope
+from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope
+from graphc.ops.gathering import gather as gather
+from graphc.ops.gathering import gather_nd as gather_nd
 from graphc.ops.joining import stack
-from graphc.ops.parts import box, counting, picked, replaced, undetermined
+from graphc.ops.parts import box, picked, replaced, undetermined
 
 # slice, strided_slice --------------------------------------------------------------------------------------------------------------------
 
@@ -180,55 +182,3 @@ def _packed_bounds(values: Sequence[Any], name: str) -> Tensor:
     if any(isinstance(v, Tensor) for v in values):
         return stack(values, name=name)
     return constant(list(values), dtypes.int32, (len(values),), name=name)
-
-
-# gather ----------------------------------------------------------------------------------------------------------------------------------
-
-@composite("GatherV2")
-def GATHER(params: Node, indices: Node, axis: Node, *, batch_dims: int = 0) -> Node:
-    """Slices of `params` along `axis` at the indices; an index out of range gives zeros."""
-    axes = known_axes(axis, len(params.shape))
-    if axes is None:
-        return undetermined(params, [None] * (len(params.shape) + len(indices.shape) - 1))
-    return p.gather(params, indices, axes[0])
-
-
-def gather(params: Any, indices: Any, validate_indices: Any = None, name: str | None = None, axis: Any = None,
-           batch_dims: int = 0) -> Tensor:
-    """Slices of `params` along `axis` (0) at the integer `indices`; an index out of range gives zeros."""
-    if batch_dims:
-        raise ValueError("gather knows no batch_dims: reshape params and indices instead")
-    inputs = {"params": params, "indices": indices, "axis": 0 if axis is None else axis}
-    return declare_one(GATHER, inputs, None, name, other={"indices": INDEX, "axis": INDEX})
-
-
-@composite("GatherNd")
-def GATHER_ND(params: Node, indices: Node) -> Node:
-    """Slices of `params` at index tuples: the last axis of `indices` holds one index for each of the first axes of `params`."""
-    depth = indices.shape[-1] if indices.shape else None
-    if depth is None:
-        raise UnknownRank(params.dtype)
-    if depth > len(params.shape):
-        raise ValueError(f"indices.shape[-1] must be <= params.rank, got {depth} and {len(params.shape)}")
-    indices = counting(indices)
-    leading, where = params.shape[:depth], indices.shape[:-1]
-    inside = [p.reshape(box(indices, len(where), n, n + 1), where) for n in range(depth)]
-    flat = p.broadcast_in_dim(p.constant(0, indices.dtype), where, ())
-    valid = p.broadcast_in_dim(p.constant(True), where, ())
-    for index, size in zip(inside, leading, strict=True):
-        if size is None:
-            return undetermined(params, (*where, *params.shape[depth:]))
-        bound = p.broadcast_in_dim(p.constant(size, indices.dtype), where, ())
-        zero = p.broadcast_in_dim(p.constant(0, indices.dtype), where, ())
-        valid = p.and_(valid, p.and_(p.compare(index, zero, "GE"), p.compare(index, bound, "LT")))
-        flat = p.add(p.multiply(flat, bound), index)
-    nowhere = p.broadcast_in_dim(p.constant(-1, indices.dtype), where, ())
-    rows = p.reshape(params, (int(np.prod([d for d in leading if d is not None], dtype=int)), *params.shape[depth:]))
-    return p.gather(rows, p.select(valid, flat, nowhere), 0)
-
-
-def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: int = 0) -> Tensor:
-    """Slices of `params` at the index tuples in the last axis of `indices`; a tuple out of range gives zeros."""
-    if batch_dims:
-        raise ValueError("gather_nd knows no batch_dims: reshape params and indices instead")
-    return declare_one(GATHER_ND, {"params": params, "indices": indices}, None, name, other={"indices": INDEX})
