@@ -34,6 +34,7 @@ from graphc.codegen.lower_nest import Attempt, Group, lower_nest
 from graphc.codegen.lower_scan import lower_scan, scan_of
 from graphc.codegen.lower_scatter import lower_scatter, scatter_of
 from graphc.codegen.lower_shape import shape_buffers
+from graphc.codegen.lower_sort import lower_sort_step, sort_step_of
 from graphc.codegen.rewrite import inline_lets
 from graphc.core.loops import Extern, Region, State
 from graphc.core.program import Node, Program
@@ -75,5 +76,8 @@ def _lowered(group: Group) -> Attempt:
     scan = scan_of(group)
     if scan is not None:
         return lower_scan(group, scan)
+    sort = sort_step_of(group)
+    if sort is not None:
+        return lower_sort_step(group, sort)
     dot = product_of(group)
     return lower_nest(group) if dot is None else lower_product(group, dot)

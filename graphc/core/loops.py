@@ -84,6 +84,14 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Sort:
+    """One step of sorting rows. "count": the digits of each chunk of each row of keys. "place": each key put where its digit's turn is.
+    "invert": the position of each element put at the place that the element names."""
+
+    step: str
+
+
+@dataclass(frozen=True)
 class DynamicSlice:
     """The box of operand 0 that starts at the other operands, one scalar an axis, clamped so that it lies inside."""
 
@@ -132,5 +140,5 @@ class Extern:
     flops: Callable[..., int]
 
 
-LoopForm = (Map | Reduce | ArgReduce | View | Fill | Gather | Scatter | Scan | DynamicSlice | DynamicUpdate | Contract
+LoopForm = (Map | Reduce | ArgReduce | View | Fill | Gather | Scatter | Scan | Sort | DynamicSlice | DynamicUpdate | Contract
             | Expanded | State | Region | Extern)
