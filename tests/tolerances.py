@@ -26,6 +26,8 @@ RELATIVE: dict[DType, float] = {
     dtypes.float16: 2e-3,
     dtypes.bfloat16: 2e-2,
 }
+# Against TensorFlow's own answers (tests/test_judge.py), which have errors too; relative to the largest of an array.
+JUDGED = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-5, "complex64": 1e-5, "float16": 4e-3, "bfloat16": 4e-2}
 GRADIENT_RELATIVE = 1e-5  # of a float64 gradient against central differences, whose own error is about 1e-10 / step + step**2
 
 

@@ -140,13 +140,13 @@ def from_code(code: str) -> DType:
     return _BY_CODE[code]
 
 
-def as_dtype(value: Any) -> DType:
+def as_dtype(type_value: Any) -> DType:
     """The DType for a DType, a TF1 name, a numpy dtype or a Python type; TypeError otherwise."""
-    if isinstance(value, DType):
-        return value
-    if isinstance(value, str) and value in _BY_NAME:
-        return _BY_NAME[value]
+    if isinstance(type_value, DType):
+        return type_value
+    if isinstance(type_value, str) and type_value in _BY_NAME:
+        return _BY_NAME[type_value]
     try:
-        return _BY_NUMPY[np.dtype(value)]
+        return _BY_NUMPY[np.dtype(type_value)]
     except (TypeError, KeyError):
-        raise TypeError(f"Cannot convert {value!r} to a graphc dtype; it knows {', '.join(_BY_NAME)}.") from None
+        raise TypeError(f"Cannot convert {type_value!r} to a graphc dtype; it knows {', '.join(_BY_NAME)}.") from None

@@ -169,6 +169,11 @@ def _next_after(x: Node, towards: Node) -> Node:
     return p.select(unordered, p.add(x, towards), p.select(p.compare(x, towards, "EQ"), towards, moved))
 
 
-nextafter = binary_function(
-    register(OpDef("NextAfter", lambda x1, x2: broadcast_binary(_next_after, x1, x2), gradient=False, attrs={})),
-    "The next floating number after the first in the direction of the second.")
+@composite("NextAfter", gradient=False)
+def NEXT_AFTER(x1: Node, x2: Node) -> Node:
+    return broadcast_binary(_next_after, x1, x2)
+
+
+def nextafter(x1: Any, x2: Any, name: str | None = None) -> Tensor:
+    """The next floating number after `x1` in the direction of `x2`."""
+    return declare_one(NEXT_AFTER, {"x1": x1, "x2": x2}, None, name)

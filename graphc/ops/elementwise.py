@@ -232,8 +232,7 @@ truncatemod = _binary("TruncateMod", p.remainder, "The remainder with the sign o
 maximum = _binary("Maximum", p.maximum, "The greater of both.")
 minimum = _binary("Minimum", p.minimum, "The lesser of both.")
 squared_difference = _binary("SquaredDifference", _squared_difference, "(x - y)^2.")
-atan2 = binary_function(register(OpDef("Atan2", lambda y, x: broadcast_binary(p.atan2, y, x), attrs={})),
-                        "The angle of the point (second, first): operands (y, x).")
+_ATAN2 = register(OpDef("Atan2", lambda y, x: broadcast_binary(p.atan2, y, x), attrs={}))
 xlogy = _binary("Xlogy", _times_log, "x log y, 0 where x is 0.")
 xdivy = _binary("Xdivy", _times_inverse, "x / y, 0 where x is 0.")
 _div_no_nan = _binary("DivNoNan", _no_nan(p.divide))
@@ -247,6 +246,11 @@ not_equal = _binary("NotEqual", _comparison("NE"), "x != y.")
 logical_and = _binary("LogicalAnd", lambda x, y: p.and_(checked_bool("LogicalAnd", "x", x), y), "x and y.")
 logical_or = _binary("LogicalOr", lambda x, y: p.or_(checked_bool("LogicalOr", "x", x), y), "x or y.")
 _pow = _binary("Pow", p.power)
+
+
+def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
+    """The angle of the point (x, y), in (-pi, pi]."""
+    return declare_one(_ATAN2, {"y": y, "x": x}, None, name)
 
 
 def floor_div(x: Any, y: Any, name: str | None = None) -> Tensor:
