@@ -12,7 +12,8 @@ import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.program import Node
-from graphc.core.types import TensorType
+from graphc.core.static import partial_value, static_dims
+from graphc.core.types import Dim, TensorType
 from graphc.ops.parts import box, counting
 
 OUTSIDE = -1  # a position that gather reads as zero and scatter drops
@@ -75,3 +76,23 @@ def first_outside(indices: Node, size: int) -> Node:
     order = p.iota((count,), 0, dtypes.int64)
     first = p.reduce_min(p.select(is_inside(flat, size), p.full(count, order.type), order), (0,))
     return p.select(p.compare(first, filled(first, count), "LT"), first, filled(first, OUTSIDE))
+
+
+# Scalars that choose ---------------------------------------------------------------------------------------------------------------------
+
+def known_elements(vector: Node, count: int) -> list[Dim]:
+    """The `count` elements of `vector` as far as they are known; unlike `static_dims` it does not ask for the others."""
+    value = partial_value(vector)
+    return [None] * count if value is None else [None if each is None else int(each) for each in value.reshape(-1)]
+
+
+def element(vector: Node, number: int) -> Node:
+    """vector[number] as a scalar."""
+    return p.reshape(box(vector, 0, number, number + 1), ())
+
+
+def determined(size: Node) -> Dim:
+    """The value of the scalar `size`: a run finds it out where it is not known before. Only the size is then compiled in, not the bounds
+    that it was computed from, of which many give one size; that is what a reduction of it says (see `static.ValueNeeded`)."""
+    dims = static_dims(p.reduce_max(p.reshape(size, (1,)), (0,)))
+    return None if dims is None else dims[0]

@@ -15,7 +15,7 @@ from graphc.core.types import Dim, Dims, TensorType, same_dims, show_dims
 from graphc.ops.array import expand_dims, range_, reshape, size
 from graphc.ops.creation import ones
 from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope, normal_axis
-from graphc.ops.elementwise import cast, less, maximum, multiply
+from graphc.ops.elementwise import cast, less, maximum
 from graphc.ops.parts import box, counting, replaced, undetermined
 from graphc.ops.positions import within_batch
 from graphc.ops.reductions import reduce_max
@@ -192,10 +192,10 @@ def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
         places = list(range(len(vectors)))
         if indexing == "xy" and len(places) > 1:
             places[:2] = 1, 0
-        spread = [reshape(each, [-1 if axis == place else 1 for axis in places]) for place, each in zip(places, vectors, strict=True)]
-        sizes = [size(vectors[place]) for place in places]
-        everywhere = ones(sizes, vectors[0].dtype)
-        return [multiply(each, everywhere) for each in spread]
+        spread = [reshape(each, [-1 if axis == place else 1 for axis in range(len(places))])
+                  for place, each in zip(places, vectors, strict=True)]
+        everywhere = ones([size(vectors[place]) for place in places], vectors[0].dtype)
+        return [each * everywhere for each in spread]
 
 
 @composite("ParallelConcat")
