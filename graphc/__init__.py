@@ -16,6 +16,7 @@ from graphc.core.current import (
     get_collection,
     get_collection_ref,
     name_scope,
+    op_scope,
 )
 from graphc.core.dtypes import (
     DType,
@@ -52,32 +53,43 @@ from graphc.initializers import (
     random_normal_initializer,
     random_uniform_initializer,
     truncated_normal_initializer,
+    uniform_unit_scaling_initializer,
     variance_scaling_initializer,
     zeros_initializer,
 )
 from graphc.inspecting import dimension_at_index, dimension_value, executing_eagerly, get_static_value, is_tensor, newaxis
 from graphc.jacobians import hessians, jacobian, jvp
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
+from graphc.partitions import fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner
 from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient
 from graphc.runtime.config import PIPELINES as pipelines
 from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
 from graphc.runtime.executable import Executable
 from graphc.runtime.session import InteractiveSession, Session
+from graphc.template import make_template
 from graphc.variable_scope import (
     AUTO_REUSE,
     VariableScope,
     get_local_variable,
     get_variable,
     get_variable_scope,
+    no_regularizer,
+    variable_op_scope,
     variable_scope,
 )
 from graphc.variables import (
     Variable,
+    VariableAggregation,
+    VariableSynchronization,
+    all_variables,
     assign,
     assign_add,
     assign_sub,
     global_variables,
     global_variables_initializer,
+    initialize_all_variables,
+    initialize_local_variables,
+    initialize_variables,
     local_variables,
     local_variables_initializer,
     model_variables,

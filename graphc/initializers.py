@@ -249,5 +249,5 @@ variance_scaling = variance_scaling_initializer = VarianceScaling
 glorot_uniform = glorot_uniform_initializer = GlorotUniform
 glorot_normal = glorot_normal_initializer = GlorotNormal
 uniform_unit_scaling = uniform_unit_scaling_initializer = UniformUnitScaling
-identity = identity_initializer = Identity
+identity = Identity
 global_variables, local_variables, variables = global_variables_initializer, local_variables_initializer, variables_initializer

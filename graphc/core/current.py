@@ -23,6 +23,11 @@ def name_scope(name: str | None, default_name: str | None = None, values: Iterab
         yield scope
 
 
+def op_scope(values: Iterable[Any] | None, name: str | None, default_name: str | None = None) -> AbstractContextManager[str]:
+    """`name_scope` with TF1's older order of arguments."""
+    return name_scope(name, default_name, values)
+
+
 def graph_of(values: Iterable[Any]) -> Graph:
     """The graph that the tensors, operations and variables among `values` belong to, else the default one."""
     found: Tensor | Operation | None = None
