@@ -43,12 +43,11 @@ def MATRIX_BAND_PART(input: Node, num_lower: Node, num_upper: Node) -> Node:
     at_least(input, 2)
     row, column = m.place(input, -2), m.place(input, -1)
     kept: Node | None = None
-    for which, bound, size, distance in (("num_lower", num_lower, input.shape[-2], p.subtract(row, column)),
-                                         ("num_upper", num_upper, input.shape[-1], p.subtract(column, row))):
+    for which, lines, bound, size, distance in (("num_lower", "rows", num_lower, input.shape[-2], p.subtract(row, column)),
+                                                ("num_upper", "columns", num_upper, input.shape[-1], p.subtract(column, row))):
         value = scalar_value(bound)
         if value is not None and size is not None and value > size:
-            raise ValueError(f"{which} must be negative or less or equal to number of {'rows' if size is input.shape[-2] else 'columns'} "
-                             f"({size}) got: {value}")
+            raise ValueError(f"{which} must be negative or less or equal to number of {lines} ({size}) got: {value}")
         if value is None or value >= 0:
             inside = _within(distance, p.convert(bound, dtypes.int32))
             kept = inside if kept is None else p.and_(kept, inside)

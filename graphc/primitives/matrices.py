@@ -55,7 +55,7 @@ def diagonal(x: Node, k: int = 0) -> Node:
     """The diagonals of [..., m, n] that lie `k` above the main one (below it: negative), [..., their length]: a view."""
     *batch, m, n = x.shape
     if m is None or n is None:
-        return full(0, x.type.with_shape((*batch, None)))
+        return leading(reshape(x, (*batch, None)), -1, None)
     size = max(min(m, n - k) if k > 0 else min(m + k, n), 0)
     start = k if k > 0 else -k * n
     limit = start + (size - 1) * (n + 1) + 1 if size else start

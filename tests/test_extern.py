@@ -1,0 +1,123 @@
+"""Functions of the host in a plan (`loops.Extern`): how they are called, what an error in one does, how they show."""
+from __future__ import annotations
+
+import gc as collector
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.primitives as p
+from graphc.codegen.lower import lower
+from graphc.core import dtypes
+from graphc.core.errors import InvalidArgumentError
+from graphc.core.program import Program
+from graphc.core.types import TensorType
+from graphc.runtime.executable import HostKernel, NativeExecutable
+from tests.executing import execute
+
+GOOD, BAD = np.array([[4.0, 0], [2, 3]], np.float32), -np.eye(2, dtype=np.float32)
+
+
+def test_an_error_of_the_values_names_the_operation_and_the_line() -> None:
+    x = gc.placeholder(gc.float32, [2, 2])
+    y = gc.cholesky(x * 1.0, name="factor") + 1.0
+    with gc.Session() as session:
+        with pytest.raises(InvalidArgumentError, match="Cholesky decomposition was not successful") as caught:
+            session.run(y, {x: BAD})
+        assert caught.value.op is y.graph.get_operation_by_name("factor")
+        assert "in operation 'factor' (Cholesky)" in str(caught.value)
+        assert "test_extern.py" in str(caught.value)
+        np.testing.assert_allclose(session.run(y, {x: GOOD}), np.linalg.cholesky(GOOD) + 1)  # the session goes on
+        with pytest.raises(InvalidArgumentError, match="Cholesky"):
+            session.run(y, {x: BAD})
+
+
+@pytest.mark.parametrize("build, text", [
+    (lambda x: gc.matrix_inverse(x), "not invertible"), (lambda x: gc.matrix_solve(x, x), "not invertible"),
+    (lambda x: gc.matrix_triangular_solve(x, x), "not invertible"),
+])
+def test_singular_matrices(build: Callable[[gc.Tensor], gc.Tensor], text: str) -> None:
+    x = gc.placeholder(gc.float64, [2, 2])
+    with gc.Session() as session, pytest.raises(InvalidArgumentError, match=text):
+        session.run(build(x), {x: np.zeros((2, 2))})
+
+
+def test_nothing_has_changed_after_an_error() -> None:
+    """A variable that could be updated in place before the failing step is not."""
+    x = gc.placeholder(gc.float32, [2, 2])
+    before, after = gc.Variable(np.ones((2, 2), np.float32)), gc.Variable(np.zeros((2, 2), np.float32))
+    factor = gc.cholesky(x)
+    steps = [gc.assign_add(before, x), gc.assign(after, factor)]
+    with gc.Session() as session:
+        session.run(gc.global_variables_initializer())
+        with pytest.raises(InvalidArgumentError):
+            session.run(steps, {x: BAD})
+        np.testing.assert_array_equal(session.run(before), np.ones((2, 2)))
+        np.testing.assert_array_equal(session.run(after), np.zeros((2, 2)))
+        session.run(steps, {x: GOOD})
+        np.testing.assert_array_equal(session.run(before), 1 + GOOD)
+
+
+def test_it_shows_as_what_it_is() -> None:
+    x = gc.placeholder(gc.float32, [3, 3])
+    plan = gc.Session().compile(gc.cholesky(x + 1.0) * 2.0, {x: None})
+    assert isinstance(plan, NativeExecutable)
+    (host,) = [kernel for kernel in plan.kernels if isinstance(kernel, HostKernel)]
+    assert len(plan.kernels) == 3
+    assert host.name.startswith("1_cholesky_Cholesky")
+    assert "calls numpy.linalg.cholesky on the host" in host.text
+    assert "declare i64 @host1(ptr)" in host.code
+    assert "declare i64 @host1(ptr)" in plan.plan_text
+    assert "cholesky" in [node.name for node in plan.program.nodes]
+
+
+def test_it_is_the_same_on_any_number_of_threads() -> None:
+    x = p.parameter("x", TensorType(dtypes.float32, (300, 300)))
+    product = p.dot_general(x, x, (), (), (1,), (1,))
+    shifted = p.add(product, p.convert(p.constant(np.eye(300)), dtypes.float32))
+    program = Program((x,), (p.exponential(p.cholesky(shifted)),))
+    feed = np.random.default_rng(0).uniform(-0.1, 0.1, (300, 300)).astype(np.float32)
+    results = [execute(program, [feed], threads=threads)[0][0] for threads in (1, 2, 4)]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.view(np.uint32), results[0].view(np.uint32))
+
+
+def test_an_operand_twice_and_an_operand_of_no_elements() -> None:
+    x = p.parameter("x", TensorType(dtypes.float64, (2, 2)))
+    empty = p.parameter("e", TensorType(dtypes.float64, (2, 0)))
+    matrix = np.array([[2.0, 1], [0, 4]])
+    (same, none), _ = execute(Program((x, empty), (p.solve(x, x), p.solve(x, empty))), [matrix, np.zeros((2, 0))])
+    np.testing.assert_allclose(same, np.eye(2), atol=1e-15)
+    assert none.shape == (2, 0)
+
+
+def test_sessions_of_several_threads() -> None:
+    """Each has callbacks of its own; they outlive what else is collected."""
+    x = gc.placeholder(gc.float64, [20, 20])
+    y = gc.matrix_inverse(x)
+    problems: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            with gc.Session(graph=y.graph) as session:
+                for turn in range(20):
+                    matrix = np.random.default_rng(seed + turn).uniform(-1, 1, (20, 20)) + 5 * np.eye(20)
+                    np.testing.assert_allclose(session.run(y, {x: matrix}) @ matrix, np.eye(20), atol=1e-12)
+                    collector.collect(0)
+        except BaseException as error:
+            problems.append(error)
+    threads = [threading.Thread(target=work, args=(100 * n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+
+
+def test_it_has_no_kernel() -> None:
+    x = p.parameter("x", TensorType(dtypes.float32, (2, 2)))
+    with pytest.raises(ValueError, match="cholesky has no kernel: numpy.linalg.cholesky computes it, on the host"):
+        lower(p.cholesky(x))
