@@ -21,6 +21,7 @@ from graphc.core.program import Node
 from graphc.core.scopes import get_default_session
 from graphc.core.shapes import TensorShape, check_equal_shapes
 from graphc.core.types import Dims, show_dims
+from graphc.ops.scatter_variables import RowUpdates
 from graphc.primitives import add, subtract
 
 
@@ -87,7 +88,7 @@ def _updated(state: State, value: Node) -> Node:
     return value
 
 
-class Variable(Operators):
+class Variable(RowUpdates, Operators):
     """A tensor that keeps its value between runs, until an operation assigns another.
 
     initial_value: anything that converts to a tensor, or a function that gives it; its shape must be known. trainable: also in the

@@ -134,6 +134,7 @@ class Tensor(Operators):
     # numpy must leave `array + tensor` to Tensor.__radd__.
     __array_priority__ = 100
     OVERLOADABLE_OPERATORS: ClassVar[frozenset[str]] = OPERATORS
+    assign: ClassVar[property]  # of a slice of a variable: installed by graphc.ops
 
     def __init__(self, op: Operation, value_index: int, dtype: DType, shape: Dims | None, node: Node | None = None) -> None:
         self.op = op

@@ -171,6 +171,19 @@ from graphc.ops.scatter import (
     tensor_scatter_sub,
     tensor_scatter_update,
 )
+from graphc.ops.scatter_variables import (
+    batch_scatter_update,
+    scatter_add,
+    scatter_div,
+    scatter_max,
+    scatter_min,
+    scatter_mul,
+    scatter_nd_add,
+    scatter_nd_sub,
+    scatter_nd_update,
+    scatter_sub,
+    scatter_update,
+)
 from graphc.ops.segments import (
     segment_max,
     segment_mean,
@@ -191,12 +204,42 @@ from graphc.ops.selecting import boolean_mask, dynamic_partition, dynamic_stitch
 from graphc.ops.sequences import meshgrid, parallel_stack, repeat, reverse_sequence, roll, sequence_mask
 from graphc.ops.slicing import slice_ as slice
 from graphc.ops.slicing import strided_slice
+from graphc.ops.sparse import (
+    sparse_matmul,
+    sparse_reduce_max,
+    sparse_reduce_sum,
+    sparse_softmax,
+    sparse_tensor_dense_matmul,
+    sparse_tensor_to_dense,
+    sparse_to_dense,
+)
+from graphc.ops.sparse_structure import (
+    sparse_add,
+    sparse_concat,
+    sparse_fill_empty_rows,
+    sparse_mask,
+    sparse_maximum,
+    sparse_merge,
+    sparse_minimum,
+    sparse_reduce_max_sparse,
+    sparse_reduce_sum_sparse,
+    sparse_reorder,
+    sparse_reset_shape,
+    sparse_reshape,
+    sparse_retain,
+    sparse_slice,
+    sparse_split,
+    sparse_to_indicator,
+    sparse_transpose,
+)
+from graphc.ops.sparse_tensor import IndexedSlices, SparseTensor, SparseTensorValue, convert_to_tensor_or_sparse_tensor, sparse_placeholder
 
 __all__ = [
-    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "arg_max", "arg_min", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
-    "atanh", "batch_gather", "batch_matmul", "bitcast", "boolean_mask", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to",
-    "cast", "ceil", "cholesky", "cholesky_solve", "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value",
-    "complex_abs", "concat", "concat_v2", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum", "diag", "diag_part", "div",
+    "IndexedSlices", "SparseTensor", "SparseTensorValue", "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "arg_max", "arg_min",
+    "argmax", "argmin", "asin", "asinh", "atan", "atan2", "atanh", "batch_gather", "batch_matmul", "batch_scatter_update", "bitcast",
+    "boolean_mask", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "cholesky", "cholesky_solve",
+    "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "complex_abs", "concat", "concat_v2",
+    "convert_to_tensor_or_sparse_tensor", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum", "diag", "diag_part", "div",
     "div_no_nan", "divide", "dynamic_partition", "dynamic_stitch", "einsum", "ensure_shape", "equal", "erf", "erfc", "exp", "expand_dims",
     "expm1", "eye", "fake_quant_with_min_max_args", "fake_quant_with_min_max_args_gradient", "fake_quant_with_min_max_vars",
     "fake_quant_with_min_max_vars_gradient", "fake_quant_with_min_max_vars_per_channel",
@@ -209,12 +252,18 @@ __all__ = [
     "pow", "qr", "random_gamma", "random_normal", "random_poisson", "random_uniform", "range", "rank", "realdiv", "reciprocal",
     "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum",
     "reduce_variance", "repeat", "reshape", "reverse", "reverse_sequence", "reverse_v2", "rint", "roll", "round", "rsqrt", "saturate_cast",
-    "scalar_mul", "scatter_nd", "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum", "select", "self_adjoint_eig",
-    "self_adjoint_eigvals", "sequence_mask", "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice",
-    "sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum", "split", "sqrt", "square", "squared_difference", "squeeze",
-    "stack", "stop_gradient", "strided_slice", "sub", "subtract", "svd", "tan", "tanh", "tensor_scatter_add", "tensor_scatter_nd_add",
-    "tensor_scatter_nd_sub", "tensor_scatter_nd_update", "tensor_scatter_sub", "tensor_scatter_update", "tensordot", "tile", "to_bfloat16",
-    "to_double", "to_float", "to_int32", "to_int64", "trace", "transpose", "truediv", "truncated_normal", "truncatediv", "truncatemod",
-    "unpack", "unravel_index", "unsorted_segment_max", "unsorted_segment_mean", "unsorted_segment_min", "unsorted_segment_prod",
-    "unsorted_segment_sqrt_n", "unsorted_segment_sum", "unstack", "where", "where_v2", "xdivy", "xlogy", "zeros", "zeros_like",
+    "scalar_mul", "scatter_add", "scatter_div", "scatter_max", "scatter_min", "scatter_mul", "scatter_nd", "scatter_nd_add",
+    "scatter_nd_sub", "scatter_nd_update", "scatter_sub", "scatter_update", "segment_max", "segment_mean", "segment_min", "segment_prod",
+    "segment_sum", "select", "self_adjoint_eig", "self_adjoint_eigvals", "sequence_mask", "set_random_seed", "shape", "shape_n", "sigmoid",
+    "sign", "sin", "sinh", "size", "slice", "sparse_add", "sparse_concat", "sparse_fill_empty_rows", "sparse_mask", "sparse_matmul",
+    "sparse_maximum", "sparse_merge", "sparse_minimum", "sparse_placeholder", "sparse_reduce_max", "sparse_reduce_max_sparse",
+    "sparse_reduce_sum", "sparse_reduce_sum_sparse", "sparse_reorder", "sparse_reset_shape", "sparse_reshape", "sparse_retain",
+    "sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum", "sparse_slice", "sparse_softmax", "sparse_split",
+    "sparse_tensor_dense_matmul", "sparse_tensor_to_dense", "sparse_to_dense", "sparse_to_indicator", "sparse_transpose", "split", "sqrt",
+    "square", "squared_difference", "squeeze", "stack", "stop_gradient", "strided_slice", "sub", "subtract", "svd", "tan", "tanh",
+    "tensor_scatter_add", "tensor_scatter_nd_add", "tensor_scatter_nd_sub", "tensor_scatter_nd_update", "tensor_scatter_sub",
+    "tensor_scatter_update", "tensordot", "tile", "to_bfloat16", "to_double", "to_float", "to_int32", "to_int64", "trace", "transpose",
+    "truediv", "truncated_normal", "truncatediv", "truncatemod", "unpack", "unravel_index", "unsorted_segment_max", "unsorted_segment_mean",
+    "unsorted_segment_min", "unsorted_segment_prod", "unsorted_segment_sqrt_n", "unsorted_segment_sum", "unstack", "where", "where_v2",
+    "xdivy", "xlogy", "zeros", "zeros_like",
 ]

@@ -27,7 +27,7 @@ def scattered(tensor: Node, indices: Node, updates: Node, combine: str) -> Node:
         if not indices.shape:
             raise ValueError("indices must have at least one axis, which holds the index tuples")
         raise UnknownRank(tensor.dtype)
-    check_updates(tensor.shape, indices, updates, depth)
+    check_updates(tensor.shape, indices.shape, updates.shape, depth)
     leading, rest = tensor.shape[:depth], tensor.shape[depth:]
     known = [dim for dim in leading if dim is not None]
     if len(known) < depth:
@@ -36,14 +36,14 @@ def scattered(tensor: Node, indices: Node, updates: Node, combine: str) -> Node:
     return p.reshape(p.scatter(rows, positions(indices, known), updates, 0, combine), tensor.shape)
 
 
-def check_updates(shape: Dims, indices: Node, updates: Node, depth: int) -> None:
-    """ValueError unless `updates` has a slice of a tensor of `shape` for each of the index tuples of `depth` entries."""
+def check_updates(shape: Dims, indices: Dims, updates: Dims, depth: int) -> None:
+    """ValueError unless updates of shape `updates` have a slice of a tensor of `shape` for each of the index tuples of `depth` entries."""
     if depth > len(shape):
         raise ValueError(f"index tuples of {depth} entries do not fit a tensor of shape {show_dims(shape)}: its rank is {len(shape)}")
-    expected = (*indices.shape[:-1], *shape[depth:])
-    if not same_dims(expected, updates.shape):
+    expected = (*indices[:-1], *shape[depth:])
+    if not same_dims(expected, updates):
         raise ValueError(f"updates must have shape {show_dims(expected)}: indices.shape[:-1] + shape[{depth}:] of indices "
-                         f"{show_dims(indices.shape)} and shape {show_dims(shape)}, got {show_dims(updates.shape)}")
+                         f"{show_dims(indices)} and shape {show_dims(shape)}, got {show_dims(updates)}")
 
 
 @composite("ScatterNd")
@@ -54,7 +54,7 @@ def SCATTER_ND(indices: Node, updates: Node, shape: Node) -> Node:
     if dims_product(dims) is None:
         depth = indices.shape[-1] if indices.shape else None
         if depth is not None:
-            check_updates(dims, indices, updates, depth)
+            check_updates(dims, indices.shape, updates.shape, depth)
         return undetermined(updates, dims)
     return scattered(zeros, indices, updates, "add")
 
