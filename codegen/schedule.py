@@ -101,13 +101,39 @@ def _vectorise_stmt(stmt: ir.Stmt, machine: Machine) -> ir.Stmt:
 
 
 def _is_best(loop: ir.Loop, inner: list[ir.Loop]) -> bool:
-    """Whether `loop` has fewer scattered accesses than the loops inside it; at equality the inner ones are taken."""
-    able = [each for each in inner if is_vectorisable(each) and each.extent > 1]
-    if not able:
+    """Whether `loop` has fewer scattered accesses than the best choice of loops inside it; at equality the inner ones are taken."""
+    if not any(is_vectorisable(each) and each.extent > 1 for each in inner):
         return True
-    own = (scattered(loop), -consecutive(loop))
     # What stands outside the inner loops is vectorised by nothing else, so it counts for `loop` only.
-    return own < (sum(map(scattered, able)), -sum(map(consecutive, able)))
+    inside = _best_inside(loop)
+    return inside is None or _disorder(loop) < inside
+
+
+Disorder = tuple[int, int]  # scattered accesses, then consecutive ones with a minus: the less the better
+
+
+def _disorder(loop: ir.Loop) -> Disorder:
+    return scattered(loop), -consecutive(loop)
+
+
+def _best_inside(loop: ir.Loop) -> Disorder | None:
+    """The least disorder of vectors of the loops inside `loop`: of loops side by side the sum, of one inside the other the better of the
+    two; None where none of them can be a vector loop."""
+    found = [best for each in _next_loops(loop.body) if (best := _best_of(each)) is not None]
+    return (sum(best[0] for best in found), sum(best[1] for best in found)) if found else None
+
+
+def _best_of(loop: ir.Loop) -> Disorder | None:
+    inside = _best_inside(loop)
+    if loop.extent == 1 or not is_vectorisable(loop):
+        return inside
+    return _disorder(loop) if inside is None else min(_disorder(loop), inside)
+
+
+def _next_loops(body: Body) -> list[ir.Loop]:
+    """The loops of `body`, those under conditions too, but none that stands in another."""
+    return [loop for stmt in body
+            for loop in ([stmt] if isinstance(stmt, ir.Loop) else _next_loops(stmt.body) if isinstance(stmt, ir.If) else [])]
 
 
 def _is_worth_scattering(loop: ir.Loop) -> bool:
