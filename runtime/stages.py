@@ -148,15 +148,17 @@ class Stages:
 
     def _following(self, stage: Stage, outputs: Sequence[Array]) -> Stage:
         """The stage after `stage`, for the value that it found."""
-        key = outputs[0].tobytes() if stage.need is not None else b""
+        values = dict(zip(() if stage.need is None else stage.need.nodes, outputs, strict=False))
+        key = b"".join(value.tobytes() for value in values.values())
         if key in stage.next:
             stage.next.move_to_end(key)
             return stage.next[key]
         context, title = stage.after, ""
         if stage.need is not None:
-            node, value = stage.need.node, outputs[0]
-            title = f"size of {stage.need.operation.name} = {np.array2string(value, threshold=6)}"
-            context = Context({**context.found, node: value}, {**context.stand_ins, node: constant(value)}, context.homes, context.proven)
+            title = ", ".join(f"size of {operation.name} = {np.array2string(values[node], threshold=6)}"
+                              for node, operation in stage.need.nodes.items())
+            constants = {node: constant(value) for node, value in values.items()}
+            context = Context({**context.found, **values}, {**context.stand_ins, **constants}, context.homes, context.proven)
         made = self._stage(self._maker.expand(context.found), context, title)
         if len(stage.next) == MOST_VALUES:
             stage.next.popitem(last=False)[1].retire()
@@ -171,7 +173,7 @@ class Stages:
         need, checks = expansion.need, tuple(check for check in expansion.checks if check.ok not in context.proven)
         is_last = need is None and not (checks and expansion.effects)
         devices = Devices({**expansion.homes, **context.homes})
-        outputs: list[Node] = [] if need is None else [need.node]
+        outputs: list[Node] = [] if need is None else list(need.nodes)
         if is_last:
             outputs = [*expansion.outputs, *(node for printing in expansion.printings for node in printing.data)]
         if checks:
@@ -186,7 +188,7 @@ class Stages:
                             context.proven.union(check.ok for check in checks))
         why = [title, "" if is_last else f"computes {_wanted(need)}"]
         bound, takes = self._built(expansion, outputs, effects, context, after, ", ".join(filter(None, why)))
-        whole = Program(expansion.parameters, expansion.outputs if need is None else (need.node,),
+        whole = Program(expansion.parameters, expansion.outputs if need is None else tuple(need.nodes),
                         expansion.effects if need is None else (), origins=expansion.origins)
         results, printings = (len(expansion.outputs), expansion.printings) if is_last else (0, ())
         return Stage(title, whole, bound, takes, results, need, checks, printings, after, is_last)
@@ -234,7 +236,9 @@ def _shared_out(owners: Sequence[Any], values: Sequence[Array], more: int = 0) -
 
 def _wanted(need: Need | None) -> str:
     """What a stage that is not the last computes."""
-    return "whether all checks hold, before variables are written" if need is None else f"the size of {need.operation.name}"
+    if need is None:
+        return "whether all checks hold, before variables are written"
+    return f"the size of {', '.join(dict.fromkeys(operation.name for operation in need.nodes.values()))}"
 
 
 def _warn(need: Need) -> None:
@@ -255,7 +259,7 @@ def _worth_keeping(expansion: Expansion, outputs: Sequence[Node], stand_ins: Map
     less memory by maps and views alone, what it is made from."""
     there = set(postorder(outputs, stand_ins.keys()))
     border = [node for node in postorder(expansion.live, there | stand_ins.keys()) if node in there]
-    needed = {} if expansion.need is None else {expansion.need.node: None}
+    needed = {} if expansion.need is None else expansion.need.nodes
     order = {node: position for position, node in enumerate(postorder(outputs, stand_ins.keys()))}
     kept: dict[Node, None] = {}
     waiting = {node for each in border for node in _elements(each)}

@@ -95,7 +95,7 @@ def test_gradients_of_first_and_second_order() -> None:
 
 
 def test_sizes_follow_from_sizes() -> None:
-    """Three stages: rows of rows, then a range as long as what is left."""
+    """Four stages: rows of rows, then a range as long as what is left."""
     x = gc.placeholder(gc.float32, [None, 3])
     once = pick(x, x[:, 0] > 0, "once")
     twice = pick(once, once[:, 1] > 0, "twice")
@@ -105,11 +105,12 @@ def test_sizes_follow_from_sizes() -> None:
             array = rows(seed, 20)
             first = array[array[:, 0] > 0]
             second = first[first[:, 1] > 0]
-            got = session.run([once, twice, places, gc.shape(x)[0]], {x: array})
+            got = session.run([once, twice, places], {x: array})
             np.testing.assert_array_equal(got[0], first)
             np.testing.assert_array_equal(got[1], second)
             np.testing.assert_array_equal(got[2], np.arange((second > 0).sum()))
-        assert [part.title.split(" = ")[0] for part in staged(session, [once, twice, places, gc.shape(x)[0]], {x: array}).parts] == [""]
+        made = staged(session, [once, twice, places], {x: array})
+        assert [part.title.split(" = ")[0] for part in made.parts] == ["", "size of once", "size of twice", "size of range"]
         assert len(staged(session, [once, twice], {x: array}).parts) == 1  # another computation, which has not run
 
 
@@ -303,8 +304,8 @@ def test_the_executable_shows_its_stages() -> None:
             session.compile([loss, step], {x: array}, target="cpu")
     lines = made.plan_text.splitlines()
     assert lines[0] == before.plan_text
-    assert re.fullmatch(r"// stage 1 \(size of pick = \d\): takes x:0; gives the results; writes kernel, kernel/Momentum; one of \d compiled",
-                        lines[1])
+    results = r"takes x:0; gives the results; writes kernel, kernel/Momentum; one of \d compiled"
+    assert re.fullmatch(r"// stage 1 \(size of pick = \d\): " + results, lines[1])
     assert made.writes == made.parts[1].executable.writes
     assert dict(made.reads).keys() == {"kernel", "kernel/Momentum"}
     assert len(made.kernels) == sum(len(part.executable.kernels) for part in made.parts)
@@ -399,3 +400,19 @@ def test_stages_on_a_gpu() -> None:
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
     assert alive() == (0, 0, 1, 0, 0), alive()
     """)
+
+
+def test_sizes_that_are_independent_are_found_together() -> None:
+    """Two stages for four sizes of two operations; the third waits for the first."""
+    x = gc.placeholder(gc.float32, [None, 3])
+    parts = gc.dynamic_partition(x, gc.cast(x[:, 0] > 0, gc.int32) + gc.cast(x[:, 1] > 0, gc.int32), 3)
+    picked = gc.boolean_mask(gc.exp(x), x[:, 2] > 0)
+    array = rows(3, 20)
+    number = (array[:, 0] > 0).astype(int) + (array[:, 1] > 0)
+    with gc.Session() as session:
+        got = session.run([parts, picked], {x: array})
+        for each, want in zip((*got[0], got[1]), (*(array[number == n] for n in range(3)), np.exp(array[array[:, 2] > 0])), strict=True):
+            np.testing.assert_allclose(each, want, rtol=1e-6)
+        made = staged(session, [parts, picked], {x: array})
+    assert len(made.parts) == 2
+    assert re.fullmatch(r"(size of DynamicPartition = \d+, ){3}size of boolean_mask/Where = \d+", made.parts[1].title)

@@ -9,6 +9,7 @@ it needs: `graphc.runtime.stages` runs for it, and walks again with that value k
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,12 @@ class _State:
         self.homes: dict[str, str] = {}  # devices of variables
         self._placed = placed
         self._devices = Devices(self.homes)
+
+    def copy(self) -> _State:
+        """One whose changes do not change this one."""
+        other = copy(self)
+        other.current, other.initial, other.types = dict(self.current), dict(self.initial), dict(self.types)
+        return other
 
     def declare(self, variable: str, type_: TensorType, operation: Operation) -> None:
         """Makes a variable known, which lives where `operation` is."""
@@ -94,11 +101,16 @@ class _State:
 
 @dataclass(frozen=True)
 class Need:
-    """The value that the shape of a result of `operation` depends on: that of `node`. parameters: the feeds that spell it, if they do."""
+    """The values that shapes of results depend on: of nodes, each with the first operation that asks for it. parameters: the feeds that
+    spell the first of them, if they do."""
 
-    operation: Operation
-    node: Node
+    nodes: Mapping[Node, Operation]
     parameters: tuple[str, ...]
+
+    @property
+    def operation(self) -> Operation:
+        """The first that asks."""
+        return next(iter(self.nodes.values()))
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, Ten
     that operations ask for. Raises and takes what `expand` does, and `static.ValueNeeded` where a shape depends on what is not known."""
     made = expand(fetches, feeds, values, placed)
     if made.need is not None:
-        raise ValueNeeded(made.need.node)
+        raise ValueNeeded(next(iter(made.need.nodes)))
     return program_of(made)
 
 
@@ -201,21 +213,32 @@ class _Walk:
                 with known(found), collecting(self.collected):
                     self._expand(operation)
             except ValueNeeded as need:
-                _remember(operation, [need.node], self._inputs(operation), self.origins)
-                return Need(operation, need.node, need.parameters), self._live(operations[position:], found)
+                nodes, live = self._copy().look_ahead(operations[position:], found)
+                return Need({need.node: operation, **nodes}, need.parameters), live
         return None, []
 
-    def _live(self, rest: Sequence[Operation], found: Mapping[Node, np.ndarray[Any, Any]]) -> list[Node]:
-        """What the operations `rest` read of the nodes made so far: of the first, whose shape is not known, also from within."""
-        live = [self.nodes[tensor] for operation in rest for tensor in operation.inputs if tensor in self.nodes]
-        first = rest[0]
-        if not first.definition.stateful:
-            try:
-                with known(found, guessing=True), collecting(None):
-                    live += first.definition.nodes(self._inputs(first), first.attrs)
-            except (UnknownRank, ValueError, TypeError):
-                pass  # it cannot say anything without the value
-        return [*live, *self.state.current.values()]
+    def _copy(self) -> _Walk:
+        other = copy(self)
+        other.state, other.nodes = self.state.copy(), dict(self.nodes)
+        return other
+
+    def look_ahead(self, rest: Sequence[Operation], found: Mapping[Node, np.ndarray[Any, Any]]) -> tuple[dict[Node, Operation], list[Node]]:
+        """Goes on with shapes unknown where they depend on values. Gives the values that can be asked for already, each with the operation
+        that does, and what `rest` reads of the nodes made so far. (What it misses is computed again by a later stage, or in one more.)"""
+        asked: list[Node] = []
+        askers: dict[Node, Operation] = {}
+        live: list[Node] = []
+        with known(found, asked), collecting(None):
+            for operation in rest:
+                try:
+                    self._expand(operation)
+                except (UnknownRank, InvalidArgumentError, LookupError, ArithmeticError, AssertionError):  # it needs the shapes
+                    live += [self.nodes[tensor] for tensor in operation.inputs if tensor in self.nodes]
+                for node in asked:
+                    if node not in askers:
+                        askers[node] = operation
+                        _remember(operation, [node], [self.nodes[t] for t in operation.inputs if t in self.nodes], self.origins)
+        return askers, [*live, *self.state.current.values(), *(self.nodes[t] for op in rest for t in op.outputs if t in self.nodes)]
 
     def _inputs(self, operation: Operation) -> list[Node]:
         return [self.state.bring(self.value(tensor), operation) for tensor in operation.inputs]

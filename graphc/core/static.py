@@ -45,10 +45,10 @@ class UnknownRank(Exception):
 
 @dataclass(frozen=True)
 class _Knowledge:
-    """values: of nodes, found by running them. guessing: whether what is not known may stay unknown, as while a graph is declared."""
+    """values: of nodes, found by running them. asked: where nodes go whose value was wanted and is not known; None: that is an error."""
 
     values: Mapping[Node, np.ndarray[Any, Any]] = field(default_factory=dict)
-    guessing: bool = False
+    asked: list[Node] | None = None
 
 
 _NOTHING = _Knowledge()
@@ -56,9 +56,10 @@ _knowledge: ContextVar[_Knowledge] = ContextVar("knowledge", default=_NOTHING)
 
 
 @contextmanager
-def known(values: Mapping[Node, np.ndarray[Any, Any]], guessing: bool = False) -> Iterator[None]:
-    """Inside, `values` of nodes are known. guessing: nothing raises ValueNeeded; what is unknown is a dim of None."""
-    token = _knowledge.set(_Knowledge(values, guessing))
+def known(values: Mapping[Node, np.ndarray[Any, Any]], asked: list[Node] | None = None) -> Iterator[None]:
+    """Inside, `values` of nodes are known. With `asked` nothing raises ValueNeeded: what is unknown is a dim of None, as while a graph is
+    declared, and the nodes whose values a run could tell are added to `asked`."""
+    token = _knowledge.set(_Knowledge(values, asked))
     try:
         yield
     finally:
@@ -137,15 +138,21 @@ def static_dims(node: Node) -> tuple[Dim, ...] | None:
     if value is None:
         return None
     dims = tuple(None if v is None else int(v) for v in value.reshape(-1))
-    if None in dims and not _knowledge.get().guessing and _is_concrete(node):
-        raise ValueNeeded(node)
+    if None in dims:
+        _ask(node)
     return dims
 
 
-def _is_concrete(node: Node) -> bool:
-    """Whether `node` rests on something that a run will know; abstract parameters have no name."""
-    return any(below.name == "variable_read" or (below.name == "parameter" and not below.attrs.name.startswith("?"))
-               for below in postorder((node,)))
+def _ask(node: Node) -> None:
+    """Raises ValueNeeded where a run will know `node`; or adds it to what is asked, where that run needs to know nothing else before."""
+    asked = _knowledge.get().asked
+    below = postorder((node,))
+    leaves = [each for each in below if each.name in ("parameter", "variable_read")]
+    is_abstract = [leaf.name == "parameter" and leaf.attrs.name.startswith("?") for leaf in leaves]
+    if asked is None and not all(is_abstract):
+        raise ValueNeeded(node)
+    if asked is not None and leaves and not any(is_abstract) and all(type_.is_static for each in below for type_ in each.types):
+        asked.append(node)
 
 
 def _spelling(node: Node) -> tuple[str, ...]:
