@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.core.components import CompositeTensor
 from graphc.core.dtypes import bfloat16, float32, float64
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
@@ -38,8 +39,17 @@ def feed_tensors(keys: Sequence[Any], graph: Graph) -> list[Tensor]:
     return tensors
 
 
+def is_structure(key: Any) -> bool:
+    """Whether a key of a feed_dict stands for several tensors."""
+    return isinstance(key, tuple | CompositeTensor)
+
+
 def spread(key: Any, value: Any) -> Iterator[Any]:
     """The value for each tensor of `key`, which `value` must have the structure of; ValueError otherwise."""
+    if isinstance(key, CompositeTensor):
+        if isinstance(value, list | tuple) and len(value) == len(key.components):  # parts that are constants of the graph may be left out
+            value = [each for part, each in zip(key.components, value, strict=True) if part in key.fed]
+        key = key.fed
     if not isinstance(key, tuple):
         yield value
         return
@@ -51,7 +61,9 @@ def spread(key: Any, value: Any) -> Iterator[Any]:
 
 
 def _leaves(key: Any) -> Iterator[Any]:
-    if isinstance(key, tuple):
+    if isinstance(key, CompositeTensor):
+        yield from key.fed
+    elif isinstance(key, tuple):
         for each in key:
             yield from _leaves(each)
     else:

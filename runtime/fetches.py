@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from graphc.core.components import CompositeTensor
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
 
@@ -35,6 +36,9 @@ class Fetches:
             return self._mapping(structure)
         if isinstance(structure, list | tuple):
             return self._sequence(structure)
+        if isinstance(structure, CompositeTensor):
+            parts, value_of = self._sequence(structure.components), structure.value_of
+            return lambda results: value_of(parts(results))
         return self._single(structure)
 
     def _mapping(self, structure: Mapping[Any, Any]) -> Assemble:

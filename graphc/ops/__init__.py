@@ -4,6 +4,7 @@ Each file holds one family: the composites and beside them the functions. Import
 """
 from graphc.ops import operators as operators
 from graphc.ops.aliases import batch_matmul, complex_abs, concat_v2, inv, mul, neg, pack, select, sub, unpack
+from graphc.ops.arithmetic import accumulate_n, add_n, scalar_mul
 from graphc.ops.array import (
     broadcast_dynamic_shape,
     broadcast_static_shape,
@@ -80,7 +81,6 @@ from graphc.ops.elementwise import (
     rint,
     rsqrt,
     saturate_cast,
-    scalar_mul,
     sigmoid,
     sign,
     sin,
@@ -142,8 +142,6 @@ from graphc.ops.random import (
     truncated_normal,
 )
 from graphc.ops.reductions import (
-    accumulate_n,
-    add_n,
     arg_max,
     arg_min,
     argmax,
