@@ -68,6 +68,7 @@ from graphc.primitives.logic import (
     xor,
 )
 from graphc.primitives.movement import concatenate, copy, pad, reverse, slice_, stop_gradient, transfer, transpose
+from graphc.primitives.reduce_window import reduce_window, select_and_gather, select_and_scatter
 from graphc.primitives.reduction import argmax, argmin, reduce_max, reduce_min, reduce_prod
 from graphc.primitives.sorting import argsort, inverse_order, invert_permutation, rearrange, sort
 from graphc.primitives.sources import constant, iota, parameter, random_bits
@@ -76,13 +77,14 @@ from graphc.primitives.windows import windows
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "argsort", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "cholesky",
-    "clamp", "compare", "concatenate", "constant", "convert", "convolution", "convolution_back", "convolution_filter", "copy", "cosine", "cumulative_logsumexp", "cumulative_max",
-    "cumulative_min", "cumulative_prod", "cumulative_sum", "divide", "dot_general", "dynamic_slice", "dynamic_update_slice",
-    "eigenvalues", "eigh", "erf", "erfc", "exponential", "exponential_minus_one", "floor", "full", "fusion", "gather",
-    "get_tuple_element", "inverse_order", "invert_permutation", "iota", "is_finite", "linear_recurrence", "log", "log_plus_one",
-    "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad", "parameter", "power", "qr", "random_bits",
-    "rearrange", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "remainder", "reshape", "reverse", "round_nearest_even",
-    "rsqrt", "scatter", "scatter_add", "select", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine",
-    "singular_values", "slice_", "solve", "sort", "sqrt", "stop_gradient", "subtract", "svd", "take", "tan", "tanh", "transfer",
-    "transpose", "triangular_solve", "variable_assign", "variable_read", "windows", "xor",
+    "clamp", "compare", "concatenate", "constant", "convert", "convolution", "convolution_back", "convolution_filter", "copy", "cosine",
+    "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "divide", "dot_general",
+    "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential", "exponential_minus_one", "floor",
+    "full", "fusion", "gather", "get_tuple_element", "inverse_order", "invert_permutation", "iota", "is_finite", "linear_recurrence",
+    "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad", "parameter", "power",
+    "qr", "random_bits", "rearrange", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reduce_window", "remainder", "reshape",
+    "reverse", "round_nearest_even", "rsqrt", "scatter", "scatter_add", "select", "select_and_gather", "select_and_scatter",
+    "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "singular_values", "slice_", "solve", "sort", "sqrt",
+    "stop_gradient", "subtract", "svd", "take", "tan", "tanh", "transfer", "transpose", "triangular_solve", "variable_assign",
+    "variable_read", "windows", "xor",
 ]
