@@ -23,7 +23,7 @@ from graphc.core.interpret import interpret
 from graphc.core.specialise import specialise
 from graphc.core.types import TensorType, same_dims
 from tests.judge.inputs import INPUTS
-from tests.judge.record import evaluate, flat, weights
+from tests.judge.record import evaluate, flat, plain, weights
 from tests.tolerances import JUDGED
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
@@ -38,6 +38,7 @@ class Sample:
     code: str
     results: list[list[str]] = field(default_factory=list)  # type, dtype, static shape, name
     values: list[Any] = field(default_factory=list)
+    plain: str = ""  # a result that is no tensor
     slopes: dict[str, Any] | None = field(default_factory=dict)  # None: TensorFlow has no gradient there
     error: str = ""  # of declaring
     failure: str = ""  # of running
@@ -54,6 +55,8 @@ def _read(path: Path) -> list[Sample]:
                 samples[-1].results.append(rest.split(" "))
             case "=":
                 samples[-1].values.append(json.loads(rest))
+            case "~":
+                samples[-1].plain = rest
             case "'":
                 name, _, value = rest.partition(" ")
                 if name in ("none", "!!") or samples[-1].slopes is None:
@@ -77,6 +80,7 @@ class Answer:
     """As `Sample`, of graphc."""
 
     results: list[gc.Tensor] = field(default_factory=list)
+    plain: str = ""
     values: list[np.ndarray] = field(default_factory=list)
     slopes: dict[str, np.ndarray] = field(default_factory=dict)
     error: BaseException | None = None
@@ -88,15 +92,18 @@ def _answer(sample: Sample) -> Answer:
         used = {name: INPUTS[name] for name in INPUTS if re.search(rf"\b{name}\b", sample.code)}
         placeholders = {name: gc.placeholder(array.dtype, shape, name=name) for name, (array, shape) in used.items()}
         try:
-            results = flat(evaluate(sample.code, gc, placeholders), gc.Tensor)
+            result = evaluate(sample.code, gc, placeholders)
+            results = flat(result, gc.Tensor)
         except Exception as error:
             return Answer(error=error)
+        if not results:
+            return Answer(plain=plain(result))
         feeds = {placeholders[name]: array for name, (array, _) in used.items()}
         try:
             values = _run(results, feeds)
         except Exception as error:
             return Answer(results, failure=error)
-        answer = Answer(results, values)
+        answer = Answer(results, values=values)
         smooth = [(t, v) for t, v in zip(results, values, strict=True) if t.dtype.is_floating or t.dtype.is_complex]
         by = {name: t for name, t in placeholders.items() if t.dtype.is_floating or t.dtype.is_complex}
         if smooth and by:
@@ -133,6 +140,8 @@ def _differences(sample: Sample, answer: Answer) -> Iterator[tuple[str, str]]:
         if not answer.error or not _is_a(answer.error, sample.error):
             yield "error", f"expected {sample.error or 'no error'}, found {found!r}"[:300]
         return
+    if sample.plain != answer.plain:
+        yield "values", f"expected {sample.plain}, found {answer.plain}"
     yield from _declared_differently(sample, answer)
     if len(sample.results) != len(answer.results):
         return
@@ -182,7 +191,7 @@ def _far(value: np.ndarray, want: Any, factor: float = 1) -> str:
     if got.dtype.kind == "c":
         got = np.stack([got.real, got.imag], -1)
     relative = JUDGED.get(got.dtype.name, JUDGED["float32"]) * factor
-    wide, expected = got.astype(np.float64), np.asarray(want, np.float64)
+    wide, expected = got.astype(np.float64), np.zeros(want["empty"]) if isinstance(want, dict) else np.asarray(want, np.float64)
     if wide.shape != expected.shape:
         return f"shape {wide.shape}, expected {expected.shape}"
     scale = max(1.0, float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0)))
@@ -220,7 +229,7 @@ def _rows_for(code: str) -> list[int]:
 def test_samples(file: str) -> None:
     problems = []
     for sample in SAMPLES[file]:
-        assert sample.results or sample.error or sample.values, f"nothing is recorded for {sample.code!r}: run tests/judge/record.py"
+        assert sample.results or sample.error or sample.plain, f"nothing is recorded for {sample.code!r}: run tests/judge/record.py"
         for what, how in _differences(sample, _answer(sample)):
             for row in _rows_for(sample.code):
                 _USED[row].add(what)

@@ -1,5 +1,6 @@
 """TF1's `math`: functions of numbers, reductions, segments, special functions."""
 from graphc.ops.activations import log_softmax, softmax, softsign
+from graphc.ops.arithmetic import accumulate_n, add_n, polyval, scalar_mul
 from graphc.ops.bitwise import nextafter
 from graphc.ops.cumulative import cumprod, cumsum, cumulative_logsumexp
 from graphc.ops.elementwise import abs_ as abs
@@ -45,12 +46,10 @@ from graphc.ops.elementwise import (
     multiply_no_nan,
     negative,
     not_equal,
-    polyval,
     reciprocal,
     reciprocal_no_nan,
     rint,
     rsqrt,
-    scalar_mul,
     sigmoid,
     sign,
     sin,
@@ -70,8 +69,6 @@ from graphc.ops.elementwise import div_no_nan as divide_no_nan
 from graphc.ops.elementwise import pow_ as pow
 from graphc.ops.elementwise import round_ as round
 from graphc.ops.reductions import (
-    accumulate_n,
-    add_n,
     argmax,
     argmin,
     count_nonzero,

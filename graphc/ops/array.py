@@ -52,7 +52,9 @@ def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> 
         x = as_tensor(input)
         if x.shape_tuple is not None and None not in x.shape_tuple:
             return constant(np.array(x.shape_tuple, np.int64), out_type, name=scope)
-        return declare_one(SHAPE, {"input": x}, {"out_type": as_dtype(out_type)}, scope)
+        result = declare_one(SHAPE, {"input": x}, {"out_type": as_dtype(out_type)}, scope)
+        result.set_shape([x.rank])
+        return result
 
 
 @composite("ShapeN")
@@ -64,7 +66,10 @@ def SHAPE_N(*input: Node, out_type: DType = dtypes.int32) -> Sequence[Node]:
 def shape_n(input: Sequence[Any], out_type: Any = dtypes.int32, name: str | None = None) -> list[Tensor]:
     """The shape of each of several tensors."""
     tensors = {f"input_{n}": as_tensor(each) for n, each in enumerate(input)}
-    return list(declare(SHAPE_N, tensors, {"out_type": as_dtype(out_type)}, name, other=dict.fromkeys(tensors)).outputs)
+    results = declare(SHAPE_N, tensors, {"out_type": as_dtype(out_type)}, name, other=dict.fromkeys(tensors)).outputs
+    for tensor, result in zip(tensors.values(), results, strict=True):
+        result.set_shape([tensor.rank])
+    return list(results)
 
 
 def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Tensor:
@@ -140,14 +145,14 @@ def _reversed_axes(x: Tensor) -> Any:
 
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
     """`a` with its last two axes swapped."""
-    with name_scope(name, "matrix_transpose", [a]) as scope:
+    with name_scope(name, "matrix_transpose", [a]):
         x = as_tensor(a, name="a")
         if x.shape_tuple is None:
             raise ValueError("matrix_transpose needs a tensor of known rank")
         count = len(x.shape_tuple)
         if count < 2:
             raise ValueError(f"Argument 'a' should be a (batch) matrix, with rank >= 2.  Found: {x.shape}")
-        return transpose(x, [*range(count - 2), count - 1, count - 2], name=scope)
+        return transpose(x, [*range(count - 2), count - 1, count - 2])
 
 
 @composite("ExpandDims")
@@ -286,6 +291,8 @@ def RANGE(start: Node, limit: Node, delta: Node) -> Node:
         first, last, step = values
         if step == 0:
             raise ValueError("Requires delta != 0")
+        if first != last and (first < last) != (step > 0):
+            raise ValueError(f"Requires start {'<=' if step > 0 else '>='} limit when delta {'>' if step > 0 else '<'} 0: {first}/{last}")
         count = max(0, math.ceil((last - first) / step))
     else:
         for x in (start, limit, delta):

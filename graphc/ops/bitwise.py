@@ -4,11 +4,12 @@ A shift by less than 0 or by the width or more counts as the nearest shift that 
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import graphc.primitives as p
 from graphc.core import dtypes
+from graphc.core.differentiate import vjp
 from graphc.core.dtypes import DType, as_dtype
 from graphc.core.opdef import OpDef, composite, register
 from graphc.core.operation import Tensor
@@ -169,7 +170,13 @@ def _next_after(x: Node, towards: Node) -> Node:
     return p.select(unordered, p.add(x, towards), p.select(p.compare(x, towards, "EQ"), towards, moved))
 
 
-@composite("NextAfter", gradient=False)
+def _next_after_gradient(x1: Node, x2: Node, y: Node, g: Node) -> Sequence[Node | None]:
+    """That of the first, whose neighbour the result is; 0 by the second."""
+    alike = broadcast_binary(lambda a, b: p.add(a, p.multiply(b, fill_like(b, 0))), x1, x2)
+    return vjp((alike,), (x1, x2), (g,))
+
+
+@composite("NextAfter", gradient=_next_after_gradient)
 def NEXT_AFTER(x1: Node, x2: Node) -> Node:
     return broadcast_binary(_next_after, x1, x2)
 

@@ -46,7 +46,7 @@ def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Ten
         count = cast(size(values), values.dtype)
         inverse = 1 / (sqrt(reduce_sum(values * values)) / count)
         factor = clip_norm * minimum(inverse, constant(1.0, values.dtype) / clip_norm)
-        return multiply(values, factor, scope)
+        return identity(multiply(values, factor), scope)
 
 
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:

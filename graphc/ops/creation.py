@@ -4,6 +4,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.convert import constant, convert_to_tensor
@@ -55,7 +57,9 @@ def _uniform(value: int, shape: Any, dtype: Any, name: str | None, default_name:
 
 
 def _static_shape(shape: Any) -> tuple[int, ...] | None:
-    """`shape` as ints where it is made of them, None where it holds tensors."""
+    """`shape` as ints where it is made of them, None where it holds tensors or is one number, which TF1 makes a tensor of."""
+    if isinstance(shape, int | np.integer):
+        return None
     try:
         dims = as_dims(shape)
     except (TypeError, ValueError):

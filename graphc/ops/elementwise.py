@@ -126,11 +126,17 @@ reciprocal = _unary("Reciprocal", lambda x: p.divide(one_like(x), x), "1 / x.")
 floor = _unary("Floor", p.floor, "The greatest integer that is not above x.")
 ceil = _unary("Ceil", p.ceil, "The least integer that is not below x.")
 rint = _unary("Rint", p.round_nearest_even, "The nearest integer, the even one of two.")
-round_ = _unary("Round", lambda x: p.round_nearest_even(x) if x.dtype.is_floating else x, "The nearest integer, the even one of two.")
+_round = _unary("Round", p.round_nearest_even)
 is_nan = _unary("IsNan", lambda x: p.compare(x, x, "NE"), "Whether x is NaN.")
 is_inf = _unary("IsInf", lambda x: p.compare(p.abs_(x), fill_like(x, math.inf), "EQ"), "Whether x is infinite.")
 is_finite = _unary("IsFinite", p.is_finite, "Whether x is neither infinite nor NaN.")
 logical_not = _unary("LogicalNot", lambda x: p.not_(checked_bool("LogicalNot", "x", x)), "not x.")
+
+
+def round_(x: Any, name: str | None = None) -> Tensor:
+    """The nearest integer, the even one of two; `x` itself where it is of integers."""
+    x = as_tensor(x, name="x")
+    return x if x.dtype.is_integer else _round(x, name)
 
 
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
@@ -289,29 +295,6 @@ def reciprocal_no_nan(x: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "reciprocal_no_nan", [x]) as scope:
         x = as_tensor(x, name="x")
         return _div_no_nan(convert_to_tensor(1, x.dtype, "one"), x, scope)
-
-
-def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor:
-    """`x` times a number or a scalar tensor."""
-    number = convert_to_tensor(scalar, x.dtype.base_dtype, "scalar")
-    if number.rank not in (0, None):
-        raise ValueError(f"Only scalar multiply works, got shape {number.shape}")
-    return multiply(number, x, name)
-
-
-def polyval(coeffs: Any, x: Any, name: str | None = None) -> Tensor:
-    """coeffs[0] x^n + coeffs[1] x^(n - 1) + ... + coeffs[n] by Horner's rule; 0 without coefficients."""
-    if not isinstance(coeffs, list):
-        raise ValueError(f"Argument coeffs must be list type found {type(coeffs)}.")
-    with name_scope(name, "polyval", [*coeffs, x]) as scope:
-        x = as_tensor(x, name="x")
-        if not coeffs:
-            return subtract(x, x, scope)
-        parts = [as_tensor(each, None if isinstance(each, Tensor) else x.dtype, f"coeff_{n}") for n, each in enumerate(coeffs)]
-        value = parts[0]
-        for each in parts[1:]:
-            value = add_v2(each, multiply(value, x, "mul"), "add")
-        return value
 
 
 # Division of any types: floats divide, integers become floats first.

@@ -156,8 +156,12 @@ def sigmoid_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None,
         return add(subtract(clipped, multiply(x, z, "mul"), "sub"), log1p(exp(minus_size)), scope)
 
 
-def weighted_cross_entropy_with_logits(labels: Any = None, logits: Any = None, pos_weight: Any = None, name: str | None = None) -> Tensor:
+def weighted_cross_entropy_with_logits(labels: Any = None, logits: Any = None, pos_weight: Any = None, name: str | None = None,
+                                       targets: Any = None) -> Tensor:
     """Sigmoid cross entropy with the loss of positive labels multiplied by `pos_weight`: (1 - z) x + (1 + (q - 1) z) log(1 + e^-x)."""
+    if labels is not None and targets is not None:
+        raise ValueError("Cannot specify both 'targets' and 'labels'")
+    labels = targets if labels is None else labels
     with name_scope(name, "logistic_loss", [logits, labels]) as scope:
         x = as_tensor(logits, name="logits")
         z = as_tensor(labels, x.dtype if not isinstance(labels, Tensor) else None, "labels")

@@ -12,9 +12,10 @@ from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.array import reshape, transpose
-from graphc.ops.declare import as_tensor, declare_one, name_scope
+from graphc.ops.declare import as_tensor, declare_one, name_scope, normal_axis
 from graphc.primitives.sugar import broadcast_dims, broadcast_to
 
+Pairs = tuple[tuple[int, ...], tuple[int, ...]]  # the axes of a and of b that are contracted
 
 @composite("MatMul")
 def MATMUL(a: Node, b: Node, *, transpose_a: bool = False, transpose_b: bool = False) -> Node:
@@ -58,14 +59,15 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
         a = as_tensor(a, name="a")
         b = as_tensor(b, a.dtype if not isinstance(b, Tensor) else None, "b")
         left, right = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
-        if ((a.rank is None or a.rank > 2) and (b.rank is None or b.rank > 2)) or max(a.rank or 0, b.rank or 0) > 2:
+        if any(each.rank is None or each.rank > 2 for each in (a, b)):
             return declare_one(BATCH_MATMUL, {"x": a, "y": b}, {"adj_x": left, "adj_y": right}, scope)
         return declare_one(MATMUL, {"a": a, "b": b}, {"transpose_a": left, "transpose_b": right}, scope)
 
 
 @composite("Tensordot")
-def TENSORDOT(a: Node, b: Node, *, axes_a: tuple[int, ...], axes_b: tuple[int, ...]) -> Node:
+def TENSORDOT(a: Node, b: Node, *, axes: int | Pairs) -> Node:
     """Sums products over pairs of axes; the free axes of a, then of b remain. For shapes that are not known when declared."""
+    axes_a, axes_b = _paired_axes(axes, len(a.shape), len(b.shape))
     return p.dot_general(a, b, (), (), axes_a, axes_b)
 
 
@@ -74,30 +76,37 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "Tensordot", [a, b, axes]) as scope:
         a = as_tensor(a, name="a")
         b = as_tensor(b, a.dtype if not isinstance(b, Tensor) else None, "b")
-        if a.shape_tuple is None or b.shape_tuple is None:
-            raise ValueError("tensordot needs tensors of known rank")
-        axes_a, axes_b = _paired_axes(axes, len(a.shape_tuple), len(b.shape_tuple))
-        if None in a.shape_tuple or None in b.shape_tuple:
-            return declare_one(TENSORDOT, {"a": a, "b": b}, {"axes_a": axes_a, "axes_b": axes_b}, scope)
+        pairs = _listed(axes)
+        if a.shape_tuple is None or b.shape_tuple is None or None in (*a.shape_tuple, *b.shape_tuple):
+            return declare_one(TENSORDOT, {"a": a, "b": b}, {"axes": pairs}, scope)
+        axes_a, axes_b = _paired_axes(pairs, len(a.shape_tuple), len(b.shape_tuple))
         left, free_a = _as_matrix(a, axes_a, contract_last=True)
         right, free_b = _as_matrix(b, axes_b, contract_last=False)
         product = matmul(left, right)
         return reshape(product, as_tensor(np.array([*free_a, *free_b], np.int32), name="shape"), scope)
 
 
-def _paired_axes(axes: Any, rank_a: int, rank_b: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if isinstance(axes, int):
+def _listed(axes: Any) -> int | Pairs:
+    """How many axes, or which of each operand."""
+    if isinstance(axes, int | np.integer):
         if axes < 0:
             raise ValueError("'axes' must be at least 0.")
+        return int(axes)
+    if not isinstance(axes, list | tuple | np.ndarray) or len(axes) != 2:
+        raise ValueError("'axes' must be an integer or have length 2.")
+    left, right = (tuple(int(axis) for axis in np.atleast_1d(each)) for each in axes)
+    if len(left) != len(right):
+        raise ValueError(f"Different number of contraction axes 'a' and 'b', {len(left)} != {len(right)}.")
+    return left, right
+
+
+def _paired_axes(axes: int | Pairs, rank_a: int, rank_b: int) -> Pairs:
+    if isinstance(axes, int):
         if axes > rank_a or axes > rank_b:
             raise ValueError(f"'axes' must not be larger than the number of dimensions of tensor {rank_a if axes > rank_a else rank_b}.")
         return tuple(range(rank_a - axes, rank_a)), tuple(range(axes))
-    if not isinstance(axes, list | tuple) or len(axes) != 2:
-        raise ValueError("'axes' must be an integer or have length 2.")
-    left, right = ((each,) if isinstance(each, int) else tuple(each) for each in axes)
-    if len(left) != len(right):
-        raise ValueError(f"Different number of contraction axes 'a' and 'b', {len(left)} != {len(right)}.")
-    return tuple(axis % rank_a for axis in left), tuple(axis % rank_b for axis in right)
+    left, right = axes
+    return tuple(normal_axis(axis, rank_a) for axis in left), tuple(normal_axis(axis, rank_b) for axis in right)
 
 
 def _as_matrix(x: Tensor, axes: Sequence[int], contract_last: bool) -> tuple[Tensor, list[int]]:

@@ -8,6 +8,7 @@ from graphc.core.convert import constant
 from graphc.core.graph import get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
+from graphc.ops.arithmetic import add_n
 from graphc.ops.array import range_, rank, shape, size, stop_gradient
 from graphc.ops.choosing import where
 from graphc.ops.creation import ones_like, zeros_like
@@ -30,7 +31,7 @@ from graphc.ops.entropy import (
     softmax_cross_entropy_with_logits_v2,
     sparse_softmax_cross_entropy_with_logits,
 )
-from graphc.ops.reductions import add_n, reduce_sum
+from graphc.ops.reductions import reduce_sum
 from graphc.ops.weights import broadcast_weights, check_weights, remove_squeezable_dimensions, squeezed_beside
 
 

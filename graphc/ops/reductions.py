@@ -14,7 +14,7 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import UnknownRank
 from graphc.core.types import Dim, TensorType
-from graphc.ops.array import identity, range_, rank, reshape, shape, squeeze, stop_gradient
+from graphc.ops.array import range_, rank, reshape, shape, squeeze, stop_gradient
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros, zeros_like
 from graphc.ops.declare import INDEX, as_tensor, checked_bool, declare_one, known_axes, name_scope
@@ -290,29 +290,7 @@ def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
     return x if keep else squeeze(x, axes)
 
 
-# Sums of several tensors -----------------------------------------------------------------------------------------------------------------
-
-@composite("AddN")
-def ADD_N(*inputs: Node) -> Node:
-    """The sum of all inputs."""
-    total = inputs[0]
-    for each in inputs[1:]:
-        total = p.add(total, each)
-    return total
-
-
-def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
-    """The sum of several tensors of one shape and type."""
-    problem = "inputs must be a list of at least one Tensor/IndexedSlices with the same dtype and shape"
-    if not inputs or not isinstance(inputs, list | tuple):
-        raise ValueError(problem)
-    tensors = [as_tensor(each) for each in inputs]
-    if any(each.dtype is not tensors[0].dtype for each in tensors):
-        raise TypeError(problem)
-    if len(tensors) == 1:
-        return identity(tensors[0], name) if name else tensors[0]
-    return declare_one(ADD_N, {f"inputs_{n}": each for n, each in enumerate(tensors)}, None, name)
-
+# Norms and losses ----------------------------------------------------------------------------------------------------------------------
 
 @composite("L2Loss")
 def L2_LOSS(t: Node) -> Node:
@@ -324,8 +302,3 @@ def L2_LOSS(t: Node) -> Node:
 def l2_loss(t: Any, name: str | None = None) -> Tensor:
     """sum(t^2) / 2."""
     return declare_one(L2_LOSS, {"t": t}, None, name)
-
-
-def accumulate_n(inputs: Sequence[Any], shape: Any = None, tensor_dtype: Any = None, name: str | None = None) -> Tensor:
-    """The sum of several tensors of one shape and type."""
-    return add_n(inputs, name)

@@ -10,6 +10,7 @@ Run it with the Python of a TensorFlow 1.15 (this file and `inputs.py` need that
 
     : Cumsum float32 [2,3] Cumsum:0     one line per result: type of its operation, dtype, static shape, name
     = [[0.25, ...]]                      its value
+    ~ (2, 3)                             a result that is no tensor
     ' x [[2.0, ...]]                     the gradient by an input of the results, each weighted by `weights` below
     ! ValueError                         or, instead: the kind of error when the line is declared
     !! InvalidArgumentError              or when it is run
@@ -55,13 +56,21 @@ def flat(result, tensor_type):
     return [result] if isinstance(result, tensor_type) else []
 
 
+def plain(result):
+    """A result without tensors: a number, a shape as its dims."""
+    return str(tuple(result.as_list()) if hasattr(result, "as_list") else result)
+
+
 def text(value):
-    """A value as JSON; complex numbers as pairs, 16-bit floats as the float32 that they are."""
+    """A value as JSON; complex numbers as pairs, an empty array as its shape."""
     array = np.asarray(value)
+    if not array.size:
+        return json.dumps({"empty": list(array.shape)})
     if array.dtype.kind == "c":
         array = np.stack([array.real, array.imag], -1)
     if array.dtype.kind not in "biu":
-        array = np.vectorize(lambda x: float("%.7g" % x) if array.dtype.itemsize < 8 else float(x), otypes=[object])(array)
+        digits = "%.17g" if array.dtype == np.float64 else "%.8g"
+        array = np.vectorize(lambda x: float(digits % x), otypes=[object])(array.astype(np.float64))
     return json.dumps(array.tolist())
 
 
@@ -76,9 +85,12 @@ def answer(code, tf, inputs):
     with tf.Graph().as_default():
         placeholders = {name: tf.placeholder(array.dtype, shape, name=name) for name, (array, shape) in inputs.items()}
         try:
-            results = flat(evaluate(code, tf, placeholders), tf.Tensor)
+            result = evaluate(code, tf, placeholders)
+            results = flat(result, tf.Tensor)
         except Exception as error:
             return ["! %s" % type(error).__name__]
+        if not results:
+            return ["~ %s" % plain(result)]
         lines = [": %s %s %s %s" % (t.op.type, t.dtype.base_dtype.name, dims(t.shape), t.name) for t in results]
         feeds = {placeholders[name]: array for name, (array, _) in inputs.items()}
         with tf.Session() as session:
