@@ -52,7 +52,8 @@ def unravelled(flat: Node, dims: Sequence[Dim], dtype: DType) -> Node:
     n = flat.shape[0]
     if not dims or None in dims or n is None:
         return undetermined(p.full(0, TensorType(dtype, (1,))), (n, len(dims))) if dims else p.full(0, TensorType(dtype, (n, 0)))
-    columns, below = [], 1
+    columns: list[Node] = []
+    below = 1
     for dim in reversed([dim or 0 for dim in dims]):
         index = flat if below == 1 else p.divide(flat, p.full(below, flat.type))
         if len(columns) < len(dims) - 1:

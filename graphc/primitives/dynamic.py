@@ -9,7 +9,7 @@ import numpy as np
 from graphc.core.loops import DynamicSlice, DynamicUpdate
 from graphc.core.primitive import NoAttrs, Primitive, declare
 from graphc.core.program import Node, make
-from graphc.core.types import Dims, TensorType
+from graphc.core.types import Dim, Dims, TensorType
 from graphc.primitives.broadcast import full
 from graphc.primitives.numerics import Array
 from graphc.primitives.rules import NO_ATTRS, Cotangents, call
@@ -57,7 +57,7 @@ DYNAMIC_SLICE = declare(Primitive(
     "The box of shape `sizes` of operand 0 that starts at the other operands, one scalar an axis; one that would stick out is moved in."))
 
 
-def dynamic_slice(x: Node, starts: Sequence[Node], sizes: Dims) -> Node:
+def dynamic_slice(x: Node, starts: Sequence[Node], sizes: Sequence[Dim]) -> Node:
     """The box of shape `sizes` that starts at the integer scalars `starts`, each clamped so that the box lies inside `x`."""
     return make(DYNAMIC_SLICE, (x, *_needed(x, starts, sizes)), DynamicSliceAttrs(tuple(sizes)))
 
@@ -91,7 +91,7 @@ def dynamic_update_slice(x: Node, update: Node, starts: Sequence[Node]) -> Node:
     return make(DYNAMIC_UPDATE_SLICE, (x, update, *_needed(x, starts, update.shape)), NO_ATTRS)
 
 
-def _needed(x: Node, starts: Sequence[Node], sizes: Dims) -> list[Node]:
+def _needed(x: Node, starts: Sequence[Node], sizes: Sequence[Dim]) -> list[Node]:
     """`starts` without those that could only be 0."""
     needs = [None in (size, whole) or size != whole for size, whole in zip(sizes, x.shape, strict=False)]
     return [start if need else constant(0, start.dtype) for start, need in zip(starts, [*needs, *[True] * len(starts)], strict=False)]
