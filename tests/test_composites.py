@@ -186,6 +186,7 @@ ELSEWHERE_FUNCTIONS = {
     **dict.fromkeys(("random_normal", "random_uniform", "truncated_normal"), "test_random_numbers_are_those_of_the_interpreter"),
     **dict.fromkeys(("losses.add_loss", "losses.get_losses", "losses.get_regularization_losses", "losses.get_regularization_loss",
                      "losses.get_total_loss"), "collections: test_total_loss"),
+    **dict.fromkeys((f"metrics.{name}" for name in gc.metrics.__all__), "they accumulate over runs: tests/test_programs_tf1.py"),
 }
 ELSEWHERE_OPERATIONS = {
     "NoOp": "has no value",

@@ -1,0 +1,35 @@
+"""TF1's `metrics`: values that accumulate over runs in local variables, each with the operation that updates it."""
+from graphc.metrics.classes import mean_iou, mean_per_class_accuracy
+from graphc.metrics.counts import (
+    false_negatives,
+    false_negatives_at_thresholds,
+    false_positives,
+    false_positives_at_thresholds,
+    precision,
+    precision_at_thresholds,
+    recall,
+    recall_at_thresholds,
+    true_negatives,
+    true_negatives_at_thresholds,
+    true_positives,
+    true_positives_at_thresholds,
+)
+from graphc.metrics.curves import auc, sensitivity_at_specificity, specificity_at_sensitivity
+from graphc.metrics.errors import (
+    accuracy,
+    mean_absolute_error,
+    mean_cosine_distance,
+    mean_relative_error,
+    mean_squared_error,
+    percentage_below,
+    root_mean_squared_error,
+)
+from graphc.metrics.streaming import mean, mean_tensor
+
+__all__ = [
+    "accuracy", "auc", "false_negatives", "false_negatives_at_thresholds", "false_positives", "false_positives_at_thresholds", "mean",
+    "mean_absolute_error", "mean_cosine_distance", "mean_iou", "mean_per_class_accuracy", "mean_relative_error", "mean_squared_error",
+    "mean_tensor", "percentage_below", "precision", "precision_at_thresholds", "recall", "recall_at_thresholds",
+    "root_mean_squared_error", "sensitivity_at_specificity", "specificity_at_sensitivity", "true_negatives",
+    "true_negatives_at_thresholds", "true_positives", "true_positives_at_thresholds",
+]
