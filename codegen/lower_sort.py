@@ -86,7 +86,7 @@ class _Radix:
                 self.values.store(self.outputs[0], self._counter(task, d), ir.Load(counts, (self.values.address(counts, d),)))
 
     def place(self) -> None:
-        starts, order = self.node.operands[1], self.node.operands[2:]
+        starts, *carried = self.node.operands[1:]
         with walk(self.nest, self._tasks(), "parallel") as task:
             following = self.nest.local(dtypes.int32, (self.digits,))
             with self._each_digit() as d:
@@ -95,10 +95,10 @@ class _Radix:
                 key = self._key(position)
                 digit = self._digit(key)
                 place = self.values.load(following, digit)
-                row, column = position // self.length, position % self.length
+                row = position // self.length
                 at = row * self.length + li.loaded(self.values.convert(place, dtypes.int64), 0, self.length - 1)
-                mine = (self.values.at(order[0], (row, column)) if order else self.values.convert(self.values.expr(column), dtypes.int32))
-                for buffer, value in zip(self.outputs, (key, mine) if self.attrs.keeps_keys else (mine,), strict=True):
+                values = [key, *(self.values.at(each, (row, position % self.length)) for each in carried)]
+                for buffer, value in zip(self.outputs, values, strict=True):
                     self.values.store(buffer, at, value)
                 self._advance(following, digit, place)
 
@@ -123,7 +123,9 @@ class _Radix:
                 yield row * self.length + column
                 return
             with self.nest.block() as block:
+                floor, self.nest.floor = self.nest.floor, self.nest.depth  # no load may move out of the condition
                 yield row * self.length + column
+                self.nest.floor = floor
                 self.nest.emit(ir.If(within, tuple(block.stmts)), self.nest.depth - 1)
 
     def _key(self, position: Index) -> ir.Expr:

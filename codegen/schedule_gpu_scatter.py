@@ -84,7 +84,7 @@ def _scatter_of(kernel: ir.Kernel, nest: Nest) -> _Scatter | None:
     """`nest` as a scatter, None where it is none: a copy, conditional updates of it, and perhaps a rounding of it."""
     branches = [stmt for stmt in ir.walk(nest.body) if isinstance(stmt, ir.If)]
     work = [stmt for stmt in nest.body if not isinstance(stmt, ir.Let | ir.Local)]
-    if len(branches) != 1 or len(work) not in (2, 3):
+    if len(branches) != 1 or len(branches[0].body) != 1 or len(work) not in (2, 3):
         return None
     each = work[1] if isinstance(work[1], ir.Loop) else None
     copy, added = _innermost(work[0]), _innermost(branches[0].body[-1])

@@ -21,14 +21,14 @@ from graphc.primitives.arithmetic import add, like, multiply
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
 from graphc.primitives.cumulative import cumulative_sum
 from graphc.primitives.indexing import gather, scatter
-from graphc.primitives.logic import and_, bitcast_convert, compare, convert, select, shift_right_arithmetic, xor
+from graphc.primitives.logic import and_, bitcast_convert, compare, convert, or_, select, shift_left, shift_right_arithmetic, xor
 from graphc.primitives.movement import inverse_permutation, transpose
 from graphc.primitives.numerics import Array, widened
 from graphc.primitives.rules import NO_ATTRS, Cotangents, call
 from graphc.primitives.sources import iota
 from graphc.primitives.state import get_tuple_element
 
-RANKED = 256  # elements of a row up to which all pairs are compared
+RANKED = 128  # elements of a row up to which all pairs are compared
 DIGIT = 8  # bits of a key that one pass sorts by
 CHUNK, CHUNKS = 1024, 1024  # keys that one task counts, at least; chunks of a row, at most
 _INTEGERS = NotDifferentiable("positions are integers")
@@ -65,13 +65,6 @@ class RadixAttrs:
     shift: int
     bits: int
     chunk: int
-
-
-@dataclass(frozen=True)
-class PlaceAttrs(RadixAttrs):
-    """keeps_keys: the keys are wanted too, for one more pass."""
-
-    keeps_keys: bool = True
 
 
 # argsort --------------------------------------------------------------------------------------------------------------------------------
@@ -144,20 +137,29 @@ def _ranks(keys: Node) -> Node:
 
 def _radix_order(keys: Node, bits: range) -> Node:
     """The order that sorts each row of unsigned `keys` by its `bits`, DIGIT of them at a time."""
-    length = keys.dims[1]
+    places = iota(keys.dims, 1, keys.dtype)
+    if keys.dtype is dtypes.uint64:
+        _, order = _radix_passes((keys, convert(places, dtypes.int32)), bits)
+        return order
+    # Key and position as one number: half as many places to write to at once.
+    wide = convert(keys, dtypes.uint64)
+    packed = or_(shift_left(wide, like(wide, 32)), convert(places, dtypes.uint64))
+    (order,) = _radix_passes((packed,), range(bits.start + 32, bits.stop + 32))
+    return convert(order, dtypes.int32)
+
+
+def _radix_passes(arrays: tuple[Node, ...], bits: range) -> tuple[Node, ...]:
+    """`arrays`, [rows, length] each, in the order of the `bits` of the first."""
+    rows, length = arrays[0].dims
     wanted = max(CHUNK, -(-length // CHUNKS))
     chunk = next((size for size in range(wanted, 2 * wanted) if length % size == 0), wanted)
-    order: Node | None = None
     for shift in bits[::DIGIT]:
         attrs = RadixAttrs(shift, min(DIGIT, bits.stop - shift), chunk)
-        counts = make(RADIX_COUNT, (keys,), attrs)
-        starts = cumulative_sum(reshape(counts, (keys.dims[0], math.prod(counts.dims[1:]))), 1, exclusive=True)
-        is_last = shift + DIGIT >= bits.stop
-        place = PlaceAttrs(shift, attrs.bits, chunk, not is_last)
-        placed = make(RADIX_PLACE, (keys, reshape(starts, counts.dims), *(() if order is None else (order,))), place)
-        keys, order = (keys, placed) if is_last else (get_tuple_element(placed, 0), get_tuple_element(placed, 1))
-    assert order is not None
-    return order
+        counts = make(RADIX_COUNT, arrays[:1], attrs)
+        starts = cumulative_sum(reshape(counts, (rows, math.prod(counts.dims[1:]))), 1, exclusive=True)
+        placed = make(RADIX_PLACE, (arrays[0], reshape(starts, counts.dims), *arrays[1:]), attrs)
+        arrays = tuple(get_tuple_element(placed, n) for n in range(len(arrays))) if len(arrays) > 1 else (placed,)
+    return arrays
 
 
 def sort_keys(x: Node, descending: bool = False) -> tuple[Node, range]:
@@ -359,23 +361,23 @@ def _count(attrs: RadixAttrs, keys: Array) -> Array:
     return counts
 
 
-def _place_type(attrs: PlaceAttrs, keys: TensorType, starts: TensorType, *order: TensorType) -> TensorType | tuple[TensorType, ...]:
-    if starts != _count_type(attrs, keys) or any(each != keys.with_dtype(dtypes.int32) for each in order) or len(order) > 1:
-        raise ValueError(f"{call('radix_place', (keys, starts, *order))}: needs keys, a start for each digit of each chunk, and at most an order")
-    placed = keys.with_dtype(dtypes.int32)
-    return (keys, placed) if attrs.keeps_keys else placed
+def _place_type(attrs: RadixAttrs, keys: TensorType, starts: TensorType, *carried: TensorType) -> TensorType | tuple[TensorType, ...]:
+    if starts != _count_type(attrs, keys) or any(each.shape != keys.shape for each in carried):
+        raise ValueError(f"{call('radix_place', (keys, starts, *carried))}: needs keys, a start for each digit of each chunk, and arrays like "
+                         "the keys")
+    return (keys, *carried) if carried else keys
 
 
-def _place(attrs: PlaceAttrs, keys: Array, starts: Array, *order: Array) -> Array | tuple[Array, Array]:
+def _place(attrs: RadixAttrs, keys: Array, starts: Array, *carried: Array) -> Array | tuple[Array, ...]:
     """The starts are where a stable sort puts the first key of each digit of each chunk, so that is what this does."""
     found = np.argsort(_digits(attrs, keys), 1, kind="stable")
-    placed = np.take_along_axis(order[0], found, 1) if order else found.astype(np.int32)
-    return (np.take_along_axis(keys, found, 1), placed) if attrs.keeps_keys else placed
+    placed = tuple(np.take_along_axis(each, found, 1) for each in (keys, *carried))
+    return placed if carried else placed[0]
 
 
 RADIX_COUNT = declare(Primitive(
     "radix_count", RadixAttrs, 1, _count_type, _count, _INTEGERS, Sort("count"),
     "How often each digit stands in each chunk of each row of unsigned keys: [rows, digits, chunks]."))
 RADIX_PLACE = declare(Primitive(
-    "radix_place", PlaceAttrs, None, _place_type, _place, _INTEGERS, Sort("place"),
-    "Keys (operand 0) and their positions (operand 2, or as they stand) in the order of one digit; operand 1: where each digit's begin."))
+    "radix_place", RadixAttrs, None, _place_type, _place, _INTEGERS, Sort("place"),
+    "Keys (operand 0) and what they carry (operands from 2 on) in the order of one digit of each row; operand 1: where each digit's begin."))
