@@ -13,7 +13,7 @@ import numpy as np
 from graphc.core import convert, dtypes
 from graphc.core.dtypes import DType, as_dtype
 from graphc.core.operation import Tensor
-from graphc.ops import array, creation, random, slicing
+from graphc.ops import array, creation, elementwise, linalg, matrices, random, slicing
 from graphc.variables import global_variables_initializer, local_variables_initializer, variables_initializer
 
 # The standard deviation of a normal distribution cut at two standard deviations: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
@@ -208,6 +208,28 @@ class Identity(Initializer):
         return slicing.slice_(self.tensor(info.full_shape, dtype), info.var_offset, shape)
 
 
+class Orthogonal(Initializer):
+    """`gain` times a random matrix with orthonormal columns (or rows, where there are fewer): of more dims, all but the last are rows.
+
+    The Q of a normal matrix's QR, its columns with the signs of R's diagonal, so that all such matrices are as likely (F. Mezzadri,
+    Notices of the AMS, 2007); for weights by A. Saxe et al., arXiv:1312.6120.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None, dtype: Any = dtypes.float32) -> None:
+        super().__init__(dtype)
+        self.gain = gain
+        self.seed = seed
+
+    def tensor(self, shape: Any, dtype: DType) -> Tensor:
+        if len(shape) < 2:
+            raise ValueError("The tensor to initialize must be at least two-dimensional")
+        rows, columns = math.prod(int(dim) for dim in shape[:-1]), int(shape[-1])
+        numbers = random.random_normal([max(rows, columns), min(rows, columns)], dtype=dtype, seed=self.seed)
+        q, r = linalg.qr(numbers)
+        q = q * elementwise.sign(matrices.matrix_diag_part(r))
+        return self.gain * array.reshape(array.matrix_transpose(q) if rows < columns else q, shape)
+
+
 def fans(shape: Sequence[int]) -> tuple[float, float]:
     """How many inputs and outputs a unit of weights of `shape` has: [inputs, outputs], or [...window, inputs, outputs] of a convolution."""
     dims = [int(dim) for dim in shape]
@@ -250,4 +272,5 @@ glorot_uniform = glorot_uniform_initializer = GlorotUniform
 glorot_normal = glorot_normal_initializer = GlorotNormal
 uniform_unit_scaling = uniform_unit_scaling_initializer = UniformUnitScaling
 identity = Identity
+orthogonal = orthogonal_initializer = Orthogonal
 global_variables, local_variables, variables = global_variables_initializer, local_variables_initializer, variables_initializer

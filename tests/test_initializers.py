@@ -75,6 +75,29 @@ def test_variance_scaling(initializer: Any, shape: list[int], expected: float) -
     assert scale_of(initializer(shape)) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("shape", "expected"), [
+    ([3, 3, 4, 5], math.sqrt(3 / 36)), ([5], math.sqrt(3)), ([], math.sqrt(3)), ([0, 2], math.sqrt(3))])
+def test_uniform_unit_scaling(shape: list[int], expected: float) -> None:
+    assert scale_of(initializers.uniform_unit_scaling(1.5)(shape)) == pytest.approx(-1.5 * expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "rows"), [([7, 3], 7), ([3, 7], 3), ([3, 3, 2, 4], 18), ([1, 1], 1)])
+def test_orthogonal(shape: list[int], rows: int) -> None:
+    """The shorter of rows and columns are orthonormal, and the seed decides the draw."""
+    matrix = drawn(initializers.orthogonal(gain=2.0, seed=1), shape).reshape(rows, -1)
+    product = matrix @ matrix.T if rows < matrix.shape[1] else matrix.T @ matrix
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-5)
+    np.testing.assert_array_equal(matrix, drawn(initializers.orthogonal_initializer(2.0, 1), shape).reshape(rows, -1))
+    with pytest.raises(ValueError, match="must be at least two-dimensional"):
+        initializers.orthogonal()([3])
+
+
+def test_identity() -> None:
+    np.testing.assert_array_equal(drawn(initializers.identity(3.0), [2, 4]), 3 * np.eye(2, 4))
+    with pytest.raises(ValueError, match="can only be used for 2D matrices"):
+        initializers.identity()([3])
+
+
 def test_truncation_constant() -> None:
     """The standard deviation of a unit normal cut at +-2: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1))."""
     density = math.exp(-2.0) / math.sqrt(2 * math.pi)
