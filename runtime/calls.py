@@ -8,8 +8,9 @@ takes locks: the session calls with its own held.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class Around:
     graph: Graph
     placer: Placer
     targets: Targets
+    printed: Counter[Operation] = field(default_factory=Counter)  # how often each operation has
 
 
 class Computation:
@@ -118,7 +120,8 @@ class Computation:
             return self._built(program_of(expansion), placed, {}, cause, specialised)
         types, values = self._types(arrays), self._values(arrays)  # the arrays are the user's, and will change
         maker = Maker(lambda found: self._expanded(types, values, self._apart(placed), found),
-                      lambda program, kept, why: self._built(program, placed, kept, f"{cause}; {why}" if why else cause, 0.0))
+                      lambda program, kept, why: self._built(program, placed, kept, f"{cause}; {why}" if why else cause, 0.0),
+                      self._around.printed)
         return Stages(maker, expansion)
 
     def _built(self, program: Program, placed: Mapping[Operation, Device], kept: Mapping[str, str], cause: str, ms: float) -> Runs:

@@ -13,9 +13,8 @@ with checks writes variables, the checks have a stage of their own before it. Wh
 """
 from __future__ import annotations
 
-import sys
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -28,6 +27,7 @@ from graphc.core.checks import Check, Printing
 from graphc.core.devices import HOST, KEPT, Devices
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.loops import Map, View
+from graphc.core.operation import Operation
 from graphc.core.program import Node, Program, postorder, substitute
 from graphc.core.specialise import Expansion, Need
 from graphc.primitives import and_, constant, get_tuple_element, variable_assign, variable_read
@@ -47,10 +47,11 @@ class ManySizesWarning(UserWarning):
 @dataclass(frozen=True)
 class Maker:
     """What a computation lends to its stages. expand: the operations of the run, for values found of nodes. build: a Program as something
-    that runs, given the devices of kept values and why it is made."""
+    that runs, given the devices of kept values and why it is made. printed: how often each operation has in this session."""
 
     expand: Callable[[Mapping[Node, Array]], Expansion]
     build: Callable[[Program, Mapping[str, str], str], Runs]
+    printed: Counter[Operation]
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,14 @@ class Stages:
             outputs = self.path[-1].run(feeds)
         stage.bound.written()
         for printing, values in _shared_out(stage.printings, outputs[stage.results:]):
-            print(printing.show(*values), end="", file=sys.stderr, flush=True)
+            self._print(printing, values)
         return outputs[:stage.results]
+
+    def _print(self, printing: Printing, values: Sequence[Array]) -> None:
+        printed = self._maker.printed
+        printed[printing.operation] += 1
+        if printing.first_n < 0 or printed[printing.operation] <= printing.first_n:
+            printing.show(*values)
 
     def retire(self) -> None:
         self.first.retire()

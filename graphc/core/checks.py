@@ -40,11 +40,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Printing:
-    """What is printed after each run that evaluates `operation`: `show(*values of data)`."""
+    """What is done after each of the first `first_n` runs (negative: every run) that evaluate `operation`: `show(*values of data)`."""
 
     operation: Operation
-    show: Report
+    show: Callable[..., None]
     data: tuple[Node, ...]
+    first_n: int
 
 
 @dataclass
@@ -93,11 +94,12 @@ def require(ok: Node, report: Report, *data: Node) -> None:
     collected.checks[ok] = Check(collected.operation, ok, report, data)
 
 
-def note(show: Report, *data: Node) -> None:
-    """The run prints `show(*values of data)` on stderr when it is done. A gradient, which expands its operation again, does not."""
+def note(show: Callable[..., None], *data: Node, first_n: int = -1) -> None:
+    """Each of the first `first_n` runs (negative: every run) ends with `show(*values of data)`, which prints them. A gradient, which
+    expands its operation again, does not."""
     collected = _collected.get()
     if collected is not None and collected.operation is not None and collected.operation.gradient_of is None:
-        collected.printings.append(Printing(collected.operation, show, data))
+        collected.printings.append(Printing(collected.operation, show, data, first_n))
 
 
 def _value(node: Node) -> np.ndarray[Any, Any] | None:
