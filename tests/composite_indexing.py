@@ -71,7 +71,7 @@ def gather_cases() -> Iterator[Case]:
     cube, places = sample("batch", uniform(-2, 2), F64, 2, 3, 4), sample("batch places", integers, I32, 2, 3) % 3
     for axis, batch, indices in ((1, 1, places), (2, 1, places), (2, 2, places), (1, 0, places[0]), (2, -1, places)):
         yield Case("gather", f"batch-{axis}-{batch}", lambda x, i, a=axis, b=batch: gc.gather(x, i, axis=a, batch_dims=b), (cube, indices),
-                   lambda x, i, a=axis, b=abs(batch): _batched(x, i, a, b), known="rank" if batch else "", slopes=2)
+                   lambda x, i, a=axis, b=batch: _batched(x, i, a, 1 if b < 0 else b), known="rank" if batch else "", slopes=2)
     yield Case("gather", "batch-default-axis", lambda x, i: gc.gather(x, i, batch_dims=1), (cube, places),
                lambda x, i: _batched(x, i, 1, 1), known="rank")
     yield Case("gather", "batch-empty", lambda x, i: gc.gather(x, i, batch_dims=1), (cube, places[:, :0]), lambda x, i: x[:, :0],

@@ -46,9 +46,13 @@ def segment_cases() -> Iterator[Case]:
             result = F64 if kind in ("mean", "sqrt_n") and dtype.is_integer else dtype
             if kind == "sqrt_n" and dtype.is_integer:
                 continue
+            extremes = kind in ("max", "min")  # whose segments without rows are too large to be summed
             yield Case(f"unsorted_segment_{kind}", dtype.name, lambda x, i, k=kind: public(f"unsorted_segment_{k}")(x, i, 5), (x, mixed),
                        lambda x, i, k=kind, s=lowest: _by_segment(x.astype(float) if k == "mean" else x, i, 5, k, s), dtype=result,
-                       slopes=slopes, known="rank", depth=3)
+                       slopes=0 if extremes else slopes, known="rank", depth=3)
+            if extremes:
+                yield Case(f"unsorted_segment_{kind}", f"full-{dtype.name}", lambda x, i, k=kind: public(f"unsorted_segment_{k}")(x, i, 3),
+                           (x, mixed % 5 % 3), lambda x, i, k=kind: _by_segment(x, i, 3, k, 0), dtype=dtype, slopes=slopes)
     yield from _odd_segments(ascending)
 
 
