@@ -95,3 +95,57 @@ def test_dropout() -> None:
     assert kept.mean() == pytest.approx(1, abs=0.03)
     tensor = gc.constant(x)
     assert gc.nn.dropout(tensor, rate=0.0) is tensor
+
+
+# Rejection, categories, seeds that are tensors --------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype", [gc.float64, gc.float32])
+def test_gamma_distribution(dtype: Any) -> None:
+    alphas = [0.1, 0.5, 1.0, 3.0, 400.0]
+    numbers = _draw(lambda: gc.random_gamma([20_000], alphas, 2.0, dtype, seed=1))
+    assert numbers.shape == (20_000, 5)
+    for column, alpha in zip(numbers.T, alphas, strict=True):
+        assert stats.kstest(column.astype(np.float64), stats.gamma(alpha, scale=0.5).cdf).pvalue > 1e-3
+
+
+def test_poisson_distribution() -> None:
+    rates = [0.01, 0.7, 9.99, 10.0, 40.0]
+    numbers = _draw(lambda: gc.random_poisson([0.0, -1.0, np.nan, *rates], [20_000], gc.float64, seed=2))
+    assert not numbers[:, 0].any()
+    assert np.isnan(numbers[:, 1:3]).all()
+    for column, rate in zip(numbers[:, 3:].T, rates, strict=True):
+        found = np.bincount(column.astype(int))
+        expected = stats.poisson(rate).pmf(np.arange(len(found))) * len(column)
+        usual = expected > 10
+        pairs = [np.append(each[usual], len(column) - each[usual].sum()) for each in (found, expected)]
+        assert stats.chisquare(*pairs).pvalue > 1e-3
+
+
+def test_categories_have_the_probabilities_of_a_softmax() -> None:
+    chances = np.array([[1, 2, 3, 4, 0], [5, 0.1, 0.1, 0.1, 1]])
+    with np.errstate(divide="ignore"):
+        logits = np.log(chances)
+    found = _draw(lambda: gc.multinomial(gc.constant(logits), 20_000, seed=3))
+    assert found.dtype == np.int64
+    for row, chance in zip(found, chances / chances.sum(1, keepdims=True), strict=True):
+        counts = np.bincount(row, minlength=5)
+        assert not counts[chance == 0].any()
+        assert stats.chisquare(counts[chance > 0], 20_000 * chance[chance > 0]).pvalue > 1e-3
+
+
+def test_stateless_numbers_are_a_function_of_the_seed() -> None:
+    seed = gc.placeholder(gc.int32, [2])
+    made = {"uniform": (gc.random.stateless_uniform([5000], seed), stats.uniform.cdf),
+            "normal": (gc.random.stateless_normal([5000], seed, 1.0, 2.0, gc.float64), stats.norm(1, 2).cdf),
+            "truncated": (gc.random.stateless_truncated_normal([5000], seed), stats.truncnorm(-2, 2).cdf)}
+    with gc.Session() as session:
+        for name, (tensor, distribution) in made.items():
+            runs = [session.run(tensor, {seed: each}) for each in ([1, 2], [1, 2], [1, 3], [2, 2], [2, 1])]
+            np.testing.assert_array_equal(runs[0], runs[1], err_msg=name)
+            for n, other in enumerate(runs[2:]):
+                assert abs(np.corrcoef(runs[0], other)[0, 1]) < 0.06, f"{name} {n}"
+            assert stats.kstest(runs[0], distribution).pvalue > 1e-3
+        whole = session.run(gc.random.stateless_uniform([5000], gc.cast(seed, gc.int64), -3, 9, gc.int32), {seed: [1, 2]})
+    assert stats.chisquare(np.bincount(whole + 3)).pvalue > 1e-3
+    with pytest.raises(ValueError, match="seed must be a vector of two integers"):
+        gc.random.stateless_uniform([2], [1, 2, 3])
