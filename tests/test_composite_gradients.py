@@ -22,7 +22,7 @@ from graphc.passes.pipelines import PIPELINES, run_pipeline
 from tests.composite_cases import Array, Case, public
 from tests.composite_models import LOSSES
 from tests.composite_table import FAMILIES
-from tests.test_composites import declare
+from tests.public_functions import declare
 from tests.tolerances import GRADIENT_RELATIVE, assert_close
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")

@@ -5,7 +5,6 @@ no sample and no stated reason.
 """
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,18 +18,11 @@ from graphc.core.opdef import OPDEFS
 from graphc.core.specialise import specialise
 from tests.composite_cases import Array, Case
 from tests.composite_table import FAMILIES
+from tests.public_functions import declare, operations_behind, public_functions
 from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")
-Shape = tuple[int | None, ...] | None
 Update = Callable[[Array, list[Array], Array, int], Any]  # (variable, slots, gradient, number of the step) -> variable
-
-
-def declare(case: Case, shapes: Sequence[Shape]) -> tuple[list[gc.Tensor], dict[gc.Tensor, Array]]:
-    """The results of the case on placeholders of `shapes`, and what to feed."""
-    inputs = [gc.placeholder(a.dtype, shape) for a, shape in zip(case.arrays, shapes, strict=True)]
-    built = case.build(*inputs)
-    return list(built) if isinstance(built, list | tuple) else [built], dict(zip(inputs, case.arrays, strict=True))
 
 
 def run(cases: Sequence[Case], shapes_of: Any) -> None:
@@ -160,7 +152,8 @@ def test_random_numbers_are_those_of_the_interpreter() -> None:
                     gc.random.categorical(gc.zeros((3, 5), gc.float64), shape[0], gc.int32, seed=n)]
         tensors += [make(shape, [n, 3]) for make in (gc.random.stateless_uniform, gc.random.stateless_normal,
                                                      gc.random.stateless_truncated_normal)]
-        tensors += [gc.random.stateless_uniform(shape, [n, 3], 2, 9, gc.int64), gc.random.stateless_multinomial(gc.zeros((2, 3)), 7, [n, 4]),
+        tensors += [gc.random.stateless_uniform(shape, [n, 3], 2, 9, gc.int64),
+                    gc.random.stateless_multinomial(gc.zeros((2, 3)), 7, [n, 4]),
                     gc.random.stateless_categorical(gc.zeros((2, 3)), 7, [n, 5])]
     counters = {f"{operation.name}/counter": np.uint64(0) for operation in get_default_graph().get_operations()}
     expected, _ = interpret(specialise(tensors, {}), [], counters)
@@ -211,45 +204,27 @@ ELSEWHERE_OPERATIONS = {
 }
 
 
-NAMESPACES = (
-    "bitwise", "debugging", "distributions", "image", "layers", "linalg", "losses", "math", "metrics", "nn", "random", "signal", "sparse")
-
-
-def _public_functions() -> dict[str, Any]:
-    """Every public function that may declare operations, by its name below `gc`."""
-    tables = {"": gc.ops, **{f"{space}.": getattr(gc, space) for space in NAMESPACES if hasattr(gc, space)}}
-    named = {f"{prefix}{name}": getattr(module, name) for prefix, module in tables.items() for name in module.__all__}
-    return {name: thing for name, thing in named.items() if inspect.isfunction(thing)}
-
-
-def _types_behind(tensors: Sequence[gc.Tensor]) -> set[str]:
-    found: set[gc.Operation] = set()
-    waiting = [t.op for t in tensors]
-    while waiting:
-        operation = waiting.pop()
-        if operation not in found:
-            found.add(operation)
-            waiting += [t.op for t in operation.inputs]
-    return {operation.type for operation in found}
-
-
 def test_every_function_has_a_sample() -> None:
     shown = {case.subject for cases in FAMILIES.values() for case in cases}
-    functions = _public_functions()
+    functions = public_functions()
     covered = {functions[name] for name in functions if name in shown or name in ELSEWHERE_FUNCTIONS}  # under any of its names
     assert sorted(name for name, function in functions.items() if function not in covered) == [], "functions without a sample"
     assert sorted(shown - functions.keys()) == [], "samples of no function"
     assert sorted(ELSEWHERE_FUNCTIONS.keys() & shown) == [], "stated reasons that no longer hold"
 
 
+def _types(tensors: Sequence[gc.Tensor]) -> set[str]:
+    return {operation.type for operation in operations_behind(tensors)}
+
+
 def test_every_operation_has_a_sample() -> None:
     shown: set[str] = set()
     for case in (case for cases in FAMILIES.values() for case in cases):
-        shown |= _types_behind(declare(case, [a.shape for a in case.arrays])[0])
+        shown |= _types(declare(case, [a.shape for a in case.arrays])[0])
         if case.known != "shape":
-            shown |= _types_behind(declare(case, [(None,) * a.ndim for a in case.arrays])[0])
+            shown |= _types(declare(case, [(None,) * a.ndim for a in case.arrays])[0])
         if not case.known:
-            shown |= _types_behind(declare(case, [None] * len(case.arrays))[0])
+            shown |= _types(declare(case, [None] * len(case.arrays))[0])
     wanted = {name for name in OPDEFS if not name.endswith("Grad")}
     assert sorted(wanted - shown - ELSEWHERE_OPERATIONS.keys()) == [], "operations without a sample"
     assert sorted(ELSEWHERE_OPERATIONS.keys() & shown) == [], "stated reasons that no longer hold"

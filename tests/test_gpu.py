@@ -21,7 +21,7 @@ from graphc.runtime.cuda.device import device
 from tests.composite_table import FAMILIES
 from tests.cuda_executing import execute
 from tests.op_cases import BY_PRIMITIVE, in_one_program
-from tests.test_composites import declare
+from tests.public_functions import declare
 from tests.tolerances import assert_close
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")]
