@@ -19,8 +19,12 @@ SLOPES = {
         "grayscale_to_rgb", "rgb_to_yuv", "yuv_to_rgb", "rgb_to_yiq", "yiq_to_rgb", "image_gradients", "sobel_edges", "total_variation",
         "resize_image_with_crop_or_pad")), 1),
     **dict.fromkeys(("image.rgb_to_hsv", "image.hsv_to_rgb"), 2),
+    **dict.fromkeys((f"nn.{name}" for name in (
+        "max_pool", "max_pool_v2", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool", "avg_pool1d", "avg_pool3d", "pool",
+        "max_pool_with_argmax")), 2),
 }
 KNOWN = {  # what must be known when a graph is declared
+    **dict.fromkeys(("nn.max_pool_v2", "nn.avg_pool_v2"), "rank"),
     **dict.fromkeys(("image.resize_images", "image.central_crop", "image.resize_image_with_pad"), "rank"),
 }
 DEPTH = {"image.total_variation": 4000, "image.resize_area": 100, "image.ssim": 400, "image.ssim_multiscale": 4000, "image.psnr": 100}

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 import graphc.primitives as p
 from graphc.core import dtypes
+from graphc.core.types import TensorType
 from graphc.primitives.reduce_window import window_attrs
 from tests.op_table import Array, Case, Sampler, apart, by, t, uniform
 
@@ -65,8 +66,9 @@ def _reduced(x: Array, combine: str, sizes: Sequence[int], fields: Fields) -> Ar
     counts, elements = _places(x.shape, sizes, fields)
     floats = x.dtype.kind == "f"
     least, most = (-np.inf, np.inf) if floats else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
-    ufunc, start = {"add": (np.add, 0), "multiply": (np.multiply, 1), "maximum": (np.maximum, least), "minimum": (np.minimum, most)}[combine]
-    result = np.full(counts, start, x.dtype)
+    ufunc, start = {"add": (np.add, 0), "multiply": (np.multiply, 1), "maximum": (np.maximum, least), "minimum": (np.minimum, most),
+                    }[combine]
+    result: Array = np.full(counts, start, x.dtype)
     for window in np.ndindex(counts):
         for element in elements(window):
             result[window] = ufunc(result[window], x[element])
@@ -101,9 +103,10 @@ def _gathered(x: Array, operand: Array, sign: int, sizes: Sequence[int], fields:
     return result
 
 
-def _tied(rng: np.random.Generator, type_: Any) -> Array:
+def _tied(rng: np.random.Generator, type_: TensorType) -> Array:
     """Few different values, so that many windows have several greatest elements."""
-    return rng.integers(-1, 2, type_.dims).astype(type_.dtype.np_dtype)
+    few: Array = rng.integers(-1, 2, type_.dims).astype(type_.dtype.np_dtype)
+    return few
 
 
 def _label(shape: Sequence[int], sizes: Sequence[int], fields: Fields) -> str:
@@ -121,8 +124,8 @@ def reduce_window_cases() -> Iterator[Case]:
                     yield Case(
                         f"reduce_window-{combine}-{_label(shape, sizes, fields)}-{dtype.code}", "reduce_window",
                         lambda x, c=combine, k=sizes, f=fields: p.reduce_window(x, c, k, **f), (t(dtype, *shape),),
-                        lambda x, c=combine, k=sizes, f=fields: _reduced(x, c, k, f), by(sampler), depth=int(np.prod(sizes)),
-                        scale=4.0, smooth=dtype is F64 and 0 < np.prod(shape) < 130)
+                        lambda x, c=combine, k=sizes, f=fields: _reduced(x, c, k, f), by(sampler), depth=math.prod(sizes),
+                        scale=4.0, smooth=dtype is F64 and 0 < math.prod(shape) < 130)
 
 
 def selection_cases() -> Iterator[Case]:
@@ -133,12 +136,12 @@ def selection_cases() -> Iterator[Case]:
             for dtype, (kind, sampler) in itertools.product((F64, F32, dtypes.bfloat16), samplers):
                 if dtype is dtypes.bfloat16 and (shape != (2, 5, 6, 3) or kind == "apart"):
                     continue
-                smooth = dtype is F64 and kind == "apart" and 0 < np.prod(shape) < 130
+                smooth = dtype is F64 and kind == "apart" and 0 < math.prod(shape) < 130
                 yield Case(
                     f"select_and_scatter-{combine}-{kind}-{_label(shape, sizes, fields)}-{dtype.code}", "select_and_scatter",
                     lambda x, g, c=combine, k=sizes, f=fields: p.select_and_scatter(x, g, window_attrs(x, c, k, **f)),
                     (t(dtype, *shape), t(dtype, *counts)), lambda x, g, s=sign, k=sizes, f=fields: _scattered(x, g, s, k, f),
-                    by(sampler, uniform(-2, 2)), depth=int(np.prod(sizes)), scale=4.0, smooth=smooth)
+                    by(sampler, uniform(-2, 2)), depth=math.prod(sizes), scale=4.0, smooth=smooth)
                 yield Case(
                     f"select_and_gather-{combine}-{kind}-{_label(shape, sizes, fields)}-{dtype.code}", "select_and_gather",
                     lambda x, v, c=combine, k=sizes, f=fields: p.select_and_gather(x, v, window_attrs(x, c, k, **f)),

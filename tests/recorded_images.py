@@ -223,6 +223,80 @@ SAMPLES: dict[str, list[tuple[str, ...]]] = {
         ("tf.gradients(tf.image.crop_and_resize(x, y, [0, 1, 1], [3, 4]), [x, y], z)",
          "float32 2x7x9x3", "float32 3x4", "float32 3x3x4x3"),
     ],
+    "nn.max_pool": [
+        ("tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], 'SAME')", "float32 2x7x9x3"),
+        ("tf.nn.max_pool(x, ksize=[1, 3, 2, 1], strides=[1, 2, 1, 1], padding='VALID')", "float64 2x5x4x3"),
+        ("tf.nn.max_pool(x, 3, 2, 'SAME')", "float16 2x5x4x33 -1:1"),
+        ("tf.nn.max_pool(x, [2, 3], 1, 'SAME')", "int32 2x5x4x3 -99:99"),
+        ("tf.nn.max_pool(x, ksize=2, strides=2, padding='VALID', data_format=None)", "uint8 2x5x4x3 0:255"),
+        ("tf.nn.max_pool(x, [1, 1, 1, 3], [1, 1, 1, 3], 'VALID')", "float32 2x3x4x6"),
+        ("tf.nn.max_pool(x, 5, 3, 'SAME')", "float32 1x1x1x1"),
+        ("tf.nn.max_pool(x, 2, 2, 'VALID')", "float32 0x4x4x2"),
+        ("tf.nn.max_pool(x, 3, 2, 'SAME')", "float32 2x30x31x17 -1:1"),
+        ("tf.gradients(tf.nn.max_pool(x, 3, 2, 'SAME'), x, y)", "float32 2x5x6x3", "float32 2x3x3x3"),
+        ("tf.gradients(tf.nn.max_pool(x, 3, 1, 'SAME'), x, y)", "float32 2x5x6x3 0:2 whole", "float32 2x5x6x3"),
+        ("tf.gradients(tf.nn.max_pool(x, 2, 2, 'VALID'), x, y)", "float32 2x4x6x3 0:2 whole", "float32 2x2x3x3"),
+    ],
+    "nn.max_pool_v2": [
+        ("tf.nn.max_pool_v2(x, 3, 2, 'SAME')", "float32 2x7x3"),
+        ("tf.nn.max_pool_v2(x, 2, 2, 'VALID')", "float64 2x4x6x3"),
+        ("tf.nn.max_pool_v2(x, 2, 1, 'SAME')", "float32 1x3x4x3x2"),
+    ],
+    "nn.max_pool1d": [
+        ("tf.nn.max_pool1d(x, 3, 2, 'SAME')", "float64 2x7x3"),
+        ("tf.nn.max_pool1d(x, [1, 2, 1], 3, 'VALID')", "float32 2x7x3"),
+    ],
+    "nn.max_pool2d": [("tf.nn.max_pool2d(x, 2, 2, 'SAME')", "float64 2x3x4x3")],
+    "nn.max_pool3d": [
+        ("tf.nn.max_pool3d(x, 2, 2, 'SAME')", "float32 2x3x4x3x2"),
+        ("tf.nn.max_pool3d(x, [1, 2, 3, 1, 1], [1, 1, 2, 1, 1], 'VALID')", "float32 2x3x4x3x2"),
+    ],
+    "nn.avg_pool": [
+        ("tf.nn.avg_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], 'SAME')", "float32 2x7x9x3"),
+        ("tf.nn.avg_pool(x, ksize=[1, 3, 2, 1], strides=[1, 2, 1, 1], padding='VALID')", "float64 2x5x4x3"),
+        ("tf.nn.avg_pool(x, 3, 2, 'SAME')", "float64 2x4x3x3"),
+        ("tf.nn.avg_pool(x, 3, 1, 'SAME')", "float16 2x5x4x33 -1:1"),
+        ("tf.nn.avg_pool(x, [4, 5], 1, 'VALID')", "float32 2x4x5x3"),
+        ("tf.nn.avg_pool(x, 3, 2, 'SAME')", "float32 2x30x31x17 -1:1"),
+        ("tf.gradients(tf.nn.avg_pool(x, 3, 2, 'SAME'), x, y)", "float32 2x5x6x3", "float32 2x3x3x3"),
+        ("tf.gradients(tf.nn.avg_pool(x, 2, 2, 'VALID'), x, y)", "float32 2x5x6x3", "float32 2x2x3x3"),
+    ],
+    "nn.avg_pool_v2": [
+        ("tf.nn.avg_pool_v2(x, 3, 2, 'SAME')", "float32 2x7x3"),
+        ("tf.nn.avg_pool_v2(x, 2, 1, 'SAME')", "float32 1x3x4x3x2"),
+    ],
+    "nn.avg_pool1d": [
+        ("tf.nn.avg_pool1d(x, 3, 2, 'SAME')", "float64 2x7x3"),
+        ("tf.nn.avg_pool1d(x, [2], [3], 'VALID')", "float32 2x7x3"),
+    ],
+    "nn.avg_pool3d": [
+        ("tf.nn.avg_pool3d(x, 2, 2, 'SAME')", "float64 2x3x4x3x2"),
+        ("tf.nn.avg_pool3d(x, [1, 2, 3, 1, 1], [1, 1, 2, 1, 1], 'VALID')", "float32 2x3x4x3x2"),
+    ],
+    "nn.pool": [
+        ("tf.nn.pool(x, [2, 2], 'MAX', 'SAME')", "float64 2x4x5x3"),
+        ("tf.nn.pool(x, [3, 2], 'AVG', 'VALID', strides=[2, 1])", "float64 2x4x5x3"),
+        ("tf.nn.pool(x, [3, 2], 'MAX', 'VALID', dilation_rate=[2, 3])", "float64 2x7x8x3"),
+        ("tf.nn.pool(x, [2, 2], 'AVG', 'VALID', dilations=[2, 1])", "float64 2x5x4x3"),
+        ("tf.nn.pool(x, [3], 'AVG', 'SAME', strides=[2])", "float32 2x7x3"),
+        ("tf.nn.pool(x, [2], 'MAX', 'VALID', dilation_rate=[3])", "float32 2x7x3"),
+        ("tf.nn.pool(x, [2, 2, 2], 'AVG', 'SAME')", "float32 1x3x4x3x2"),
+    ],
+    "nn.max_pool_with_argmax": [
+        ("tf.nn.max_pool_with_argmax(x, [1, 3, 3, 1], [1, 2, 2, 1], 'SAME')[0]", "float64 2x5x4x3"),
+        ("tf.nn.max_pool_with_argmax(x, [1, 3, 3, 1], [1, 2, 2, 1], 'SAME')[1]", "float32 2x7x6x3"),
+        ("tf.nn.max_pool_with_argmax(tf.round(x), [1, 2, 3, 1], [1, 2, 1, 1], 'VALID')[1]", "float32 2x7x6x3"),
+        ("tf.nn.max_pool_with_argmax(x, [1, 2, 2, 1], [1, 2, 2, 1], 'VALID', include_batch_in_index=True)[1]", "float32 3x5x6x5"),
+    ],
+    "nn.local_response_normalization": [
+        ("tf.nn.local_response_normalization(x)", "float32 2x3x4x13 -1:1"),
+        ("tf.nn.lrn(x, 2, 1.0, 1e-1, 0.75)", "float32 2x3x4x33 -3:3"),
+        ("tf.nn.lrn(x, depth_radius=1, bias=2.0, alpha=0.5, beta=1.0)", "float32 2x3x4x5 -3:3"),
+        ("tf.nn.lrn(x, depth_radius=3, bias=1.5, alpha=0.25, beta=0.6)", "float32 2x3x4x5 -3:3"),
+        ("tf.nn.lrn(x, 7)", "float32 2x3x1x2"),
+        ("tf.nn.lrn(x)", "float16 2x3x4x13 -1:1"),
+        ("tf.gradients(tf.nn.lrn(x, 2, 1.0, 0.25, 0.75), x, y)", "float32 2x3x4x13 -1:1", "float32 2x3x4x13 -1:1"),
+    ],
 }
 
 
@@ -231,7 +305,8 @@ def label_of(code: str, operands: Any) -> str:
 
 
 def operands_of(label: str, operands: Any) -> list[Any]:
-    """The arrays that `operands` describe, the same at every call: "float32 2x3 -1:1" is uniform in [-1, 1) (by default [0, 1))."""
+    """The arrays that `operands` describe, the same at every call: "float32 2x3 -1:1" is uniform in [-1, 1) (by default [0, 1)), with
+    "whole" after it rounded, so that many elements are equal."""
     rng = np.random.RandomState(zlib.crc32(label.encode()))
     arrays = []
     for each in operands:
@@ -239,7 +314,7 @@ def operands_of(label: str, operands: Any) -> list[Any]:
         low, high = (float(bound) for bound in (span[0] if span else "0:1").split(":"))
         dims = [int(dim) for dim in shape.split("x") if dim]
         values = rng.uniform(low, high, dims)
-        arrays.append((np.round(values) if np.dtype(dtype).kind in "iu" else values).astype(dtype))
+        arrays.append((np.round(values) if np.dtype(dtype).kind in "iu" or "whole" in span else values).astype(dtype))
     return arrays
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
 
 from graphc.core import dtypes
-from graphc.core.differentiate import vjp
+from graphc.core.differentiate import conjugated, vjp
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, make, substitute
 from graphc.core.static import UnknownRank
@@ -30,7 +31,7 @@ Expand = Callable[..., Node | Sequence[Node]]
 # (types of the inputs, attributes) -> types of the outputs; a shape of None is an unknown rank
 InferTypes = Callable[[Sequence["GraphType"], Attrs], Sequence["GraphType"]]
 GraphType = tuple[Any, Dims | None]  # (DType, shape or None for unknown rank)
-MAX_GUESSED_RANK = 5
+MAX_GUESSED_RANK = 6  # one more than the largest: pictures with depth, batch and channels have five axes
 
 
 class State(Protocol):
@@ -59,7 +60,8 @@ class OpDef:
 
     type: TF1's name. expand: the function over nodes; a stateful one takes a `State` first. infer_types: given only where the expansion
     cannot tell the types (sources, stateful operations). gradient: a function over nodes (inputs..., outputs..., output cotangents...,
-    **attrs) -> one node or None per input, better than the derived one; None derives it from the expansion; False: not differentiable.
+    **attrs) -> one node or None per input, better than the derived one (where inputs are complex, that of a holomorphic function, as it is
+    written for real ones: see `differentiate.conjugated`); None derives it from the expansion; False: not differentiable.
     attrs: the names of the attributes, with defaults where they have one.
     """
 
@@ -231,7 +233,8 @@ def gradient_nodes(forward: OpDef, inputs: Sequence[Node], cotangents: Mapping[i
         return [None] * len(inputs)
     if callable(forward.gradient):
         outputs = forward.nodes(inputs, attrs)
-        return list(forward.gradient(*inputs, *outputs, *_in_order(cotangents, len(outputs)), **attrs))
+        gradient, flowing = partial(forward.gradient, *inputs, *outputs, **attrs), _in_order(cotangents, len(outputs))
+        return conjugated(gradient, flowing) if any(x.dtype.is_complex for x in inputs) else list(gradient(*flowing))
     distinct, actual = _stand_ins(inputs)
     outputs = forward.nodes(distinct, attrs)
     if actual and not all(t.is_static for output in outputs for t in output.types):  # a shape is made of values that stand-ins hide
@@ -260,7 +263,7 @@ def _stand_ins(inputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
     actual: dict[Node, Node] = {}
     for position, node in enumerate(inputs):
         safe = node.name in _LEAVES or (len(inputs) == 1 and not _is_constant(node))
-        if node.dtype.is_floating and (not safe or node in distinct):
+        if node.dtype.is_inexact and (not safe or node in distinct):
             stand_in = abstract((node.dtype, node.shape), -1 - position)
             actual[stand_in] = node
             distinct.append(stand_in)

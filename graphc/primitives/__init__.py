@@ -38,6 +38,7 @@ from graphc.primitives.arithmetic import (
     tanh,
 )
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
+from graphc.primitives.complex import complex_, conj, imag, real, view_as_complex, view_as_real
 from graphc.primitives.contraction import dot_general
 from graphc.primitives.convolution import convolution, convolution_back, convolution_filter
 from graphc.primitives.cumulative import (
@@ -77,14 +78,14 @@ from graphc.primitives.windows import windows
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "argsort", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "cholesky",
-    "clamp", "compare", "concatenate", "constant", "convert", "convolution", "convolution_back", "convolution_filter", "copy", "cosine",
-    "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "divide", "dot_general",
-    "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential", "exponential_minus_one", "floor",
-    "full", "fusion", "gather", "get_tuple_element", "inverse_order", "invert_permutation", "iota", "is_finite", "linear_recurrence",
-    "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad", "parameter", "power",
-    "qr", "random_bits", "rearrange", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reduce_window", "remainder", "reshape",
-    "reverse", "round_nearest_even", "rsqrt", "scatter", "scatter_add", "select", "select_and_gather", "select_and_scatter",
-    "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine", "singular_values", "slice_", "solve", "sort", "sqrt",
-    "stop_gradient", "subtract", "svd", "take", "tan", "tanh", "transfer", "transpose", "triangular_solve", "variable_assign",
-    "variable_read", "windows", "xor",
+    "clamp", "compare", "complex_", "concatenate", "conj", "constant", "convert", "convolution", "convolution_back", "convolution_filter",
+    "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "divide",
+    "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential", "exponential_minus_one",
+    "floor", "full", "fusion", "gather", "get_tuple_element", "imag", "inverse_order", "invert_permutation", "iota", "is_finite",
+    "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad",
+    "parameter", "power", "qr", "random_bits", "real", "rearrange", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "reduce_window", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter", "scatter_add", "select",
+    "select_and_gather", "select_and_scatter", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine",
+    "singular_values", "slice_", "solve", "sort", "sqrt", "stop_gradient", "subtract", "svd", "take", "tan", "tanh", "transfer",
+    "transpose", "triangular_solve", "variable_assign", "variable_read", "view_as_complex", "view_as_real", "windows", "xor",
 ]

@@ -27,9 +27,9 @@ from graphc.primitives.arithmetic import add, multiply
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
 from graphc.primitives.logic import compare, select
 from graphc.primitives.movement import slice_
-from graphc.primitives.numerics import Array, rounded, widened
-from graphc.primitives.reduction import highest, lowest, reduce_max, reduce_min, reduce_prod
-from graphc.primitives.rules import Cotangents, call, is_floating, is_numeric, need
+from graphc.primitives.numerics import Array, highest, lowest, rounded, widened
+from graphc.primitives.reduction import reduce_max, reduce_min, reduce_prod
+from graphc.primitives.rules import Cotangents, call, is_ordered, need
 from graphc.primitives.sources import constant, iota
 from graphc.primitives.windows import spread, window_count, windows
 
@@ -176,8 +176,8 @@ def _expand_reduce_window(node: Node) -> Node:
 class _Covering:
     """The windows that cover each element, where windows of `size` taps stand `stride` apart, the first `low` before element 0.
 
-    Element q stands at place q + low = quotient * stride + phase. Window `quotient - j` covers it with its tap j * stride + phase, for j from
-    0 to `count` - 1, as far as that is a tap. Quotients run from `first` on and are `quotients` many: all that the elements have.
+    Element q stands at place q + low = quotient * stride + phase. Window `quotient - j` covers it with its tap j * stride + phase, for
+    each j below `count`, as far as that is a tap. Quotients run from `first` on and are `quotients` many: all that the elements have.
     """
 
     size: int
@@ -341,14 +341,14 @@ def _expand_gather(node: Node) -> Node:
 # Declarations ---------------------------------------------------------------------------------------------------------------------------
 
 def _reduce_window_type(attrs: ReduceWindowAttrs, x: TensorType) -> TensorType:
-    need(is_numeric, "reduce_window", (x,))
+    need(is_ordered, "reduce_window", (x,))
     if attrs.combine not in _COMBINES:
         raise ValueError(f"{call('reduce_window', (x,))}: combine {attrs.combine!r} must be one of {', '.join(_COMBINES)}")
     return x.with_shape(_positions("reduce_window", attrs, (x,)))
 
 
 def _select_types(name: str, attrs: ReduceWindowAttrs, x: TensorType, other: TensorType) -> Dims:
-    need(is_floating, name, (x, other), other)
+    need(is_ordered, name, (x, other))
     if attrs.combine not in ("maximum", "minimum"):
         raise ValueError(f"{call(name, (x, other))}: combine {attrs.combine!r} must be maximum or minimum")
     return _positions(name, attrs, (x, other))
@@ -382,11 +382,11 @@ REDUCE_WINDOW = declare(Primitive(
     "The elements of every window combined; outside the operand and between its elements stands what changes nothing."))
 SELECT_AND_SCATTER = declare(Primitive(
     "select_and_scatter", ReduceWindowAttrs, 2, _scatter_type, _select_and_scatter,
-    lambda node, g: (None, make(SELECT_AND_GATHER, (node.operands[0], g), node.attrs)), Expanded(_expand_scatter),
+    lambda node, g: (None, select_and_gather(node.operands[0], g, node.attrs)), Expanded(_expand_scatter),
     "Each window's element of operand 1 added where its first greatest (least) element of operand 0 stands; nowhere where that is NaN."))
 SELECT_AND_GATHER = declare(Primitive(
     "select_and_gather", ReduceWindowAttrs, 2, _gather_type, _select_and_gather,
-    lambda node, g: (None, make(SELECT_AND_SCATTER, (node.operands[0], g), node.attrs)), Expanded(_expand_gather),
+    lambda node, g: (None, select_and_scatter(node.operands[0], g, node.attrs)), Expanded(_expand_gather),
     "For each window the element of operand 1 where its first greatest (least) element of operand 0 stands; 0 where that is NaN."))
 
 
