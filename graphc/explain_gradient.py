@@ -22,7 +22,7 @@ def explain_gradient(y: Any, x: Any) -> str:
     y, x: tensors or variables. The text begins with "A gradient leads" or "No gradient leads".
     """
     last, first = _tensor(y), _tensor(x)
-    if not first.dtype.is_floating:
+    if not first.dtype.is_inexact:
         return _none(first, last, [f"{first.name} is {first.dtype.name}: only floating tensors have gradients"])
     reached = _reached(first)
     leading = _leading(last)
@@ -85,7 +85,7 @@ def _follow(x: Tensor, between: Sequence[Operation]) -> tuple[set[Tensor], list[
 
 def _passes(operation: Operation, given: set[int], output: int) -> bool:
     """Whether a gradient of output number `output` reaches one of the inputs `given`."""
-    if not operation.outputs[output].dtype.is_floating or stops_gradients(operation):
+    if not operation.outputs[output].dtype.is_inexact or stops_gradients(operation):
         return False
     return is_overridden(operation) or bool(given & flowing_inputs(operation, (output,)))
 
@@ -111,7 +111,7 @@ def _unconnected(first: Tensor, last: Tensor) -> str:
 
 def _lost_in(operation: Operation) -> str:
     where = f"it ends in '{operation.name}' ({operation.type}, {operation.source})"
-    integers = [t for t in operation.outputs if not t.dtype.is_floating]
+    integers = [t for t in operation.outputs if not t.dtype.is_inexact]
     if stops_gradients(operation):
         return f"{where}: NotDifferentiable was said of '{operation.gradient_type}'"
     if operation.type == "StopGradient":

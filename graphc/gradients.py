@@ -131,7 +131,7 @@ class _Backward:
                 if gradient is not None:
                     self.receive(tensor, gradient)
             return
-        candidates = [n for n, t in enumerate(operation.inputs) if t.dtype.is_floating and (t.op in self.between or t in self.wanted)]
+        candidates = [n for n, t in enumerate(operation.inputs) if t.dtype.is_inexact and (t.op in self.between or t in self.wanted)]
         flows = self._flows(operation, tuple(given))
         wanted = [n for n in candidates if n in flows]
         if not wanted:
@@ -164,7 +164,7 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor]) -> 
         operation = stack.pop()
         if operation not in behind:
             behind.add(operation)
-            stack.extend(t.op for t in operation.inputs if t not in stops and t.dtype.is_floating)
+            stack.extend(t.op for t in operation.inputs if t not in stops and t.dtype.is_inexact)
     reached = {x.op for x in xs if x.op in behind}
     sources = set(xs)
     for operation in sorted(behind, key=lambda op: op.id):

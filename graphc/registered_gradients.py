@@ -83,7 +83,7 @@ def registered_gradients(operation: Operation, given: Sequence[Tensor | None]) -
     function = _REGISTERED[name]
     if function is None:
         return [None] * len(operation.inputs)
-    flowing = [zeros_like(out) if g is None and out.dtype.is_floating else g for g, out in zip(given, operation.outputs, strict=True)]
+    flowing = [zeros_like(out) if g is None and out.dtype.is_inexact else g for g, out in zip(given, operation.outputs, strict=True)]
     result = function(operation, *flowing)
     found = list(result) if isinstance(result, list | tuple) else [result]
     if len(found) != len(operation.inputs):
@@ -169,4 +169,4 @@ def _variables_between(args: Iterable[Tensor], results: Iterable[Tensor]) -> lis
             seen.add(operation)
             stack.extend(t.op for t in operation.inputs)
     known = dict.fromkeys([*global_variables(), *local_variables()])
-    return [v for v in known if isinstance(v, Variable) and v.op in seen and v.trainable and v.dtype.is_floating]
+    return [v for v in known if isinstance(v, Variable) and v.op in seen and v.trainable and v.dtype.is_inexact]

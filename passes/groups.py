@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from graphc.core.loops import ArgReduce, Contract, DynamicSlice, DynamicUpdate, Fill, Gather, Map, Reduce, Scatter, View
+from graphc.core.loops import ArgReduce, Contract, DynamicSlice, DynamicUpdate, Fill, Gather, Map, Reduce, Reinterpret, Scatter, View
 from graphc.core.program import Node
 
 LARGEST = 64  # compute nodes in one group: keeps kernels readable and compile time linear
@@ -58,7 +58,7 @@ def is_view(node: Node) -> bool:
 
 def is_alias(node: Node) -> bool:
     """A view that changes nothing in memory: the reader can use the operand's buffer as it is."""
-    return node.name in ("reshape", "stop_gradient")
+    return node.name in ("reshape", "stop_gradient") or isinstance(node.primitive.loop, Reinterpret)
 
 
 def is_uniform(node: Node) -> bool:

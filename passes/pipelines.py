@@ -1,8 +1,8 @@
 """Every order of passes there is, as lists. The one file to read to know what happens to a Program, and the one to change to change it.
 
-    default   expand, simplify, split, fuse, order
+    default   expand, real, simplify, split, fuse, order
     unfused   the same, but every compute node keeps a kernel of its own: the peer that fusion is measured against
-    none      expand and order alone: one kernel a node, nothing simplified
+    none      expand, real and order alone: one kernel a node, nothing simplified
 
 `for_gpu` gives each of them its form for a GPU: the same stages, with other numbers for `split`, and a `fuse` that leaves large products to
 a library. Where kernels are fused, `recompute` follows at once, and `together` at the end.
@@ -20,6 +20,7 @@ from graphc.passes.expand import Expand
 from graphc.passes.fold import fold_rule
 from graphc.passes.fuse import Fuse
 from graphc.passes.order import Order
+from graphc.passes.real import Real
 from graphc.passes.recompute import Recompute
 from graphc.passes.rewrite import Rewrite
 from graphc.passes.rules_algebra import ALGEBRA
@@ -58,15 +59,15 @@ class Stage:
 # Stability first: it recognises the formulas that algebra would take apart.
 SIMPLIFY = Rewrite((fold_rule(), *STABILITY, *MOVEMENT, *REDUCTION, *ALGEBRA), name="simplify")
 
-EXPAND = ("expand", Expand())
-DEFAULT = Pipeline("default", (EXPAND, ("simplify", SIMPLIFY), ("split", Split()), ("fuse", Fuse()), ("order", Order())))
-UNFUSED = Pipeline("unfused", (EXPAND, ("simplify", SIMPLIFY), ("split", Split()), ("separate", Fuse(merge=False)), ("order", Order())))
-NONE = Pipeline("none", (EXPAND, ("order", Order())))
+FIRST = (("expand", Expand()), ("real", Real()))  # what no kernel knows: must be gone before the others
+DEFAULT = Pipeline("default", (*FIRST, ("simplify", SIMPLIFY), ("split", Split()), ("fuse", Fuse()), ("order", Order())))
+UNFUSED = Pipeline("unfused", (*FIRST, ("simplify", SIMPLIFY), ("split", Split()), ("separate", Fuse(merge=False)), ("order", Order())))
+NONE = Pipeline("none", (*FIRST, ("order", Order())))
 PIPELINES = {pipeline.name: pipeline for pipeline in (DEFAULT, UNFUSED, NONE)}
 
 # Every pass by name, with its default options, for `graphc opt --pass NAME`.
 PASSES: dict[str, Pass] = {
-    "expand": Expand(),
+    "expand": Expand(), "real": Real(),
     "fold": Rewrite((fold_rule(),), name="fold"), "stability": Rewrite(STABILITY, name="stability"),
     "movement": Rewrite(MOVEMENT, name="movement"), "reduction": Rewrite(REDUCTION, name="reduction"),
     "algebra": Rewrite(ALGEBRA, name="algebra"), "simplify": SIMPLIFY, "split": Split(), "fuse": Fuse(), "separate": Fuse(merge=False),
@@ -102,7 +103,7 @@ def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:
             after, problem = apply(stages[-1].program), ""
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
-        if apply == EXPAND[1] and after is stages[-1].program:
-            continue  # nothing was expanded: a stage that few programs need is not shown for the others
+        if (name, apply) in FIRST and not problem and after is stages[-1].program:
+            continue  # a stage that few programs need is not shown for the others
         stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem))
     return stages

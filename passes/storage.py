@@ -5,10 +5,11 @@ output number). Every other node (reshape, get_tuple_element, variable_assign) o
 """
 from __future__ import annotations
 
-from graphc.core.loops import ArgReduce, Map, Scan
+from graphc.core.loops import ArgReduce, DynamicUpdate, Map, Scan, Scatter
 from graphc.core.primitive import lookup
 from graphc.core.program import Node, Program, make
 from graphc.passes import groups
+from graphc.primitives.complex import view_as_complex, view_as_real
 
 Value = tuple[Node, int]
 SOURCES = ("parameter", "variable_read", "constant")
@@ -56,8 +57,11 @@ def materialise(program: Program) -> Program:
             taken.add(value)
             return node
         source = node.operands[0] if node.name == "variable_assign" else node
-        copied = make(copy, (source,), copy.attrs(place=len(taken)))
-        taken.add((copied, 0))
+        place = copy.attrs(place=len(taken))
+        # No kernel reads complex numbers: the pairs in their memory are copied.
+        copied = make(copy, (view_as_real(source) if source.dtype.is_complex else source,), place)
+        copied = view_as_complex(copied) if source.dtype.is_complex else copied
+        taken.add(value_of(copied))
         return copied
 
     assigned = [own(effect.operands[0]) for effect in program.effects]
@@ -78,7 +82,24 @@ def may_overwrite(step: Node, operand: Value, output: Value) -> bool:
         body: Program = step.attrs.body
         given = zip(body.parameters, step.operands, strict=True)
         return all(_is_read_before(parameter, body, body.outputs[output[1]]) for parameter, node in given if value_of(node) == operand)
+    if isinstance(step.primitive.loop, Scatter | DynamicUpdate):
+        return value_of(step.operands[0]) == operand and all(value_of(other) != operand for other in step.operands[1:])
     return step.name == "copy" or isinstance(step.primitive.loop, Map | Scan)
+
+
+def partly_changed(step: Node) -> Value | None:
+    """The operand of which a step's only result differs in some places: those of a scatter's indices, or of a box. Where the result lies
+    over it, the rest need not be written. None for other steps, and where that operand is computed on the way."""
+    last, found = step, {node: node for node in step.operands}
+    if step.name == "fusion":
+        body: Program = step.attrs.body
+        last, found = body.outputs[0], dict(zip(body.parameters, step.operands, strict=True))
+    if len(step.types) != 1 or not isinstance(last.primitive.loop, Scatter | DynamicUpdate):
+        return None
+    start = last.operands[0]
+    while groups.is_alias(start) and start not in found:
+        start = start.operands[0]
+    return value_of(found[start]) if start in found else None
 
 
 def _is_read_before(parameter: Node, body: Program, output: Node) -> bool:
@@ -95,11 +116,16 @@ def _is_read_before(parameter: Node, body: Program, output: Node) -> bool:
             return False
         if groups.is_reduction(node) and groups.is_trailing(node):
             continue
-        keeps = isinstance(node.primitive.loop, Map) or (groups.is_view(node) and groups.keeps_place(node))
+        keeps = isinstance(node.primitive.loop, Map) or (groups.is_view(node) and groups.keeps_place(node)) or _changes_part(node, in_place)
         if not keeps or node.type.size != size:
             return False
         in_place.add(node)
     return output.type.size == size and not _moves(output)
+
+
+def _changes_part(node: Node, in_place: set[Node]) -> bool:
+    """Whether `node` reads what is `in_place` only as the operand of which it changes some places."""
+    return isinstance(node.primitive.loop, Scatter | DynamicUpdate) and not any(operand in in_place for operand in node.operands[1:])
 
 
 def _moves(output: Node) -> bool:

@@ -113,4 +113,4 @@ def test_passes_with_options_of_ones_own_stay() -> None:
     pipeline = Pipeline("mine", (("simplify", SIMPLIFY), ("split", Split(own)), ("mine", lambda program: program)))
     assert for_gpu(pipeline, lambda node: True) == pipeline
     bare = for_gpu(DEFAULT, lambda node: True).without("fuse", "recompute", "absorb")
-    assert [name for name, _ in bare.passes] == ["expand", "simplify", "split", "order", "together"]
+    assert [name for name, _ in bare.passes] == ["expand", "real", "simplify", "split", "order", "together"]

@@ -1,13 +1,13 @@
 """Reverse-mode differentiation of nodes: applies the primitives' own gradient rules, last node first.
 
 Composites get their gradients from here: the gradient operation in the user's graph expands to `vjp` of the forward expansion. Rules
-build ordinary nodes, so the result can be differentiated again.
+build ordinary nodes, so the result can be differentiated again. Gradients by complex numbers are TF1's (see `primitives/complex.py`).
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from graphc.core.primitive import NotDifferentiable, lookup
+from graphc.core.primitive import NotDifferentiable, Vjp, lookup
 from graphc.core.program import Node, make, postorder
 
 
@@ -32,10 +32,10 @@ def vjp(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[No
 
 
 def _depending_on(order: Sequence[Node], wanted: set[Node]) -> set[Node]:
-    """The floating nodes of `order` that a wanted node leads to (tuples count where an output does)."""
+    """The floating and complex nodes of `order` that a wanted node leads to (tuples count where an output does)."""
     active: set[Node] = set()
     for node in order:
-        floating = any(t.dtype.is_floating for t in node.types)
+        floating = any(t.dtype.is_inexact for t in node.types)
         if floating and (node in wanted or any(operand in active for operand in node.operands)):
             active.add(node)
     return active
@@ -48,9 +48,27 @@ def _push_back(node: Node, flowing: dict[Node, list[Node | None]], active: set[N
     rule = node.primitive.vjp
     if isinstance(rule, NotDifferentiable):
         return
-    for operand, contribution in zip(node.operands, rule(node, *flowing[node]), strict=True):
+    for operand, contribution in zip(node.operands, _contributions(node, rule, flowing[node]), strict=True):
         if contribution is not None and operand in active:
             _accumulate(flowing, operand, 0, contribution)
+
+
+def _contributions(node: Node, rule: Vjp, cotangents: Sequence[Node | None]) -> Sequence[Node | None]:
+    if node.primitive.holomorphic and any(t.dtype.is_complex for t in node.types):
+        return conjugated(lambda *given: rule(node, *given), cotangents)
+    return rule(node, *cotangents)
+
+
+def conjugated(rule: Callable[..., Sequence[Node | None]], cotangents: Sequence[Node | None]) -> list[Node | None]:
+    """What `rule`, written for real numbers, gives of complex ones: TF1's gradient of a holomorphic f is conj(f') g = conj(f' conj(g))."""
+    return [conjugate(each) for each in rule(*map(conjugate, cotangents))]
+
+
+def conjugate(x: Node | None) -> Node | None:
+    """The complex conjugate; what is real, or nothing, itself."""
+    if x is None or not x.dtype.is_complex:
+        return x
+    return x.operands[0] if x.name == "conj" else make(lookup("conj"), (x,), lookup("conj").attrs())
 
 
 def _accumulate(flowing: dict[Node, list[Node | None]], node: Node, position: int, cotangent: Node | None) -> None:

@@ -57,6 +57,11 @@ class DType:
         return self.code in ("c64", "c128")
 
     @property
+    def is_inexact(self) -> builtins.bool:
+        """Floating or complex: the types that gradients are of."""
+        return self.is_floating or self.is_complex
+
+    @property
     def real_dtype(self) -> DType:
         """The type of the parts of a complex number; of any other type itself."""
         return {"c64": float32, "c128": float64}.get(self.code, self)

@@ -140,5 +140,15 @@ class Extern:
     flops: Callable[..., int]
 
 
+@dataclass(frozen=True)
+class OfParts:
+    """Of complex numbers alone: `graphc.passes.real` puts in its place what it is of their real and imaginary parts."""
+
+
+@dataclass(frozen=True)
+class Reinterpret:
+    """The operand's memory, taken for another type of as many bytes: nothing is computed."""
+
+
 LoopForm = (Map | Reduce | ArgReduce | View | Fill | Gather | Scatter | Scan | Sort | DynamicSlice | DynamicUpdate | Contract
-            | Expanded | State | Region | Extern)
+            | Expanded | State | Region | Extern | OfParts | Reinterpret)

@@ -21,6 +21,7 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.differentiate import conjugated, vjp
+from graphc.core.names import nearest
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, make, substitute
 from graphc.core.static import UnknownRank
@@ -84,7 +85,8 @@ class OpDef:
         missing = [name for name, default in declared.items() if default is inspect.Parameter.empty and name not in attrs]
         if unknown or missing:
             problem = f"unknown attribute {unknown[0]!r}" if unknown else f"missing attribute {missing[0]!r}"
-            raise TypeError(f"{self.type}: {problem}; it has {', '.join(declared) or 'none'}")
+            hint = nearest(unknown[0], declared) if unknown else ""
+            raise TypeError(f"{self.type}: {problem}; it has {', '.join(declared) or 'none'}{hint}")
         return {**declared, **attrs}
 
     def infer(self, inputs: Sequence[Node | GraphType], attrs: Attrs) -> tuple[tuple[GraphType, ...], tuple[Node, ...] | None]:

@@ -170,12 +170,12 @@ class Program:
         for old, replacement in mapping.items():
             carried = self.origins.get(old)
             if carried and old is not replacement:
-                _inherit(replacement, carried, origins)
+                inherit(replacement, carried, origins)
         return Program(self.parameters, tuple(map(new, self.outputs)), tuple(map(new, self.effects)),
                        () if order is None else tuple(order), origins)
 
 
-def _inherit(root: Node, carried: tuple[Origin, ...], origins: dict[Node, tuple[Origin, ...]]) -> None:
+def inherit(root: Node, carried: tuple[Origin, ...], origins: dict[Node, tuple[Origin, ...]]) -> None:
     """Gives `carried` to `root` and to the nodes below it that have no origin yet."""
     stack = [root]
     own = origins.get(root)

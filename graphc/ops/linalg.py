@@ -70,10 +70,10 @@ def MATRIX_SOLVE(matrix: Node, rhs: Node, *, adjoint: bool = False) -> Node:
 
 
 def _inverse_gradient(input: Node, output: Node, g: Node, *, adjoint: bool) -> Sequence[Node]:
-    """-Y^H g Y^H of Y = A^-1; -Y g^H Y of Y = A^-H."""
+    """-Y^T g Y^T of Y = A^-1; of Y = A^-H the conjugate of -Y g^T Y."""
     if adjoint:
-        return (p.negate(m.product(m.product(output, m.adjoint(g)), output)),)
-    turned = m.adjoint(output)
+        return (p.conj(p.negate(m.product(m.product(output, m.turned(g)), output))),)
+    turned = m.turned(output)
     return (p.negate(m.product(m.product(turned, g), turned)),)
 
 
@@ -181,9 +181,9 @@ def _factors(x: Node) -> tuple[Node, Node]:
 
 
 def _determinant_gradient(input: Node, output: Node, g: Node) -> Sequence[Node]:
-    """g conj(det A) A^-H (Giles 2008, 2.2.4)."""
-    inverse = p.solve(m.adjoint(input), m.identity(input, input.shape[-1]))
-    return (p.multiply(m.everywhere(p.multiply(g, m.conjugate(output)), inverse), inverse),)
+    """g det(A) A^-T (Giles 2008, 2.2.4)."""
+    inverse = p.solve(m.turned(input), m.identity(input, input.shape[-1]))
+    return (p.multiply(m.everywhere(p.multiply(g, output), inverse), inverse),)
 
 
 @composite("MatrixDeterminant", gradient=_determinant_gradient)
@@ -194,11 +194,11 @@ def MATRIX_DETERMINANT(input: Node) -> Node:
 
 
 def _slogdet_gradient(input: Node, sign: Node, log_abs: Node, by_sign: Node | None, by_log: Node | None) -> Sequence[Node | None]:
-    """g A^-H by the logarithm; the sign is constant between its steps."""
+    """g A^-T by the logarithm; the sign is constant between its steps."""
     if by_log is None:
         return (None,)
-    inverse = p.solve(m.adjoint(input), m.identity(input, input.shape[-1]))
-    return (p.multiply(m.everywhere(by_log, inverse), inverse),)
+    inverse = p.solve(m.turned(input), m.identity(input, input.shape[-1]))
+    return (p.multiply(m.everywhere(m.as_type_of(by_log, inverse), inverse), inverse),)
 
 
 @composite("LogMatrixDeterminant", gradient=_slogdet_gradient)

@@ -8,12 +8,26 @@ import math
 
 import numpy as np
 
-from graphc.core.primitive import NotDifferentiable
+from graphc.core.loops import Map
+from graphc.core.primitive import NoAttrs, NotDifferentiable, Primitive, declare
 from graphc.core.program import Node
+from graphc.core.types import TensorType
 from graphc.primitives import numerics
 from graphc.primitives.broadcast import full
-from graphc.primitives.logic import compare, select
-from graphc.primitives.rules import Cotangents, Unary, binary, elementwise, is_any, is_floating, is_numeric, unary
+from graphc.primitives.logic import compare, convert, select
+from graphc.primitives.rules import (
+    Cotangents,
+    Unary,
+    binary,
+    elementwise,
+    is_any,
+    is_floating,
+    is_inexact,
+    is_numeric,
+    is_ordered,
+    need,
+    unary,
+)
 
 _FLAT = NotDifferentiable("it is constant between its steps")
 
@@ -89,7 +103,7 @@ divide = binary(elementwise(
     "divide", 2, is_numeric, numerics.elementwise(numerics.by_kind(np.divide, numerics.integer_divide)), _divide_vjp,
     "x / y; integers truncate, x / 0 is all bits set, INT_MIN / -1 is INT_MIN."))
 remainder = binary(elementwise(
-    "remainder", 2, is_numeric, numerics.elementwise(numerics.by_kind(np.fmod, numerics.integer_remainder)), _remainder_vjp,
+    "remainder", 2, is_ordered, numerics.elementwise(numerics.by_kind(np.fmod, numerics.integer_remainder)), _remainder_vjp,
     "The remainder of the truncated quotient, with the sign of x (C's fmod); of integers, x rem 0 is x."))
 power = binary(elementwise(
     "power", 2, is_numeric, numerics.elementwise(numerics.by_kind(np.power, numerics.integer_power)), _power_vjp,
@@ -102,6 +116,21 @@ atan2 = binary(elementwise(
 
 # Unary ----------------------------------------------------------------------------------------------------------------------------------
 
+def _abs_type(attrs: NoAttrs, x: TensorType) -> TensorType:
+    need(is_numeric, "abs", (x,))
+    return x.with_dtype(x.dtype.real_dtype)
+
+
+def _abs_vjp(node: Node, g: Node) -> Cotangents:
+    """g sign(x); g x / |x| of complex numbers, 0 at 0."""
+    x = node.operands[0]
+    if not x.dtype.is_complex:
+        return (multiply(g, sign(x)),)
+    is_zero = compare(node, like(node, 0), "EQ")
+    unit = divide(select(is_zero, like(g, 0), g), select(is_zero, like(node, 1), node))
+    return (multiply(convert(unit, x.dtype), x),)
+
+
 def _erf_slope(x: Node) -> Node:
     """2 / sqrt(pi) exp(-x^2)."""
     return _scaled(exponential(negate(_squared(x))), 2 / math.sqrt(math.pi))
@@ -113,41 +142,42 @@ def _complement(y: Node) -> Node:
 
 negate: Unary = unary(elementwise(
     "negate", 1, is_numeric, numerics.elementwise(np.negative), lambda node, g: (negate(g),), "-x; integers wrap."))
-abs_ = unary(elementwise(
-    "abs", 1, is_numeric, numerics.elementwise(np.abs), lambda node, g: (multiply(g, sign(node.operands[0])),), "|x|; of INT_MIN itself."))
+abs_ = unary(declare(Primitive(
+    "abs", NoAttrs, 1, _abs_type, numerics.elementwise(np.abs), _abs_vjp, Map("abs"), "|x|; of INT_MIN itself, of complex numbers real.",
+    holomorphic=False)))
 sign: Unary = unary(elementwise(
     "sign", 1, is_numeric, numerics.elementwise(np.sign), lambda node, g: (like(g, 0),), "-1, 0 or 1; NaN of NaN."))
 exponential = unary(elementwise(
-    "exponential", 1, is_floating, numerics.elementwise(np.exp), lambda node, g: (multiply(g, node),), "e^x."))
+    "exponential", 1, is_inexact, numerics.elementwise(np.exp), lambda node, g: (multiply(g, node),), "e^x."))
 exponential_minus_one = unary(elementwise(
-    "exponential_minus_one", 1, is_floating, numerics.elementwise(np.expm1), lambda node, g: (multiply(g, add(node, like(node, 1))),),
+    "exponential_minus_one", 1, is_inexact, numerics.elementwise(np.expm1), lambda node, g: (multiply(g, add(node, like(node, 1))),),
     "e^x - 1, exact near 0."))
 log = unary(elementwise(
-    "log", 1, is_floating, numerics.elementwise(np.log), lambda node, g: (divide(g, node.operands[0]),), "The natural logarithm."))
+    "log", 1, is_inexact, numerics.elementwise(np.log), lambda node, g: (divide(g, node.operands[0]),), "The natural logarithm."))
 log_plus_one = unary(elementwise(
-    "log_plus_one", 1, is_floating, numerics.elementwise(np.log1p),
+    "log_plus_one", 1, is_inexact, numerics.elementwise(np.log1p),
     lambda node, g: (divide(g, add(node.operands[0], like(node, 1))),), "log(1 + x), exact near 0."))
 sqrt = unary(elementwise(
-    "sqrt", 1, is_floating, numerics.elementwise(np.sqrt), lambda node, g: (divide(_scaled(g, 0.5), node),), "The square root."))
+    "sqrt", 1, is_inexact, numerics.elementwise(np.sqrt), lambda node, g: (divide(_scaled(g, 0.5), node),), "The square root."))
 rsqrt = unary(elementwise(
-    "rsqrt", 1, is_floating, numerics.elementwise(numerics.rsqrt),
+    "rsqrt", 1, is_inexact, numerics.elementwise(numerics.rsqrt),
     lambda node, g: (multiply(_scaled(g, -0.5), multiply(node, _squared(node))),), "1 / sqrt(x)."))
 cbrt = unary(elementwise(
     "cbrt", 1, is_floating, numerics.elementwise(np.cbrt), lambda node, g: (divide(g, _scaled(_squared(node), 3)),),
     "The cube root, negative for negative x."))
 tanh = unary(elementwise(
-    "tanh", 1, is_floating, numerics.elementwise(np.tanh), lambda node, g: (multiply(g, _complement(_squared(node))),),
+    "tanh", 1, is_inexact, numerics.elementwise(np.tanh), lambda node, g: (multiply(g, _complement(_squared(node))),),
     "The hyperbolic tangent."))
 logistic = unary(elementwise(
-    "logistic", 1, is_floating, numerics.elementwise(numerics.logistic),
+    "logistic", 1, is_inexact, numerics.elementwise(numerics.logistic),
     lambda node, g: (multiply(g, multiply(node, _complement(node))),), "1 / (1 + e^-x)."))
 sine = unary(elementwise(
-    "sine", 1, is_floating, numerics.elementwise(np.sin), lambda node, g: (multiply(g, cosine(node.operands[0])),), "sin x, x in radians."))
+    "sine", 1, is_inexact, numerics.elementwise(np.sin), lambda node, g: (multiply(g, cosine(node.operands[0])),), "sin x, x in radians."))
 cosine: Unary = unary(elementwise(
-    "cosine", 1, is_floating, numerics.elementwise(np.cos), lambda node, g: (negate(multiply(g, sine(node.operands[0]))),),
+    "cosine", 1, is_inexact, numerics.elementwise(np.cos), lambda node, g: (negate(multiply(g, sine(node.operands[0]))),),
     "cos x, x in radians."))
 tan = unary(elementwise(
-    "tan", 1, is_floating, numerics.elementwise(np.tan), lambda node, g: (multiply(g, add(_squared(node), like(node, 1))),),
+    "tan", 1, is_inexact, numerics.elementwise(np.tan), lambda node, g: (multiply(g, add(_squared(node), like(node, 1))),),
     "tan x, x in radians."))
 erf = unary(elementwise(
     "erf", 1, is_floating, numerics.elementwise(numerics.from_math(math.erf)),

@@ -15,7 +15,7 @@ from graphc.core.loops import Piece, Reduce, View
 from graphc.core.primitive import Primitive, declare
 from graphc.core.program import Node, make
 from graphc.core.types import Dim, Dims, TensorType, dims_product, same_dim
-from graphc.primitives.numerics import Array, is_float, rounded, widened
+from graphc.primitives.numerics import Array, accumulator, rounded, widened
 from graphc.primitives.rules import Cotangents, call, is_numeric, need, normal_axes
 from graphc.primitives.sources import constant
 
@@ -185,8 +185,7 @@ def _sum_type(attrs: ReduceAttrs, x: TensorType) -> TensorType:
 
 
 def _sum(attrs: ReduceAttrs, x: Array) -> Array:
-    wide = np.dtype(np.float64) if is_float(x.dtype) else x.dtype
-    return rounded(np.sum(widened(x), axis=attrs.axes, dtype=wide), x.dtype)
+    return rounded(np.sum(widened(x), axis=attrs.axes, dtype=accumulator(x.dtype)), x.dtype)
 
 
 def _sum_vjp(node: Node, g: Node) -> Cotangents:

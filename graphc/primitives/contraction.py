@@ -12,7 +12,7 @@ from graphc.core.primitive import Primitive, declare
 from graphc.core.program import Node, make
 from graphc.core.types import TensorType, merge_dims, same_dim
 from graphc.primitives.movement import inverse_permutation, transpose
-from graphc.primitives.numerics import Array, is_float, rounded, widened
+from graphc.primitives.numerics import Array, accumulator, rounded, widened
 from graphc.primitives.rules import Cotangents, call, is_numeric, need
 
 Axes = tuple[int, ...]
@@ -59,9 +59,8 @@ def _dot(attrs: DotAttrs, x: Array, y: Array) -> Array:
     rows, columns = math.prod(x.shape[i] for i in x_free), math.prod(y.shape[i] for i in y_free)
     left = widened(x).transpose((*attrs.lhs_batch, *x_free, *attrs.lhs_contract)).reshape(batch, rows, depth)
     right = widened(y).transpose((*attrs.rhs_batch, *attrs.rhs_contract, *y_free)).reshape(batch, depth, columns)
-    if is_float(x.dtype):
-        left, right = left.astype(np.float64), right.astype(np.float64)
-    return rounded(np.matmul(left, right).reshape(shape), x.dtype)
+    wide = accumulator(x.dtype)
+    return rounded(np.matmul(left.astype(wide), right.astype(wide)).reshape(shape), x.dtype)
 
 
 def _dot_vjp(node: Node, g: Node) -> Cotangents:

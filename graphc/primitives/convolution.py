@@ -29,7 +29,7 @@ from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, resh
 from graphc.primitives.contraction import dot_general
 from graphc.primitives.movement import concatenate, reverse, slice_, transpose
 from graphc.primitives.numerics import Array, is_float, rounded
-from graphc.primitives.rules import Cotangents, call, is_numeric, need
+from graphc.primitives.rules import Cotangents, call, is_ordered, need
 from graphc.primitives.sources import constant
 from graphc.primitives.windows import Ints, spread, window_count, windows
 
@@ -64,7 +64,7 @@ class ConvolutionFilterAttrs:
 def _check(name: str, attrs: ConvolutionAttrs, x: TensorType, other: TensorType, sizes: Dims) -> None:
     """Errors for everything but features and positions. `sizes`: of the filter, along the spatial axes."""
     shown, rank = call(name, (x, other)), len(attrs.strides)
-    need(is_numeric, name, (x, other))
+    need(is_ordered, name, (x, other))
     if x.dtype is not other.dtype:
         raise TypeError(f"{shown}: operands must have one element type")
     if x.rank != rank + 2 or other.rank != rank + 2:

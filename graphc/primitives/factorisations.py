@@ -19,6 +19,7 @@ from graphc.primitives.linear_algebra import matrices, triangular_solve, work
 from graphc.primitives.logic import select
 from graphc.primitives.matrices import (
     adjoint,
+    as_type_of,
     between,
     columns,
     diagonal,
@@ -28,6 +29,7 @@ from graphc.primitives.matrices import (
     on_diagonal,
     product,
     real_columns,
+    real_rows,
     rows,
     scaled,
     triangle,
@@ -148,17 +150,17 @@ def _svd_vjp(node: Node, by_s: Node | None, by_u: Node | None = None, by_v: Node
     u, by_u = _thin(node, 1, by_u)
     v, by_v = _thin(node, 2, by_v)
     size = values.shape[-1]
-    inner = None if by_s is None else diagonal_matrix(by_s)
+    inner = None if by_s is None else diagonal_matrix(as_type_of(by_s, x))
     whole: Node | None = None
     inverse = real_columns(divide(full(1, values.type), values), u)
     if by_u is not None:
-        turning = multiply(_gaps(values), _skew(u, by_u))
-        inner = _plus(inner, multiply(turning, columns(values, turning)))
+        turning = _times_real(_skew(u, by_u), _gaps(values))
+        inner = _plus(inner, multiply(turning, real_columns(values, turning)))
         if not same_dim(u.shape[-2], size) or None in (u.shape[-2], size):
             whole = _plus(whole, product(multiply(_beside(u, by_u), inverse), adjoint(v)))
     if by_v is not None:
-        turning = multiply(_gaps(values), _skew(v, by_v))
-        inner = _plus(inner, multiply(turning, rows(values, turning)))
+        turning = _times_real(_skew(v, by_v), _gaps(values))
+        inner = _plus(inner, multiply(turning, real_rows(values, turning)))
         if not same_dim(v.shape[-2], size) or None in (v.shape[-2], size):
             inverse = real_columns(divide(full(1, values.type), values), v)
             whole = _plus(whole, product(u, adjoint(multiply(_beside(v, by_v), inverse))))
@@ -208,6 +210,10 @@ def _reciprocal_differences(values: Node) -> Node:
     return select(same, square, divide(ones, select(same, ones, gaps)))
 
 
+def _times_real(x: Node, factors: Node) -> Node:
+    return multiply(x, as_type_of(factors, x))
+
+
 def _plus(x: Node | None, y: Node) -> Node:
     return y if x is None else add(x, y)
 
@@ -247,9 +253,9 @@ def _eigh_vjp(node: Node, by_values: Node | None, by_vectors: Node | None = None
     """V (diag(w') + F * (V^H V')) V^H with F_ij = 1 / (w_j - w_i), 0 on the diagonal (Giles 2008, 3.1). Only the lower triangle is read,
     so that what is due to the upper one goes to it."""
     values, vectors = (get_tuple_element(node, 0), get_tuple_element(node, 1)) if node.attrs.vectors else eigh(node.operands[0])
-    inner = None if by_values is None else diagonal_matrix(by_values)
+    inner = None if by_values is None else diagonal_matrix(as_type_of(by_values, vectors))
     if by_vectors is not None:
-        inner = _plus(inner, multiply(_reciprocal_differences(values), product(adjoint(vectors), by_vectors)))
+        inner = _plus(inner, _times_real(product(adjoint(vectors), by_vectors), _reciprocal_differences(values)))
     if inner is None:
         return (None,)
     whole = product(product(vectors, inner), adjoint(vectors))

@@ -16,7 +16,7 @@ from graphc.primitives.arithmetic import divide, multiply
 from graphc.primitives.broadcast import broadcast_in_dim, full, reshape
 from graphc.primitives.logic import compare, convert, select
 from graphc.primitives.numerics import Array, rounded, widened
-from graphc.primitives.rules import Cotangents, call, is_any, is_numeric, need
+from graphc.primitives.rules import Cotangents, call, is_any, is_numeric, is_ordered, need
 from graphc.primitives.sources import iota
 
 
@@ -93,7 +93,7 @@ def _scatter_type(attrs: ScatterAttrs, x: TensorType, indices: TensorType, updat
     types = (x, indices, updates)
     if attrs.combine not in _COMBINE:
         raise ValueError(f"{call('scatter', types)}: combine must be one of {', '.join(_COMBINE)}, not {attrs.combine!r}")
-    need(is_numeric if attrs.combine in ("add", "multiply") else is_any, "scatter", types)
+    need(is_numeric if attrs.combine == "add" else is_ordered if attrs.combine == "multiply" else is_any, "scatter", types)
     if updates.dtype is not x.dtype:
         raise TypeError(f"{call('scatter', types)}: updates must have the element type of operand 0")
     expected = _gathered("scatter", attrs.axis, types)

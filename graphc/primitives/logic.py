@@ -63,6 +63,8 @@ class CompareAttrs:
 def _compare_type(attrs: CompareAttrs, x: TensorType, y: TensorType) -> TensorType:
     if attrs.direction not in _COMPARISONS:
         raise ValueError(f"{call('compare', (x, y))}: direction {attrs.direction!r} must be one of {', '.join(_COMPARISONS)}")
+    if x.dtype.is_complex and attrs.direction not in ("EQ", "NE"):
+        raise TypeError(f"{call('compare', (x, y))}: complex numbers have no order; directions are EQ and NE")
     return same_type("compare", (x, y)).with_dtype(dtypes.bool)
 
 
@@ -134,7 +136,7 @@ class ConvertAttrs:
 
 def _convert_vjp(node: Node, g: Node) -> Cotangents:
     source = node.operands[0].dtype
-    return (convert(g, source) if source.is_floating else None,)
+    return (convert(g, source) if source.is_inexact else None,)
 
 
 CONVERT = declare(Primitive(

@@ -10,8 +10,9 @@ from graphc.core.program import Node
 from graphc.core.types import Dim
 from graphc.primitives.arithmetic import add, multiply
 from graphc.primitives.broadcast import broadcast_in_dim, full, reshape
+from graphc.primitives.complex import conj
 from graphc.primitives.contraction import dot_general
-from graphc.primitives.logic import compare, select
+from graphc.primitives.logic import compare, convert, select
 from graphc.primitives.movement import slice_, transpose
 from graphc.primitives.sources import iota
 
@@ -24,7 +25,7 @@ def turned(x: Node) -> Node:
 
 def adjoint(x: Node) -> Node:
     """The conjugate transpose."""
-    return turned(x)
+    return conj(turned(x))
 
 
 def product(x: Node, y: Node) -> Node:
@@ -92,17 +93,17 @@ def everywhere(values: Node, like: Node) -> Node:
 
 def real_rows(values: Node, like: Node) -> Node:
     """Real values[..., i] everywhere in row i, in the element type of `like`."""
-    return rows(values, like)
+    return rows(as_type_of(values, like), like)
 
 
 def real_columns(values: Node, like: Node) -> Node:
     """Real values[..., j] everywhere in column j, in the element type of `like`."""
-    return columns(values, like)
+    return columns(as_type_of(values, like), like)
 
 
-def conjugate(x: Node) -> Node:
-    """The complex conjugate; a real `x` itself."""
-    return x
+def as_type_of(x: Node, like: Node) -> Node:
+    """`x` in the element type of `like`."""
+    return x if x.dtype is like.dtype else convert(x, like.dtype)
 
 
 def diagonal_matrix(values: Node) -> Node:

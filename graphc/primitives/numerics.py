@@ -21,6 +21,13 @@ def is_half(array: Array) -> bool:
     return array.dtype in _HALVES
 
 
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What references sum in: float64 or complex128; integers as they are."""
+    if dtype.kind == "c":
+        return np.dtype(np.complex128)
+    return np.dtype(np.float64) if is_float(dtype) else dtype
+
+
 def is_float(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype in _HALVES
 
@@ -63,7 +70,7 @@ def elementwise(function: Callable[..., Any]) -> Callable[..., Array]:
 def by_kind(of_floats: Callable[..., Any], of_integers: Callable[..., Any]) -> Callable[..., Any]:
     """One function that computes floats and integers by different definitions."""
     def function(*arrays: Array) -> Any:
-        return (of_floats if is_float(arrays[0].dtype) else of_integers)(*arrays)
+        return (of_integers if arrays[0].dtype.kind in "iub" else of_floats)(*arrays)
     return function
 
 
@@ -145,6 +152,8 @@ def convert(x: Array, target: np.dtype[Any]) -> Array:
     """Floats to integers saturate and NaN gives 0; integers wrap; anything to bool is `!= 0`; to 16-bit floats by way of float32."""
     if target.kind == "b":
         return np.asarray(widened(x) != 0)
+    if x.dtype.kind == "c" and target.kind != "c":
+        return convert(x.real, target)
     if target in _HALVES:
         return rounded(rounded(x, np.dtype(np.float32)), target)
     if is_float(x.dtype) and target.kind in "iu":

@@ -37,12 +37,22 @@ def is_bits(dtype: DType) -> bool:
     return dtype.is_integer or dtype.is_bool
 
 
+def is_inexact(dtype: DType) -> bool:
+    return dtype.is_inexact
+
+
+def is_ordered(dtype: DType) -> bool:
+    return not dtype.is_bool and not dtype.is_complex
+
+
 def is_any(dtype: DType) -> bool:
-    return True
+    """Any but complex: what can be compared."""
+    return not dtype.is_complex
 
 
 DOMAIN_NAMES: dict[Domain, str] = {
-    is_floating: "floating", is_numeric: "numeric", is_integer: "integer", is_bits: "integer or bool", is_any: "any"}
+    is_floating: "floating", is_numeric: "numeric", is_integer: "integer", is_bits: "integer or bool", is_any: "real",
+    is_inexact: "floating or complex", is_ordered: "real numeric"}
 
 
 def call(name: str, types: Sequence[TensorType]) -> str:

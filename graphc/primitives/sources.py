@@ -14,7 +14,7 @@ from graphc.core.primitive import NotDifferentiable, Primitive, declare
 from graphc.core.program import Literal, Node, make
 from graphc.core.types import Dims, TensorType
 from graphc.primitives.numerics import Array, philox_4x32
-from graphc.primitives.rules import call, is_numeric, need
+from graphc.primitives.rules import call, is_ordered, need
 
 _NO_OPERANDS = NotDifferentiable("it has no operands")
 
@@ -58,7 +58,7 @@ CONSTANT = declare(Primitive(
 
 
 def _iota_type(attrs: IotaAttrs) -> TensorType:
-    need(is_numeric, "iota", (attrs.type,))
+    need(is_ordered, "iota", (attrs.type,))
     if not 0 <= attrs.axis < attrs.type.rank:
         raise ValueError(f"{call('iota', (attrs.type,))}: axis {attrs.axis} must be between 0 and {attrs.type.rank - 1}")
     return attrs.type
