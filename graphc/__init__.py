@@ -3,6 +3,8 @@
 `import graphc as gc` and write TensorFlow 1: `gc.placeholder`, `gc.Variable`, `gc.layers.dense`, `gc.nn.softmax`, `gc.train.AdamOptimizer`,
 `gc.Session`. The names that follow are all there is to know; the rooms behind them are described in docs/design.md.
 """
+import sys as _sys
+
 from graphc import initializers, layers, train
 from graphc.api import bitwise, debugging, image, linalg, losses, math, metrics, nn, quantization, random, signal, sparse
 from graphc.core import dtypes, errors
@@ -40,6 +42,7 @@ from graphc.core.dtypes import (
 from graphc.core.graph import Graph, get_default_graph, reset_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.leaves import group, no_op, placeholder
+from graphc.core.names import suggest_names
 from graphc.core.operation import Operation, Tensor
 from graphc.core.scopes import DeviceSpec, get_default_session
 from graphc.core.shapes import Dimension, TensorShape
@@ -100,3 +103,5 @@ from graphc.variables import (
 )
 
 __version__ = "0.1.0"
+
+suggest_names(_sys.modules[__name__], bitwise, debugging, image, linalg, losses, math, metrics, nn, random, signal, sparse)
