@@ -3,12 +3,13 @@ from graphc.ops.random import categorical, get_seed, multinomial, set_random_see
 from graphc.ops.random import random_gamma as gamma
 from graphc.ops.random import random_normal as normal
 from graphc.ops.random import random_poisson as poisson
+from graphc.ops.random import random_shuffle as shuffle
 from graphc.ops.random import random_uniform as uniform
 from graphc.ops.stateless_random import stateless_categorical, stateless_multinomial, stateless_truncated_normal
 from graphc.ops.stateless_random import stateless_random_normal as stateless_normal
 from graphc.ops.stateless_random import stateless_random_uniform as stateless_uniform
 
 __all__ = [
-    "categorical", "gamma", "get_seed", "multinomial", "normal", "poisson", "set_random_seed", "stateless_categorical",
+    "categorical", "gamma", "get_seed", "multinomial", "normal", "poisson", "set_random_seed", "shuffle", "stateless_categorical",
     "stateless_multinomial", "stateless_normal", "stateless_truncated_normal", "stateless_uniform", "truncated_normal", "uniform",
 ]

@@ -193,3 +193,17 @@ def _drawn(logits: Any, num_samples: Any, dtype: Any, seed: int | None) -> Tenso
     scores = as_tensor(logits, name="logits")
     attrs = {**_seeds(seed), "output_dtype": as_dtype(dtypes.int64 if dtype is None else dtype)}
     return declare_one(MULTINOMIAL, {"logits": scores, "num_samples": num_samples}, attrs, other={"num_samples": INDEX})
+
+
+@composite("RandomShuffle", stateful=True)
+def RANDOM_SHUFFLE(state: State, value: Node, *, seed: int = 0, seed2: int = 0) -> Node:
+    """The slices of `value` along its first axis in a random order: that of as many random words."""
+    if not value.shape:
+        return value
+    (word,) = draws.words(state.counter(), (seed, seed2), 1, value.shape[:1])
+    return p.gather(value, p.argsort(word, 0), 0)
+
+
+def random_shuffle(value: Any, seed: int | None = None, name: str | None = None) -> Tensor:
+    """The slices of `value` along its first axis in a random order, a new one in each run."""
+    return declare_one(RANDOM_SHUFFLE, {"value": value}, _seeds(seed), name)
