@@ -25,10 +25,11 @@ def all_of(x: Node) -> Node:
     return p.reduce_min(x, range(len(x.shape))) if x.shape else x
 
 
-def _inside(x: Node, low: int, high: int) -> Node:
-    """Where low <= x < high."""
+def _inside(x: Node, high: int, low: int | None = 0) -> Node:
+    """Where low <= x < high; without a `low`, where x < high."""
     wide = p.convert(x, dtypes.int64)
-    return p.and_(p.compare(wide, p.full(low, wide.type), "GE"), p.compare(wide, p.full(high, wide.type), "LT"))
+    below = p.compare(wide, p.full(high, wide.type), "LT")
+    return below if low is None else p.and_(p.compare(wide, p.full(low, wide.type), "GE"), below)
 
 
 def _place(name: str, position: Sequence[int]) -> str:
@@ -41,19 +42,20 @@ def _first(wrong: Any) -> tuple[int, ...]:
     return tuple(int(each) for each in np.argwhere(wrong)[0])
 
 
-def check_range(indices: Node, size: Dim, name: str = "indices", words: str = "is not in") -> None:
-    """In checked mode every element of `indices` must be in [0, size): "indices[1,0] = 7 is not in [0, 5)"."""
+def check_range(indices: Node, size: Dim, name: str = "indices", words: str = "is not in", below: bool = True) -> None:
+    """In checked mode every element of `indices` must be in [0, size): "indices[1,0] = 7 is not in [0, 5)". below: negative ones are wrong
+    too."""
     if not are_wanted() or size is None or not indices.type.is_static:
         return
 
     def report(values: Array) -> str:
-        place = _first((values < 0) | (values >= size))
+        place = _first((values >= size) | (below & (values < 0)))
         return f"{_place(name, place)} = {values[place]} {words} [0, {size})"
 
-    require(all_of(_inside(indices, 0, size)), report, indices)
+    require(all_of(_inside(indices, size, 0 if below else None)), report, indices)
 
 
-def check_tuples(indices: Node, dims: Sequence[Dim], name: str = "indices", what: str = "shape") -> None:
+def check_tuples(indices: Node, dims: Sequence[Dim], what: str = "shape") -> None:
     """In checked mode every row of `indices` [..., k] must be a place in an array whose leading dims are `dims`:
     "indices[1] = [4, 2] does not index into shape [5,2]"."""
     depth = indices.shape[-1] if indices.shape else None
@@ -64,7 +66,7 @@ def check_tuples(indices: Node, dims: Sequence[Dim], name: str = "indices", what
 
     def report(values: Array) -> str:
         place = _first(((values < 0) | (values >= sizes)).any(-1))
-        return f"{_place(name, place)} = [{', '.join(map(str, values[place]))}] does not index into {what} [{shown}]"
+        return f"{_place('indices', place)} = [{', '.join(map(str, values[place]))}] does not index into {what} [{shown}]"
 
     wide = p.convert(indices, dtypes.int64)
     limits = p.broadcast_in_dim(p.constant(sizes), indices.shape, (len(indices.shape) - 1,))
@@ -82,12 +84,14 @@ def check_labels(labels: Node, classes: Dim) -> None:
         shown = " ".join(map(str, values.reshape(-1)[:32]))
         return f"Received a label value of {wrong} which is outside the valid range of [0, {classes}).  Label values: {shown}"
 
-    require(all_of(_inside(labels, 0, classes)), report, labels)
+    require(all_of(_inside(labels, classes)), report, labels)
 
 
 def check_divisor(y: Node) -> None:
     """In checked mode no element of the integers `y` may be 0."""
-    if are_wanted() and y.dtype.is_integer and y.type.is_static:
+    if are_wanted() and y.dtype.is_integer and y.type.is_static and y.type.size:
+        while y.name == "broadcast_in_dim":
+            y = y.operands[0]
         require(all_of(p.compare(y, p.full(0, y.type), "NE")), lambda: "Integer division by zero")
 
 

@@ -12,6 +12,7 @@ from graphc.core.dtypes import DType, as_dtype
 from graphc.core.opdef import OpDef, composite, register
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
+from graphc.ops.checked import check_divisor
 from graphc.ops.declare import as_tensor, binary_function, checked_bool, declare_one, name_scope, unary_function
 from graphc.primitives.sugar import broadcast_binary, fill_like
 
@@ -191,6 +192,14 @@ def _floor_mod(x: Node, y: Node) -> Node:
     return p.select(wrong, p.add(rest, y), rest)
 
 
+def _divisor_checked(function: Callable[[Node, Node], Node]) -> Callable[[Node, Node], Node]:
+    """function(x, y); in checked mode no integer y may be 0."""
+    def divided(x: Node, y: Node) -> Node:
+        check_divisor(y)
+        return function(x, y)
+    return divided
+
+
 def _no_nan(function: Callable[[Node, Node], Node]) -> Callable[[Node, Node], Node]:
     """function(x, y), but 0 where y is 0."""
     def guarded(x: Node, y: Node) -> Node:
@@ -231,10 +240,10 @@ add_v2 = _binary("AddV2", p.add, "x + y.")
 subtract = _binary("Sub", p.subtract, "x - y.")
 multiply = _binary("Mul", p.multiply, "x y.")
 real_div = _binary("RealDiv", p.divide, "x / y for floating types.")
-_floor_div_op = _binary("FloorDiv", _floor_div)
-floormod = _binary("FloorMod", _floor_mod, "The remainder with the sign of y, as Python's %.")
-truncatediv = _binary("TruncateDiv", p.divide, "The quotient of integers, rounded towards zero.")
-truncatemod = _binary("TruncateMod", p.remainder, "The remainder with the sign of x, as C's %.")
+_floor_div_op = _binary("FloorDiv", _divisor_checked(_floor_div))
+floormod = _binary("FloorMod", _divisor_checked(_floor_mod), "The remainder with the sign of y, as Python's %.")
+truncatediv = _binary("TruncateDiv", _divisor_checked(p.divide), "The quotient of integers, rounded towards zero.")
+truncatemod = _binary("TruncateMod", _divisor_checked(p.remainder), "The remainder with the sign of x, as C's %.")
 maximum = _binary("Maximum", p.maximum, "The greater of both.")
 minimum = _binary("Minimum", p.minimum, "The lesser of both.")
 squared_difference = _binary("SquaredDifference", _squared_difference, "(x - y)^2.")

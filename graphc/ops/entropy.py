@@ -14,6 +14,7 @@ from graphc.core.program import Node
 from graphc.core.types import merge_dims, same_dims, show_dims
 from graphc.ops.activations import exponentials, last_axis, relu, shares
 from graphc.ops.array import shape, stop_gradient, transpose
+from graphc.ops.checked import check_labels
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros_like
 from graphc.ops.declare import as_tensor, declare, name_scope, normal_axis
@@ -76,6 +77,7 @@ def SPARSE_SOFTMAX_CROSS_ENTROPY(features: Node, labels: Node) -> Sequence[Node]
         raise ValueError(f"Rank mismatch or shapes that differ: labels {show_dims(labels.shape)} and logits {show_dims(features.shape)}")
     if not labels.dtype.is_integer:
         raise TypeError(f"labels must be integers, not {labels.dtype.name}")
+    check_labels(labels, features.shape[-1])
     labels = p.broadcast_in_dim(counting(labels), merge_dims(features.shape[:-1], labels.shape), range(len(labels.shape)))
     x = p.convert(features, dtypes.float32 if features.dtype.size == 2 else features.dtype)
     shifted, e = exponentials(x)

@@ -11,6 +11,7 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import UnknownRank
 from graphc.core.types import Dim, dims_product
+from graphc.ops.checked import check_range, check_tuples
 from graphc.ops.declare import INDEX, as_tensor, declare_one, known_axes, name_scope, normal_axis
 from graphc.ops.parts import undetermined
 from graphc.ops.positions import positions, within_batch
@@ -25,6 +26,7 @@ def GATHER(params: Node, indices: Node, axis: Node, *, batch_dims: int = 0) -> N
     if axes is None:
         return undetermined(params, [None] * rank)
     at = axes[0]
+    check_range(indices, params.shape[at])
     if not batch:
         return p.gather(params, indices, at)
     if at < batch:
@@ -106,6 +108,7 @@ def GATHER_ND(params: Node, indices: Node, *, batch_dims: int = 0) -> Node:
     inner = params.shape[batch_dims + depth:]
     if None in leading or None in batch:
         return undetermined(params, (*batch, *indices.shape[batch_dims:-1], *inner))
+    check_tuples(indices, params.shape[batch_dims:], "param shape")
     rows = p.reshape(params, (dims_product((*batch, *leading)), *inner))
     flat = positions(indices, _known(leading))
     return p.gather(rows, within_batch(flat, _known(batch), math.prod(_known(leading))), 0)

@@ -15,6 +15,7 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import UnknownRank
 from graphc.core.types import Dims, dims_product, same_dims, show_dims
+from graphc.ops.checked import check_tuples
 from graphc.ops.declare import INDEX, declare_one, shape_dims
 from graphc.ops.parts import undetermined
 from graphc.ops.positions import positions
@@ -32,6 +33,7 @@ def scattered(tensor: Node, indices: Node, updates: Node, combine: str) -> Node:
     known = [dim for dim in leading if dim is not None]
     if len(known) < depth:
         return undetermined(tensor, tensor.shape)
+    check_tuples(indices, tensor.shape)
     rows = p.reshape(tensor, (math.prod(known), *rest))
     return p.reshape(p.scatter(rows, positions(indices, known), updates, 0, combine), tensor.shape)
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import graphc.primitives as p
+from graphc.core import dtypes
 from graphc.core.convert import convert_to_tensor
 from graphc.core.opdef import Attrs, GraphType, OpDef, State, composite
 from graphc.core.operation import Tensor
@@ -18,11 +19,12 @@ from graphc.core.program import Node
 from graphc.core.types import Dims, same_dims, show_dims
 from graphc.ops.array import range_ as range_of
 from graphc.ops.array import reshape, shape
+from graphc.ops.checked import check_range
 from graphc.ops.creation import ones_like
 from graphc.ops.declare import INDEX, as_tensor, name_scope
 from graphc.ops.gathering import gather_nd
 from graphc.ops.joining import concat
-from graphc.ops.positions import index_type, numbers
+from graphc.ops.positions import numbers
 from graphc.ops.scatter import check_updates, scattered
 from graphc.ops.slicing import STRIDED_SLICE
 
@@ -74,6 +76,7 @@ def _rows(combine: str, change: Callable[[Node], Node] = lambda updates: updates
     """Rows combined at indices [k...]; a scalar update is the same for all of them."""
     def update(value: Node, indices: Node, updates: Node) -> Node:
         wanted = (*indices.shape, *value.shape[1:])
+        check_range(indices, value.shape[0])
         spread = p.broadcast_in_dim(updates, wanted, () if updates.shape == () else range(len(wanted)))
         return p.scatter(value, indices, change(spread), 0, combine)
     return update
@@ -157,7 +160,7 @@ def STRIDED_SLICE_ASSIGN(state: State, ref: Node, begin: Node, end: Node, stride
     old = state.read(state.variable)
     masks = {"begin_mask": begin_mask, "end_mask": end_mask, "ellipsis_mask": ellipsis_mask, "new_axis_mask": new_axis_mask,
              "shrink_axis_mask": shrink_axis_mask}
-    places, = STRIDED_SLICE.nodes((numbers(old.dims, index_type(old.type.size)), begin, end, strides), masks)
+    places, = STRIDED_SLICE.nodes((numbers(old.dims, dtypes.int64), begin, end, strides), masks)
     if places.shape != value.shape:
         raise ValueError(f"sliced l-value shape {show_dims(places.shape)} does not match r-value shape {show_dims(value.shape)}. Automatic "
                          "broadcasting not yet implemented.")

@@ -16,6 +16,7 @@ from graphc.core.program import Node
 from graphc.core.static import static_dims
 from graphc.core.types import Dim, TensorType, dims_product, same_dims, show_dims
 from graphc.ops.array import reshape, shape
+from graphc.ops.checked import check_range, check_sorted
 from graphc.ops.creation import ones
 from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope
 from graphc.ops.elementwise import maximum, sqrt, truediv
@@ -88,6 +89,7 @@ def _segment(kind: str, doc: str) -> tuple[OpDef, Callable[..., Tensor]]:
         if len(segment_ids.shape) == 1 and not same_dims(data.shape[:1], segment_ids.shape):
             raise ValueError("segment_ids should be the same size as dimension 0 of input: "
                              f"{show_dims(segment_ids.shape)} and {show_dims(data.shape)}")
+        check_sorted(segment_ids)
         return _ordered(kind, data, segment_ids, _last_plus_one(segment_ids))
 
     definition = composite(f"Segment{kind}")(nodes)
@@ -130,7 +132,9 @@ def _number(num_segments: Node) -> Dim:
 
 def _unsorted(kind: str, doc: str) -> tuple[OpDef, Callable[..., Tensor]]:
     def nodes(data: Node, segment_ids: Node, num_segments: Node) -> Node:
-        return _reduced(kind, data, segment_ids, _number(num_segments))
+        count = _number(num_segments)
+        check_range(segment_ids, count, "segment_ids", "is out of range", below=False)
+        return _reduced(kind, data, segment_ids, count)
 
     definition = composite(f"UnsortedSegment{kind}")(nodes)
 
@@ -184,6 +188,8 @@ def _sparse(kind: str, doc: str) -> Callable[..., Tensor]:
         if len(indices.shape) != 1 or not same_dims(indices.shape, segment_ids.shape):
             raise ValueError(f"indices and segment_ids must be vectors of one size, got {show_dims(indices.shape)} and "
                              f"{show_dims(segment_ids.shape)}")
+        check_range(indices, data.shape[0])
+        check_sorted(segment_ids)
         return p.gather(data, indices, 0)
 
     def nodes(data: Node, indices: Node, segment_ids: Node) -> Node:

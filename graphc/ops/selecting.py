@@ -18,6 +18,7 @@ from graphc.core.program import Node
 from graphc.core.static import static_dims
 from graphc.core.types import Dim, Dims, TensorType, dims_product, same_dims, show_dims
 from graphc.ops.array import reshape, shape, squeeze
+from graphc.ops.checked import check_range
 from graphc.ops.declare import INDEX, as_tensor, declare, declare_one, name_scope, normal_axis
 from graphc.ops.gathering import gather
 from graphc.ops.joining import concat
@@ -114,6 +115,7 @@ def DYNAMIC_PARTITION(data: Node, partitions: Node, *, num_partitions: int) -> S
     count, rest = dims_product(partitions.shape), data.shape[rank:]
     if count is None:
         return [undetermined(data, (None, *rest)) for _ in range(num_partitions)]
+    check_range(partitions, num_partitions, "partitions")
     rows = p.reshape(data, (count, *rest))
     chosen = [holding(p.compare(partitions, p.full(number, partitions.type), "EQ")) for number in range(num_partitions)]
     return [p.gather(rows, where, 0) for where in chosen]
