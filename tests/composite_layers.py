@@ -150,6 +150,103 @@ def more_loss_cases() -> Iterator[Case]:
                    dtype=F32, depth=35, scale=4)
 
 
+# Layers ----------------------------------------------------------------------------------------------------------------------------------
+
+def _fill(shape: Sequence[int], dtype: Any = F32, **unused: Any) -> gc.Tensor:
+    return gc.constant(_filled(tuple(shape)), dtype)
+
+
+def _filled(shape: tuple[int, ...]) -> Array:
+    """Weights that no order of axes leaves as they are."""
+    return np.sin(np.arange(1, 1 + np.prod(shape))).reshape(shape)
+
+
+def _windows(x: Array, sizes: Sequence[int], steps: Sequence[int]) -> Array:
+    """[batch, space..., channels] as [batch, places..., taps..., channels]."""
+    rank = len(sizes)
+    view = np.lib.stride_tricks.sliding_window_view(x, tuple(sizes), tuple(range(1, 1 + rank)))
+    places = view[(slice(None), *(slice(None, None, step) for step in steps))]
+    return np.moveaxis(places, 1 + rank, -1)
+
+
+def _convolved(x: Array, taps: Sequence[int], steps: Sequence[int], filters: int) -> Any:
+    kernel = _filled((*taps, x.shape[-1], filters))
+    axes = list(range(1 + len(taps), 2 + 2 * len(taps)))
+    return np.tensordot(_windows(x, taps, steps), kernel, (axes, list(range(len(taps) + 1))))
+
+
+def _transposed(x: Array, taps: Sequence[int], steps: Sequence[int], filters: int) -> Array:
+    """Every element adds its multiple of the kernel where its window is."""
+    kernel = _filled((*taps, filters, x.shape[-1]))
+    space = [(size - 1) * step + tap + max(step - tap, 0) for size, step, tap in zip(x.shape[1:-1], steps, taps, strict=True)]
+    result = np.zeros((x.shape[0], *space, filters))
+    for place in np.ndindex(*x.shape[1:-1]):
+        for tap in np.ndindex(*taps):
+            at = tuple(p * s + t for p, s, t in zip(place, steps, tap, strict=True))
+            result[(slice(None), *at)] += x[(slice(None), *place)] @ kernel[tap].T
+    return result
+
+
+def _separated(x: Array, taps: Sequence[int], steps: Sequence[int], filters: int) -> Any:
+    depth, rank = x.shape[-1], len(taps)
+    deep = np.einsum("npc,pcm->ncm", _windows(x, taps, steps).reshape(-1, int(np.prod(taps)), depth), _filled((*taps, depth, 2)).reshape(
+        -1, depth, 2))
+    places = _windows(x, taps, steps).shape[:1 + rank]
+    return deep.reshape(*places, depth * 2) @ _filled((*[1] * rank, depth * 2, filters)).reshape(depth * 2, filters)
+
+
+def _pooled(reduce: Any) -> Any:
+    return lambda x, taps, steps, filters: reduce(_windows(x, taps, steps), tuple(range(1 + len(taps), 1 + 2 * len(taps))))
+
+
+# function: (expectation, spatial axes, order of derivatives that hold)
+SPATIAL: dict[str, tuple[Any, int, int]] = {
+    "conv1d": (_convolved, 1, 2), "conv2d": (_convolved, 2, 2), "conv3d": (_convolved, 3, 2), "conv2d_transpose": (_transposed, 2, 2),
+    "conv3d_transpose": (_transposed, 3, 2), "separable_conv1d": (_separated, 1, 2), "separable_conv2d": (_separated, 2, 2),
+    "max_pooling1d": (_pooled(np.max), 1, 1), "max_pooling2d": (_pooled(np.max), 2, 1), "max_pooling3d": (_pooled(np.max), 3, 1),
+    "average_pooling1d": (_pooled(np.mean), 1, 1), "average_pooling2d": (_pooled(np.mean), 2, 1),
+    "average_pooling3d": (_pooled(np.mean), 3, 1),
+}
+
+
+def spatial_cases() -> Iterator[Case]:
+    for name, (expected, rank, slopes) in SPATIAL.items():
+        taps, steps = (2, 3, 2)[:rank], (1, 2, 1)[:rank]
+        pooling = "pool" in name
+        for dtype, first in ((F64, False), (F32, True)):
+            def build(x: gc.Tensor, n: str = name, c: bool = first, t: Any = taps, s: Any = steps, p: bool = pooling) -> gc.Tensor:
+                depth = 2  # a layer must know its channels
+                dims = [None] * (len(t) + 1)
+                x.set_shape([None, depth, *dims[1:]] if c else [*dims, depth])
+                layout = "channels_first" if c else "channels_last"
+                more = {} if p else {"filters": 3, "depth_multiplier": 2} if "sep" in n else {"filters": 3}
+                size = {"pool_size" if p else "kernel_size": t}
+                with gc.variable_scope(None, "layer", initializer=_fill):
+                    found: gc.Tensor = getattr(gc.layers, n)(x, strides=s, data_format=layout, **more, **size)
+                    return found
+
+            def wanted(x: Array, e: Any = expected, c: bool = first, t: Any = taps, s: Any = steps) -> Any:
+                result = e(np.moveaxis(x, 1, -1) if c else x, t, s, 3)
+                return np.moveaxis(result, -1, 1) if c else result
+            space = (4, 5, 3)[:rank]
+            label = f"{dtype.code}-{'first' if first else 'last'}"
+            x = sample(name + label, SIGNED, dtype, *((2, 2, *space) if first else (2, *space, 2)))
+            yield Case(f"layers.{name}", label, build, (x,), wanted, depth=36, scale=9, slopes=0 if first else slopes)
+
+
+def normalising_layer_cases() -> Iterator[Case]:
+    for dtype, shape in ((F32, (7, 5)), (F64, (3, 2)), (F64, (2, 2, 3)), (F64, (2, 2, 2, 2)), (F16, (9, 3))):
+        def build(x: gc.Tensor, size: int = shape[-1]) -> gc.Tensor:
+            x.set_shape([*[None] * (x.rank - 1), size] if x.rank else None)
+            found: gc.Tensor = gc.layers.batch_normalization(x, training=True, epsilon=0.01)
+            return found
+        axes = tuple(range(len(shape) - 1))
+        yield Case("layers.batch_normalization", name_of(dtype, shape), build, (sample(f"bn{shape}", SIGNED, dtype, *shape),),
+                   lambda x, a=axes: (x - x.mean(a)) / np.sqrt(x.var(a) + 0.01), depth=16, scale=6, slopes=2 if dtype is F64 else 0,
+                   known="rank")
+
+
 def families() -> dict[str, Sequence[Case]]:
     return {"batch-norm": list(batch_norm_cases()), "moments": list(moment_cases()), "other-nn": list(other_cases()),
-            "more-losses": list(more_loss_cases())}
+            "more-losses": list(more_loss_cases()), "spatial-layers": list(spatial_cases()),
+            "normalising-layers": list(normalising_layer_cases())}
