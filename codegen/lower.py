@@ -32,7 +32,7 @@ from graphc.codegen import ir
 from graphc.codegen.lower_dot import lower_product, product_of
 from graphc.codegen.lower_nest import Attempt, Group, lower_nest
 from graphc.codegen.lower_scan import lower_scan, scan_of
-from graphc.codegen.lower_scatter import lower_scatter, scatter_of
+from graphc.codegen.lower_scatter import lower_scatter, lower_update, scatter_of, update_of
 from graphc.codegen.lower_shape import shape_buffers
 from graphc.codegen.lower_sort import lower_sort_step, sort_step_of
 from graphc.codegen.rewrite import inline_lets
@@ -40,17 +40,18 @@ from graphc.core.loops import Extern, Region, State
 from graphc.core.program import Node, Program
 
 
-def lower(node: Node, name: str = "kernel", origins: Sequence[str] = ()) -> ir.Kernel:
+def lower(node: Node, name: str = "kernel", origins: Sequence[str] = (), in_place: bool = False) -> ir.Kernel:
     """The kernel that computes `node`, in plain serial and parallel loops.
 
-    Parameters: the distinct operands in order ("x0", "x1", ...), then one "out" buffer for each output ("y0", ...). ValueError for what
-    the module's docstring excludes.
+    Parameters: the distinct operands in order ("x0", "x1", ...), then one "out" buffer for each output ("y0", ...). in_place: the
+    output lies over the operand of which a scatter or a dynamic_update_slice changes some places, and holds the others already. ValueError
+    for what the module's docstring excludes.
     """
     operands = tuple(dict.fromkeys(node.operands))
     inputs = {operand: ir.Buffer(f"x{n}", operand.dtype, (operand.type.size,), "in") for n, operand in enumerate(operands)}
     outputs = tuple(ir.Buffer(f"y{n}", t.dtype, (t.size,), "out") for n, t in enumerate(node.types))
     group = _group(node, inputs, outputs)
-    attempt = _lowered(group) if any(buffer.size for buffer in outputs) else Attempt((), {}, set(), frozenset())
+    attempt = _lowered(group, in_place) if any(buffer.size for buffer in outputs) else Attempt((), {}, set(), frozenset())
     dims = {f"x{n}": operand.dims for n, operand in enumerate(operands)} | {f"y{n}": t.dims for n, t in enumerate(node.types)}
     params, body = shape_buffers((*inputs.values(), *outputs), dims, attempt.body, attempt.positions)
     return ir.Kernel(name, params, inline_lets(body), tuple(origins))
@@ -69,10 +70,12 @@ def _group(node: Node, inputs: dict[Node, ir.Buffer], outputs: tuple[ir.Buffer, 
     return Group(Program((), (node,), nodes=(*inputs, node)), dict(inputs), outputs)
 
 
-def _lowered(group: Group) -> Attempt:
-    scatter = scatter_of(group)
+def _lowered(group: Group, in_place: bool) -> Attempt:
+    scatter, update = scatter_of(group), update_of(group)
     if scatter is not None:
-        return lower_scatter(group, scatter)
+        return lower_scatter(group, scatter, in_place)
+    if update is not None and in_place:
+        return lower_update(group, update)
     scan = scan_of(group)
     if scan is not None:
         return lower_scan(group, scan)

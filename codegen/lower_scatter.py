@@ -12,7 +12,8 @@ of an embedding, the columns q are cut into slices that are summed side by side;
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from graphc.codegen import ir
 from graphc.codegen import lower_index as li
@@ -22,18 +23,48 @@ from graphc.codegen.lower_nest import Attempt, Group
 from graphc.codegen.lower_scope import Nest, walk
 from graphc.codegen.lower_values import Values
 from graphc.core import dtypes
-from graphc.core.loops import Scatter
+from graphc.core.loops import DynamicUpdate, Scatter
 from graphc.core.program import Node
 
 SLICE, MOST = 32, 8  # columns that a task sums at least: two cache lines of float32; slices, each of which reads all indices
 
 
 def scatter_of(group: Group) -> Node | None:
-    """The scatter that gives the only output of `group`, seen through reshapes; None where there is none."""
+    """The scatter that gives the only output of `group`, None where there is none."""
     last = group.body.outputs[0]
-    while last.name == "reshape" and last not in group.buffers:
-        last = last.operands[0]
-    return last if isinstance(last.primitive.loop, Scatter) and len(group.outputs) == 1 and last not in group.buffers else None
+    return last if isinstance(last.primitive.loop, Scatter) and len(group.outputs) == 1 else None
+
+
+def update_of(group: Group) -> Node | None:
+    """The dynamic_update_slice that gives the only output of `group`, None where there is none."""
+    last = group.body.outputs[0]
+    return last if isinstance(last.primitive.loop, DynamicUpdate) and len(group.outputs) == 1 else None
+
+
+def lower_update(group: Group, node: Node) -> Attempt:
+    """The body of the kernel of a dynamic_update_slice whose output lies over operand 0: the box alone is written.
+
+        for k in box parallel { y[start + k] = update[k] }
+    """
+    _, update, *starts = node.operands
+    nest = Nest()
+    values = Values(nest, group.buffers)
+    corner = values.box_starts(starts, node.dims, update.dims)
+    with _over(nest, update.dims) as index:
+        place = li.flatten([start + i for start, i in zip(corner, index, strict=True)], node.dims)
+        values.store(group.outputs[0], place, values.at(update, index))
+    return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())
+
+
+@contextmanager
+def _over(nest: Nest, dims: Sequence[int]) -> Iterator[tuple[Index, ...]]:
+    """Loops over `dims`, the first of them parallel."""
+    with ExitStack() as stack:
+        index: list[Index] = []
+        for axis, dim in enumerate(dims):
+            kind = "serial" if any(before > 1 for before in dims[:axis]) else "parallel"
+            index.append(stack.enter_context(walk(nest, [LoopVar(f"k{axis}", dim)], kind)))
+        yield tuple(index)
 
 
 def lower_scatter(group: Group, node: Node, in_place: bool = False) -> Attempt:

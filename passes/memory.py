@@ -13,7 +13,7 @@ from graphc.core.loops import Extern
 from graphc.core.program import Node, Program
 from graphc.passes.offsets import Lifetime, lower_bound, place
 from graphc.passes.order import last_reads
-from graphc.passes.storage import Value, is_step, may_overwrite, reads, step_values, value_bytes, value_of
+from graphc.passes.storage import Value, is_step, may_overwrite, partly_changed, reads, step_values, value_bytes, value_of
 
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
 
@@ -64,6 +64,11 @@ class MemoryPlan:
     def locate(self, node: Node) -> Location:
         """Where the value of `node` lives."""
         return self.locations[value_of(node)]
+
+    def changes_in_place(self, step: Node) -> bool:
+        """Whether the result of `step` lies over an operand of which it changes some places only."""
+        changed = partly_changed(step)
+        return changed is not None and self.locations[changed] == self.locations[(step, 0)]
 
 
 def nowhere(_: Node) -> bool:

@@ -50,7 +50,7 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Nativ
     planned = plan(program, pipeline)
     final, memory, slots = planned.program, planned.memory, planned.slots
     passed = time.perf_counter()
-    kernels = _Kernels(target, threads).compile(memory.steps, final)
+    kernels = _Kernels(target, threads).compile(memory, final)
     lowered = time.perf_counter()
     scratch = max((scratch_bytes(k.ir, target) for k in kernels), default=0)
     plan_text = native_plan.print_plan(_native_steps(memory, kernels, slots, scratch), threads)
@@ -87,21 +87,22 @@ class _Kernels:
         self.target = target
         self.threads = threads
 
-    def compile(self, steps: Sequence[Node], program: Program) -> list[NativeKernel]:
-        return [self._one(number, step, program.origins.get(step, ())) for number, step in enumerate(steps)]
+    def compile(self, memory: MemoryPlan, program: Program) -> list[NativeKernel]:
+        return [self._one(number, step, program.origins.get(step, ()), memory.changes_in_place(step))
+                for number, step in enumerate(memory.steps)]
 
-    def _one(self, number: int, step: Node, origins: tuple[Origin, ...]) -> NativeKernel:
+    def _one(self, number: int, step: Node, origins: tuple[Origin, ...], in_place: bool) -> NativeKernel:
         if isinstance(step.primitive.loop, Extern):
             return _host_kernel(number, step, step.primitive.loop, origins)
-        made = _printed.get(self.target, step, self._print)
+        made = _printed.get((self.target, in_place), step, functools.partial(self._print, in_place))
         price, extent = made.cost, made.extent
         parallel = self.threads > 1 and extent > 1 and price.microseconds >= WORTH_SPLITTING_US
         named = replace(made.kernel, origins=tuple(map(str, origins)))
         return NativeKernel(name=step_name(number, step, origins), symbol=named.name, ir=named, code=made.llvm, origins=origins,
                             flops=price.flops, bytes=price.bytes, microseconds=price.microseconds, extent=extent, parallel=parallel)
 
-    def _print(self, step: Node) -> _Printed:
-        kernel = schedule_cpu(lower(step), self.target)
+    def _print(self, in_place: bool, step: Node) -> _Printed:
+        kernel = schedule_cpu(lower(step, in_place=in_place), self.target)
         symbol = "k" + hashlib.sha256(kernel_text(kernel).encode()).hexdigest()[:16]
         kernel = replace(kernel, name=symbol)
         return _Printed(kernel, print_kernel(kernel, self.target), cost(kernel), launch_extent(kernel, self.target))
