@@ -25,6 +25,8 @@ from graphc.core.dtypes import (
     as_dtype,
     bfloat16,
     bool,
+    complex64,
+    complex128,
     double,
     float16,
     float32,

@@ -77,6 +77,8 @@ def _seeds(ys: Sequence[Tensor], grad_ys: Any) -> list[Tensor]:
     seeds = []
     for number, (y, grad) in enumerate(zip(ys, given, strict=True)):
         if grad is None:
+            if y.dtype.is_complex:
+                raise TypeError(f"Gradients of complex tensors must set grad_ys (y.dtype = {y.dtype!r})\n{explain(y.op, y.name)}")
             seeds.append(ones_like(y, name=f"grad_ys_{number}"))
             continue
         tensor = convert_to_tensor(grad, y.dtype, name=f"grad_ys_{number}")

@@ -94,6 +94,9 @@ def _compare(stage: str, expected: Mapping[str, Array], found: Mapping[str, Arra
 
 def _random(type_: TensorType, random: np.random.Generator) -> Array:
     """Values that no common formula overflows on; small integers, so that they can be indices and labels."""
+    if type_.dtype.is_complex:
+        pairs = random.standard_normal((*type_.dims, 2)).astype(type_.dtype.real_dtype.np_dtype)
+        return np.asarray(pairs.view(type_.dtype.np_dtype)[..., 0])
     if type_.dtype.is_floating:
         return np.asarray(random.standard_normal(type_.dims)).astype(type_.dtype.np_dtype)
     return np.asarray(random.integers(0, 2, type_.dims)).astype(type_.dtype.np_dtype)
@@ -105,7 +108,8 @@ def _difference(expected: Array, found: Array) -> str:
         return f"expected {expected.dtype}{list(expected.shape)}, got {found.dtype}{list(found.shape)}"
     wrong = expected != found
     if expected.dtype.kind not in "biu":
-        left, right = expected.astype(np.float64), found.astype(np.float64)
+        wide = np.complex128 if expected.dtype.kind == "c" else np.float64
+        left, right = expected.astype(wide), found.astype(wide)
         finite = np.isfinite(left)
         scale = float(np.abs(left[finite]).max(initial=1.0))
         with np.errstate(invalid="ignore"):

@@ -137,12 +137,12 @@ def _converted(tensor: Tensor, value: Any) -> Array:
         raise ValueError(_refused(tensor, value, "its lists are ragged: rows differ in length")) from None
     if given.dtype == target:
         return given
-    if given.dtype.kind not in "biuf" and given.dtype != bfloat16.np_dtype:
+    if given.dtype.kind not in ("biufc" if tensor.dtype.is_complex else "biuf") and given.dtype != bfloat16.np_dtype:
         raise TypeError(_refused(tensor, value, f"its elements must be numbers or bools, not {given.dtype}"))
     check_memory(given.size * target.itemsize, f"a copy of the feed of '{tensor.name}'")
     with np.errstate(all="ignore"):
         array = given.astype(target)
-        exact = tensor.dtype.is_floating or bool(np.array_equal(array.astype(given.dtype), given))
+        exact = tensor.dtype.is_inexact or bool(np.array_equal(array.astype(given.dtype), given))
     if not exact:
         raise TypeError(_refused(tensor, value, f"values of type {given.dtype} would change"))
     return array

@@ -166,12 +166,14 @@ def _numpy_leaf(value: Any) -> bool:
 
 def _numeric(array: np.ndarray[Any, Any], value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     """`array` cast to `dtype`; TypeError where it does not hold numbers of a type that graphc has."""
-    if array.dtype.kind in "OSUVMmc" and array.dtype != dtypes.bfloat16.np_dtype:
+    if array.dtype.kind in "OSUVMm" and array.dtype != dtypes.bfloat16.np_dtype:
         raise TypeError(_not_a_number(value))
     if dtype is None:
         dtypes.as_dtype(array.dtype)
     if dtype is None or array.dtype == dtype.np_dtype:
         return array
+    if array.dtype.kind == "c" and not dtype.is_complex:
+        raise TypeError(f"Expected {dtype.name}, got {_shortened(value)} of type '{array.dtype.name}' instead.")
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(dtype.np_dtype)
 
@@ -187,8 +189,10 @@ def _check_elements(value: Any, dtype: DType | None) -> None:
             stack.extend(reversed(each))
             continue
         allowed: tuple[type, ...] = (bool, np.bool_) if dtype.is_bool else (bool, int, np.integer, np.bool_)
-        if dtype.is_floating:
+        if dtype.is_inexact:
             allowed = (*allowed, float, np.floating)
+        if dtype.is_complex:
+            allowed = (*allowed, complex, np.complexfloating)
         if not isinstance(each, (*allowed, np.ndarray, Dimension)) and not (isinstance(each, np.generic) and dtype.is_floating):
             raise TypeError(f"Expected {dtype.name}, got {_shortened(each)} of type '{type(each).__name__}' instead.")
 

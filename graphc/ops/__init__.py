@@ -45,6 +45,8 @@ from graphc.ops.bitwise import bitcast
 from graphc.ops.checking import add_check_numerics_ops, check_numerics, verify_tensor_all_finite
 from graphc.ops.choosing import where, where_v2
 from graphc.ops.clipping import clip_by_average_norm, clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from graphc.ops.complex import angle, imag, real
+from graphc.ops.complex import complex_ as complex
 from graphc.ops.creation import fill, linspace, one_hot, ones, ones_like, zeros, zeros_like
 from graphc.ops.creation import linspace as lin_space
 from graphc.ops.cumulative import cumprod, cumsum
@@ -125,6 +127,7 @@ from graphc.ops.elementwise import real_div as realdiv
 from graphc.ops.elementwise import round_ as round
 from graphc.ops.gathering import batch_gather, gather, gather_nd
 from graphc.ops.histograms import bincount, confusion_matrix, histogram_fixed_width, histogram_fixed_width_bins
+from graphc.ops.holomorphic import conj
 from graphc.ops.image_geometry import random_crop
 from graphc.ops.joining import concat, pad, reverse, split, stack, tile, unstack
 from graphc.ops.joining import reverse as reverse_v2
@@ -281,31 +284,31 @@ from graphc.ops.unique import setdiff1d, unique, unique_with_counts
 
 __all__ = [
     "Assert", "IndexedSlices", "Print", "SparseTensor", "SparseTensorValue", "abs", "accumulate_n", "acos", "acosh", "add",
-    "add_check_numerics_ops", "add_n", "arg_max", "arg_min", "argmax", "argmin", "argsort", "asin", "asinh", "assert_equal",
+    "add_check_numerics_ops", "add_n", "angle", "arg_max", "arg_min", "argmax", "argmin", "argsort", "asin", "asinh", "assert_equal",
     "assert_greater", "assert_greater_equal", "assert_integer", "assert_less", "assert_less_equal", "assert_near", "assert_negative",
     "assert_non_negative", "assert_non_positive", "assert_none_equal", "assert_positive", "assert_proper_iterable", "assert_rank",
     "assert_rank_at_least", "assert_rank_in", "assert_same_float_dtype", "assert_scalar", "assert_type", "atan", "atan2", "atanh",
     "batch_gather", "batch_matmul", "batch_scatter_update", "batch_to_space", "batch_to_space_nd", "bincount", "bitcast", "boolean_mask",
     "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "cast", "ceil", "check_numerics", "cholesky", "cholesky_solve",
-    "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "complex_abs", "concat", "concat_v2",
-    "confusion_matrix", "convert_to_tensor_or_sparse_tensor", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum",
+    "clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "complex", "complex_abs", "concat", "concat_v2",
+    "confusion_matrix", "conj", "convert_to_tensor_or_sparse_tensor", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum",
     "depth_to_space", "diag", "diag_part", "div", "div_no_nan", "divide", "dynamic_partition", "dynamic_stitch", "einsum", "ensure_shape",
     "equal", "erf", "erfc", "exp", "expand_dims", "expm1", "extract_image_patches", "extract_volume_patches", "eye",
     "fake_quant_with_min_max_args", "fake_quant_with_min_max_args_gradient", "fake_quant_with_min_max_vars",
     "fake_quant_with_min_max_vars_gradient", "fake_quant_with_min_max_vars_per_channel",
     "fake_quant_with_min_max_vars_per_channel_gradient", "fill", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd",
     "get_seed", "global_norm", "greater", "greater_equal", "guarantee_const", "histogram_fixed_width", "histogram_fixed_width_bins",
-    "identity", "identity_n", "inv", "invert_permutation", "is_finite", "is_inf", "is_nan", "is_non_decreasing", "is_numeric_tensor",
-    "is_strictly_increasing", "l2_normalize", "less", "less_equal", "lin_space", "linspace", "log", "log1p", "log_sigmoid", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "matmul", "matrix_band_part", "matrix_determinant", "matrix_diag", "matrix_diag_part",
-    "matrix_inverse", "matrix_set_diag", "matrix_solve", "matrix_solve_ls", "matrix_transpose", "matrix_triangular_solve", "maximum",
-    "meshgrid", "minimum", "mod", "mul", "multinomial", "multiply", "neg", "negative", "norm", "not_equal", "one_hot", "ones",
-    "ones_like", "pack", "pad", "parallel_stack", "placeholder_with_default", "pow", "print", "qr", "random_crop", "random_gamma",
-    "random_normal", "random_poisson", "random_shuffle", "random_uniform", "range", "rank", "realdiv", "reciprocal", "reduce_all",
-    "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum",
-    "reduce_variance", "repeat", "reshape", "reverse", "reverse_sequence", "reverse_v2", "rint", "roll", "round", "rsqrt",
-    "saturate_cast", "scalar_mul", "scatter_add", "scatter_div", "scatter_max", "scatter_min", "scatter_mul", "scatter_nd",
-    "scatter_nd_add", "scatter_nd_sub", "scatter_nd_update", "scatter_sub", "scatter_update", "searchsorted", "segment_max",
+    "identity", "identity_n", "imag", "inv", "invert_permutation", "is_finite", "is_inf", "is_nan", "is_non_decreasing",
+    "is_numeric_tensor", "is_strictly_increasing", "l2_normalize", "less", "less_equal", "lin_space", "linspace", "log", "log1p",
+    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_band_part", "matrix_determinant",
+    "matrix_diag", "matrix_diag_part", "matrix_inverse", "matrix_set_diag", "matrix_solve", "matrix_solve_ls", "matrix_transpose",
+    "matrix_triangular_solve", "maximum", "meshgrid", "minimum", "mod", "mul", "multinomial", "multiply", "neg", "negative", "norm",
+    "not_equal", "one_hot", "ones", "ones_like", "pack", "pad", "parallel_stack", "placeholder_with_default", "pow", "print", "qr",
+    "random_crop", "random_gamma", "random_normal", "random_poisson", "random_shuffle", "random_uniform", "range", "rank", "real",
+    "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod",
+    "reduce_std", "reduce_sum", "reduce_variance", "repeat", "reshape", "reverse", "reverse_sequence", "reverse_v2", "rint", "roll",
+    "round", "rsqrt", "saturate_cast", "scalar_mul", "scatter_add", "scatter_div", "scatter_max", "scatter_min", "scatter_mul",
+    "scatter_nd", "scatter_nd_add", "scatter_nd_sub", "scatter_nd_update", "scatter_sub", "scatter_update", "searchsorted", "segment_max",
     "segment_mean", "segment_min", "segment_prod", "segment_sum", "select", "self_adjoint_eig", "self_adjoint_eigvals", "sequence_mask",
     "set_random_seed", "setdiff1d", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice", "sort", "space_to_batch",
     "space_to_batch_nd", "space_to_depth", "sparse_add", "sparse_concat", "sparse_fill_empty_rows", "sparse_mask", "sparse_matmul",

@@ -127,12 +127,20 @@ def TRANSPOSE(x: Node, perm: Node) -> Node:
     return p.transpose(x, axes)
 
 
+@composite("ConjugateTranspose")
+def CONJUGATE_TRANSPOSE(x: Node, perm: Node) -> Node:
+    """The complex conjugate of `x` with axis perm[i] at place i."""
+    axes = known_axes(perm, len(x.shape))
+    return undetermined(x, [None] * len(x.shape)) if axes is None else p.conj(p.transpose(x, axes))
+
+
 def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Tensor:
-    """`a` with axis perm[i] at place i; all axes reversed where `perm` is None."""
+    """`a` with axis perm[i] at place i; all axes reversed where `perm` is None. conjugate: complex numbers are conjugated too."""
     with name_scope(name, "transpose", [a]) as scope:
         x = as_tensor(a, name="a")
         order = _reversed_axes(x) if perm is None else perm
-        return declare_one(TRANSPOSE, {"x": x, "perm": order}, None, scope, other={"perm": INDEX})
+        definition = CONJUGATE_TRANSPOSE if conjugate and x.dtype.is_complex else TRANSPOSE
+        return declare_one(definition, {"x": x, "perm": order}, None, scope, other={"perm": INDEX})
 
 
 def _reversed_axes(x: Tensor) -> Any:
@@ -144,7 +152,7 @@ def _reversed_axes(x: Tensor) -> Any:
 
 
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
-    """`a` with its last two axes swapped."""
+    """`a` with its last two axes swapped. conjugate: complex numbers are conjugated too."""
     with name_scope(name, "matrix_transpose", [a]):
         x = as_tensor(a, name="a")
         if x.shape_tuple is None:
@@ -152,7 +160,7 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
         count = len(x.shape_tuple)
         if count < 2:
             raise ValueError(f"Argument 'a' should be a (batch) matrix, with rank >= 2.  Found: {x.shape}")
-        return transpose(x, [*range(count - 2), count - 1, count - 2])
+        return transpose(x, [*range(count - 2), count - 1, count - 2], conjugate=conjugate)
 
 
 @composite("ExpandDims")

@@ -12,8 +12,9 @@ from graphc.core.dtypes import DType, as_dtype
 from graphc.core.opdef import OpDef, composite, register
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
+from graphc.ops import holomorphic
 from graphc.ops.checked import check_divisor
-from graphc.ops.declare import as_tensor, binary_function, checked_bool, declare_one, name_scope, unary_function
+from graphc.ops.declare import as_tensor, binary_function, checked_bool, checked_floating, declare_one, name_scope, unary_function
 from graphc.primitives.sugar import broadcast_binary, fill_like
 
 Unary = Callable[..., Tensor]
@@ -36,6 +37,8 @@ def half_of(x: Node) -> Node:
 
 def _sinh(x: Node) -> Node:
     """(e^x - e^-x) / 2 as (u + u / (u + 1)) / 2 with u = e^x - 1, exact near 0."""
+    if x.dtype.is_complex:
+        return holomorphic.sinh(x)
     u = p.exponential_minus_one(p.abs_(x))
     magnitude = half_of(p.add(u, p.divide(u, p.add(u, one_like(u)))))
     # Where e^x overflows the quotient is inf / inf.
@@ -43,21 +46,29 @@ def _sinh(x: Node) -> Node:
 
 
 def _cosh(x: Node) -> Node:
+    if x.dtype.is_complex:
+        return holomorphic.cosh(x)
     e = p.exponential(p.abs_(x))
     return half_of(p.add(e, p.divide(one_like(e), e)))
 
 
 def _asin(x: Node) -> Node:
+    if x.dtype.is_complex:
+        return holomorphic.asin(x, _asinh)
     return p.atan2(x, p.sqrt(p.multiply(p.subtract(one_like(x), x), p.add(one_like(x), x))))
 
 
 def _acos(x: Node) -> Node:
+    if x.dtype.is_complex:
+        return holomorphic.acos(x, _asinh)
     return p.atan2(p.sqrt(p.multiply(p.subtract(one_like(x), x), p.add(one_like(x), x))), x)
 
 
 def _asinh(x: Node) -> Node:
     """sign(x) log1p(|x| + x^2 / (1 + sqrt(1 + x^2))); for large |x| log|x| + log 2, before x^2 overflows."""
-    size = p.abs_(x)
+    if x.dtype.is_complex:
+        return holomorphic.asinh(x, _asinh)
+    size = p.abs_(checked_floating("Asinh", x))
     large = p.compare(size, fill_like(x, _SQUARE_OVERFLOWS[x.dtype]), "GT")
     safe = p.select(large, one_like(x), size)
     square = p.multiply(safe, safe)
@@ -68,7 +79,9 @@ def _asinh(x: Node) -> Node:
 
 def _acosh(x: Node) -> Node:
     """log(x + sqrt(x - 1) sqrt(x + 1)) as log1p(t + sqrt(2 t + t^2)) with t = x - 1; for large x log x + log 2."""
-    large = p.compare(x, fill_like(x, _SQUARE_OVERFLOWS[x.dtype]), "GT")
+    if x.dtype.is_complex:
+        return holomorphic.acosh(x, _asinh)
+    large = p.compare(checked_floating("Acosh", x), fill_like(x, _SQUARE_OVERFLOWS[x.dtype]), "GT")
     t = p.subtract(p.select(large, one_like(x), x), one_like(x))
     near = p.log_plus_one(p.add(t, p.sqrt(p.add(p.add(t, t), p.multiply(t, t)))))
     far = p.add(p.log(p.select(large, x, one_like(x))), fill_like(x, math.log(2)))
@@ -80,6 +93,8 @@ _SQUARE_OVERFLOWS = {dtypes.float64: 1e150, dtypes.float32: 1e15, dtypes.float16
 
 def _atanh(x: Node) -> Node:
     """(log(1 + x) - log(1 - x)) / 2, exact near 0."""
+    if x.dtype.is_complex:
+        return holomorphic.atanh(x)
     return half_of(p.subtract(p.log_plus_one(x), p.log_plus_one(p.negate(x))))
 
 
@@ -107,7 +122,7 @@ cos = _unary("Cos", p.cosine, "cos x, x in radians.")
 tan = _unary("Tan", p.tan, "tan x, x in radians.")
 asin = _unary("Asin", _asin, "The angle in [-pi/2, pi/2] whose sine is x.", _inverse_gradient(_cosine_slope))
 acos = _unary("Acos", _acos, "The angle in [0, pi] whose cosine is x.", _inverse_gradient(lambda x: p.negate(_cosine_slope(x))))
-atan = _unary("Atan", lambda x: p.atan2(x, one_like(x)), "The angle in (-pi/2, pi/2) whose tangent is x.",
+atan = _unary("Atan", lambda x: holomorphic.atan(x) if x.dtype.is_complex else p.atan2(x, one_like(x)), "The angle in (-pi/2, pi/2) whose tangent is x.",
               _inverse_gradient(lambda x: p.add(one_like(x), p.multiply(x, x))))
 sinh = _unary("Sinh", _sinh, "The hyperbolic sine.", lambda x, y, g: (p.multiply(g, _cosh(x)),))
 cosh = _unary("Cosh", _cosh, "The hyperbolic cosine.", lambda x, y, g: (p.multiply(g, _sinh(x)),))
@@ -121,17 +136,24 @@ sigmoid = _unary("Sigmoid", p.logistic, "1 / (1 + e^-x).")
 erf = _unary("Erf", p.erf, "The error function.")
 erfc = _unary("Erfc", p.erfc, "1 - erf(x), exact for large x.")
 negative = _unary("Neg", p.negate, "-x.")
-abs_ = _unary("Abs", p.abs_, "|x|.")
+_abs = _unary("Abs", p.abs_)
 sign = _unary("Sign", p.sign, "-1, 0 or 1; NaN of NaN.")
 reciprocal = _unary("Reciprocal", lambda x: p.divide(one_like(x), x), "1 / x.")
 floor = _unary("Floor", p.floor, "The greatest integer that is not above x.")
 ceil = _unary("Ceil", p.ceil, "The least integer that is not below x.")
 rint = _unary("Rint", p.round_nearest_even, "The nearest integer, the even one of two.")
 _round = _unary("Round", p.round_nearest_even)
-is_nan = _unary("IsNan", lambda x: p.compare(x, x, "NE"), "Whether x is NaN.")
-is_inf = _unary("IsInf", lambda x: p.compare(p.abs_(x), fill_like(x, math.inf), "EQ"), "Whether x is infinite.")
+is_nan = _unary("IsNan", lambda x: p.compare(checked_floating("IsNan", x), x, "NE"), "Whether x is NaN.")
+is_inf = _unary("IsInf", lambda x: p.compare(p.abs_(checked_floating("IsInf", x)), fill_like(x, math.inf), "EQ"), "Whether x is infinite.")
 is_finite = _unary("IsFinite", p.is_finite, "Whether x is neither infinite nor NaN.")
 logical_not = _unary("LogicalNot", lambda x: p.not_(checked_bool("LogicalNot", "x", x)), "not x.")
+
+
+def abs_(x: Any, name: str | None = None) -> Tensor:
+    """|x|; of complex numbers real."""
+    with name_scope(name, "Abs", [x]) as scope:
+        x = as_tensor(x, name="x")
+        return declare_one(holomorphic.COMPLEX_ABS, {"x": x}, None, scope) if x.dtype.is_complex else _abs(x, scope)
 
 
 def round_(x: Any, name: str | None = None) -> Tensor:

@@ -13,6 +13,7 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.array import reshape, transpose
 from graphc.ops.declare import as_tensor, declare_one, name_scope, normal_axis
+from graphc.ops.holomorphic import conj
 from graphc.primitives.sugar import broadcast_dims, broadcast_to
 
 Pairs = tuple[tuple[int, ...], tuple[int, ...]]  # the axes of a and of b that are contracted
@@ -45,6 +46,7 @@ def BATCH_MATMUL(x: Node, y: Node, *, adj_x: bool = False, adj_y: bool = False) 
     left, right = (broadcast_to(each, (*batch, *each.shape[-2:])) for each in (x, y))
     i, j = (count if adj_x else count + 1), (count + 1 if adj_y else count)
     _check_inner(left, right, i, j)
+    left, right = p.conj(left) if adj_x else left, p.conj(right) if adj_y else right
     axes = tuple(range(count))
     return p.dot_general(left, right, axes, axes, (i,), (j,))
 
@@ -60,7 +62,10 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
         b = as_tensor(b, a.dtype if not isinstance(b, Tensor) else None, "b")
         left, right = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
         if any(each.rank is None or each.rank > 2 for each in (a, b)):
+            # The operation conjugates what it transposes: so what is transposed alone is conjugated first.
+            a, b = conj(a) if transpose_a else a, conj(b) if transpose_b else b
             return declare_one(BATCH_MATMUL, {"x": a, "y": b}, {"adj_x": left, "adj_y": right}, scope)
+        a, b = conj(a) if adjoint_a else a, conj(b) if adjoint_b else b
         return declare_one(MATMUL, {"a": a, "b": b}, {"transpose_a": left, "transpose_b": right}, scope)
 
 

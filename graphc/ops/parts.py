@@ -14,7 +14,7 @@ def undetermined(x: Node, shape: Sequence[Dim]) -> Node:
 
     It has the type, depends on `x`, so that gradients find their way, and on a parameter, so that nothing takes its value for known.
     """
-    some = p.reduce_max(x, range(len(x.shape)))
+    some = (p.reduce_sum if x.dtype.is_complex else p.reduce_max)(x, range(len(x.shape)))
     return p.broadcast_in_dim(p.select(p.parameter("?which", TensorType(dtypes.bool, ())), some, some), shape, ())
 
 

@@ -34,6 +34,7 @@ from graphc.ops.elementwise import (
     square,
     subtract,
 )
+from graphc.ops.holomorphic import conj
 from graphc.ops.parts import undetermined
 from graphc.primitives.sugar import broadcast_to, fill_like, size_of
 
@@ -272,7 +273,7 @@ def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool |
         x = as_tensor(tensor)
         axes = [axis] if isinstance(axis, int) else axis
         if ord in ("euclidean", "fro", 2):
-            return _kept_or_not(sqrt(reduce_sum(x * x, axes, True)), axes, keep)
+            return _kept_or_not(sqrt(reduce_sum(x * conj(x), axes, True)), axes, keep)
         result = abs_(x)
         if of_matrices:
             summed, taken = (axes[0], axes[1]) if ord == 1 else (axes[1], axes[0])
