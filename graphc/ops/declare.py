@@ -139,3 +139,11 @@ def checked_bool(type_name: str, argument: str, x: Node) -> Node:
     if not x.dtype.is_bool:
         raise TypeError(f"Input '{argument}' of '{type_name}' Op has type {x.dtype.name} that does not match expected type of bool.")
     return x
+
+
+def checked_floating(type_name: str, x: Node) -> Node:
+    """`x`, which must be of floating numbers: the primitives below take others too, or constants that others cannot hold."""
+    if not x.dtype.is_floating:
+        raise TypeError(f"Value passed to parameter 'x' of '{type_name}' has DataType {x.dtype.name} not in list of allowed values: "
+                        "bfloat16, float16, float32, float64")
+    return x

@@ -101,8 +101,13 @@ def parameter(name: str, type: TensorType) -> Node:
 
 
 def constant(value: Any, dtype: DType | None = None) -> Node:
-    """The node of an array, a number or nested lists; `dtype` converts it first."""
-    return make(CONSTANT, (), ConstantAttrs(Literal(value if dtype is None else np.asarray(value, dtype.np_dtype))))
+    """The node of an array, a number or nested lists; `dtype` converts it first. TypeError where `dtype` cannot hold it."""
+    if dtype is None:
+        return make(CONSTANT, (), ConstantAttrs(Literal(value)))
+    try:
+        return make(CONSTANT, (), ConstantAttrs(Literal(np.asarray(value, dtype.np_dtype))))
+    except OverflowError:
+        raise TypeError(f"{value} is no number of type {dtype.name}") from None
 
 
 def iota(shape: Dims, axis: int, dtype: DType) -> Node:
