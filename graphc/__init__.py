@@ -67,6 +67,7 @@ from graphc.inspecting import dimension_at_index, dimension_value, executing_eag
 from graphc.jacobians import hessians, jacobian, jvp
 from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
 from graphc.partitions import fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner
+from graphc.readiness import assert_variables_initialized, is_variable_initialized, report_uninitialized_variables
 from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient
 from graphc.runtime.config import PIPELINES as pipelines
 from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
@@ -91,6 +92,7 @@ from graphc.variables import (
     assign,
     assign_add,
     assign_sub,
+    count_up_to,
     global_variables,
     global_variables_initializer,
     initialize_all_variables,

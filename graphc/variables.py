@@ -10,8 +10,10 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from graphc.core.checks import require
 from graphc.core.convert import as_array, convert_to_tensor, register_tensor_conversion_function
 from graphc.core.dtypes import DType, as_dtype
+from graphc.core.errors import OutOfRangeError
 from graphc.core.graph import Graph, get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.leaves import IDENTITY, group
@@ -22,7 +24,7 @@ from graphc.core.scopes import get_default_session
 from graphc.core.shapes import TensorShape, check_equal_shapes
 from graphc.core.types import Dims, show_dims
 from graphc.ops.scatter_variables import RowUpdates
-from graphc.primitives import add, subtract
+from graphc.primitives import add, compare, full, subtract
 
 
 class VariableSynchronization(Enum):
@@ -85,6 +87,19 @@ def ASSIGN_SUB(state: State, ref: Node, value: Node) -> Node:
 
 def _updated(state: State, value: Node) -> Node:
     state.write(state.variable, value)
+    return value
+
+
+def _same_type(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
+    return [inputs[0]]
+
+
+@composite("CountUpTo", stateful=True, infer_types=_same_type)
+def COUNT_UP_TO(state: State, ref: Node, *, limit: int) -> Node:
+    """The value, which then grows by one; OutOfRangeError where it has reached the limit."""
+    value = state.read(state.variable)
+    require(compare(value, full(limit, value.type), "LT"), lambda: f"Reached limit of {limit}", error=OutOfRangeError)
+    state.write(state.variable, add(value, full(1, value.type)))
     return value
 
 
@@ -214,6 +229,10 @@ class Variable(RowUpdates, Operators):
         """Declares `variable -= delta`; gives the new value."""
         return _outcome(_assign(ASSIGN_SUB, self._ref, delta, name), read_value)
 
+    def count_up_to(self, limit: int) -> Tensor:
+        """Declares a count: the value, which then grows by one. A run where it has reached `limit` raises OutOfRangeError."""
+        return count_up_to(self, limit)
+
     def eval(self, session: Any = None) -> Any:
         """The variable's value in `session`, or in the default one."""
         return self._ref.eval(session=session)
@@ -308,6 +327,14 @@ def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str 
 def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Declares `ref -= value` for a Variable; gives the new value."""
     return _assign(ASSIGN_SUB, ref, value, name).outputs[0]
+
+
+def count_up_to(ref: Any, limit: int, name: str | None = None) -> Tensor:
+    """Declares a count: the value of the scalar variable, which then grows by one; OutOfRangeError where it has reached `limit`."""
+    target = convert_to_tensor(ref, as_ref=True)
+    if target.op.type != VARIABLE.type or target.shape_tuple != () or not target.dtype.is_integer:
+        raise TypeError(f"CountUpTo needs a scalar Variable of integers, not {ref!r}")
+    return target.op.graph.create_op(COUNT_UP_TO, (target,), {"limit": int(limit)}, name).outputs[0]
 
 
 def global_variables(scope: str | None = None) -> list[Variable]:

@@ -78,7 +78,7 @@ class OneDevice(Runs):
         self._store.require(self._reads)
 
     def written(self) -> None:
-        self._store.initialised.update(self._writes)
+        self._store.written(self._writes)
 
     def retire(self) -> None:
         """Also frees what it alone leaves for others of the same run."""

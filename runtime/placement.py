@@ -20,7 +20,7 @@ from graphc.core.graph import Graph
 from graphc.core.operation import Operation
 from graphc.core.program import Program
 from graphc.core.scopes import DeviceSpec
-from graphc.core.specialise import COUNTER
+from graphc.core.specialise import COUNTER, INITIALISED
 from graphc.runtime.arena import available_bytes
 from graphc.runtime.config import Settings
 from graphc.runtime.cuda import detect
@@ -276,10 +276,10 @@ class Placer:
 
 
 def homes(program: Program, placed: Mapping[Operation, Device]) -> dict[str, str]:
-    """The device, in short, of each variable of `program` that the graph knows; the counter of a random operation is where that is."""
+    """The device, in short, of each variable of `program` that the graph knows; what belongs to an operation is where that is."""
     by_name = {operation.name: device.short for operation, device in placed.items()}
     known = [name for name in program.variables if not name.startswith(KEPT)]
-    return {name: by_name.get(name) or by_name[name.removesuffix(COUNTER)] for name in known}
+    return {name: by_name.get(name) or by_name[name.removesuffix(COUNTER).removesuffix(INITIALISED)] for name in known}
 
 
 def _references(operation: Operation) -> list[Operation]:

@@ -13,7 +13,7 @@ from graphc.core.devices import KEPT
 from graphc.core.errors import FailedPreconditionError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation
-from graphc.core.specialise import COUNTER
+from graphc.core.specialise import COUNTER, INITIALISED
 from graphc.core.types import TensorType
 from graphc.ops.random import first_run
 from graphc.runtime.arena import aligned_empty, allocate_arena
@@ -31,20 +31,35 @@ class Store(ABC, Generic[Memory]):
         self._graph = graph
         self._arrays: dict[str, Memory] = {}
         self.initialised: set[str] = set()
+        self._flags: dict[str, tuple[Memory, TensorType]] = {}  # of variables whose state some program reads
 
     @abstractmethod
     def _allocate(self, name: str, type_: TensorType, first: int | None) -> Memory:
         """Memory for a variable, filled with `first` unless it is None; ResourceExhaustedError where there is too little."""
 
+    @abstractmethod
+    def _fill(self, memory: Memory, type_: TensorType, value: int) -> None:
+        """Writes `value` everywhere, while nothing runs."""
+
     def array(self, name: str, type_: TensorType) -> Memory:
         """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start; of what
         is only kept during a run nobody asks whether it has."""
+        if name not in self._arrays and name.endswith(INITIALISED):
+            variable = name.removesuffix(INITIALISED)
+            self._arrays[name] = self._allocate(name, type_, int(variable in self.initialised))
+            self._flags[variable] = self._arrays[name], type_
         if name not in self._arrays:
             counted = self._counted(name)
             self._arrays[name] = self._allocate(name, type_, None if counted is None else first_run(counted))
             if counted is not None or name.startswith(KEPT):
                 self.initialised.add(name)
         return self._arrays[name]
+
+    def written(self, names: Iterable[str]) -> None:
+        """Notes that these variables have values now."""
+        for name in self._flags.keys() & (set(names) - self.initialised):
+            self._fill(*self._flags[name], 1)
+        self.initialised.update(names)
 
     def __contains__(self, name: str) -> bool:
         """Whether the variable has its memory."""
@@ -68,12 +83,13 @@ class Store(ABC, Generic[Memory]):
 
     def clear(self) -> None:
         """Forgets every variable."""
+        self._flags.clear()
         self._arrays.clear()
         self.initialised.clear()
 
     def require(self, names: Iterable[str]) -> None:
         """FailedPreconditionError that names the variables among `names` without a value, and the line that declared the first."""
-        missing = [name for name in names if name not in self.initialised]
+        missing = [name for name in names if name not in self.initialised and not name.endswith(INITIALISED)]
         if not missing:
             return
         missing.sort(key=lambda name: self._graph.get_operation_by_name(name).id)
@@ -90,8 +106,11 @@ class VariableStore(Store[Array]):
     def _allocate(self, name: str, type_: TensorType, first: int | None) -> Array:
         array = aligned_empty(type_.dims, type_.dtype.np_dtype, f"variable {name}")
         if first is not None:
-            array[...] = first
+            self._fill(array, type_, first)
         return array
+
+    def _fill(self, memory: Array, type_: TensorType, value: int) -> None:
+        memory[...] = value
 
 
 class Workspace:

@@ -37,6 +37,7 @@ ROOMS = {
     "graphc.moving_averages": "declare",
     "graphc.global_step": "declare",
     "graphc.partitions": "declare",
+    "graphc.readiness": "declare",
     "graphc.template": "declare",
     "graphc.distributions": "declare",
     "graphc.api": "api",

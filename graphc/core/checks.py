@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.core.errors import InvalidArgumentError, OpError
 from graphc.core.program import Node
 from graphc.core.static import partial_value
 
@@ -30,12 +31,13 @@ class CheckFailed(ValueError):
 
 @dataclass(frozen=True)
 class Check:
-    """operation: which is the first to ask for it. data: what is only computed to word the error."""
+    """operation: which is the first to ask for it. data: what is only computed to word the error. error: its class."""
 
     operation: Operation
     ok: Node
     report: Report
     data: tuple[Node, ...]
+    error: type[OpError] = InvalidArgumentError
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def are_wanted() -> bool:
     return collected is not None and collected.checked
 
 
-def require(ok: Node, report: Report, *data: Node) -> None:
-    """The run must find the bool scalar `ok` true; else the user is told `report(*values of data)`."""
+def require(ok: Node, report: Report, *data: Node, error: type[OpError] = InvalidArgumentError) -> None:
+    """The run must find the bool scalar `ok` true; else it raises an `error` with the text `report(*values of data)`."""
     collected = _collected.get()
     if collected is None or collected.operation is None or ok in collected.checks:
         return
@@ -91,7 +93,7 @@ def require(ok: Node, report: Report, *data: Node) -> None:
         values = [_value(each) for each in data]
         if all(value is not None for value in values):
             raise CheckFailed(report(*values))
-    collected.checks[ok] = Check(collected.operation, ok, report, data)
+    collected.checks[ok] = Check(collected.operation, ok, report, data, error)
 
 
 def note(show: Callable[..., None], *data: Node, first_n: int = -1) -> None:

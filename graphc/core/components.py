@@ -16,9 +16,8 @@ class CompositeTensor(ABC):
     def components(self) -> tuple[Tensor, ...]:
         """The tensors, in the order of the value's fields."""
 
-    @staticmethod
     @abstractmethod
-    def value_of(values: Sequence[Any]) -> Any:
+    def value_of(self, values: Sequence[Any]) -> Any:
         """What a run gives for it, made of the values of `components`."""
 
     @property

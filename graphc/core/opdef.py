@@ -54,6 +54,9 @@ class State(Protocol):
     def write(self, variable: str, value: Node) -> None: ...
     def counter(self) -> Node: ...
 
+    def is_initialised(self) -> Node:
+        """Whether the variable behind the first input has a value at this point: a bool scalar."""
+
 
 @dataclass(frozen=True, eq=False)
 class OpDef:
@@ -139,6 +142,9 @@ class _Declared:
 
     def counter(self) -> Node:
         return abstract((dtypes.uint64, ()), -1)
+
+    def is_initialised(self) -> Node:
+        return self.read(self.variable)
 
 
 def _type_of(value: Node | GraphType) -> GraphType:

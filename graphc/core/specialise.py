@@ -26,6 +26,7 @@ from graphc.core.static import UnknownRank, ValueNeeded, known
 from graphc.core.types import TensorType, show_dims
 
 COUNTER = "/counter"  # the hidden variable of a random operation is its name and this
+INITIALISED = "/initialised?"  # and of a variable whose state is asked for: a bool that the session sets with the first value
 
 
 class _State:
@@ -92,6 +93,15 @@ class _State:
         one = make(constant, (), constant.attrs(value=Literal(np.uint64(1))))
         self.write(name, make(add, (now, one), add.attrs()))
         return now
+
+    def is_initialised(self) -> Node:
+        """Whether the variable behind the operation's first input has a value by now: this run has given it one, or an earlier run has."""
+        if self.current.get(self.variable) is not self.initial.get(self.variable):
+            constant = lookup("constant")
+            return make(constant, (), constant.attrs(value=Literal(np.bool_(True))))
+        name = self.variable + INITIALISED
+        self.declare(name, TensorType(dtypes.bool, ()), self.operation)
+        return self.read(name)
 
     def effects(self) -> list[Node]:
         assign = lookup("variable_assign")

@@ -27,8 +27,12 @@ class DeviceStore(Store[DeviceMemory]):
     def _allocate(self, name: str, type_: TensorType, first: int | None) -> DeviceMemory:
         memory = self._owner.keep(self._device.allocate(type_.nbytes, f"variable {name} of {type_}"))
         if first is not None:
-            self._device.upload(memory, np.full(type_.dims, first, type_.dtype.np_dtype))
+            self._fill(memory, type_, first)
         return memory
+
+    def _fill(self, memory: DeviceMemory, type_: TensorType, value: int) -> None:
+        with self._device.current:
+            self._device.upload(memory, np.full(type_.dims, value, type_.dtype.np_dtype))
 
     @property
     def nbytes(self) -> int:
