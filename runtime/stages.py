@@ -25,7 +25,7 @@ import numpy as np
 
 from graphc.core.checks import Check, Printing
 from graphc.core.devices import HOST, KEPT, Devices
-from graphc.core.errors import InvalidArgumentError, explain
+from graphc.core.errors import explain
 from graphc.core.loops import Map, View
 from graphc.core.operation import Operation
 from graphc.core.program import Node, Program, postorder, substitute
@@ -214,7 +214,7 @@ class Stages:
     # -- errors -------------------------------------------------------------------------------------------------------------------------
 
     def _fail(self, stage: Stage, feeds: Sequence[Any]) -> None:
-        """Raises InvalidArgumentError for the first check of `stage` that does not hold. Nothing is written yet: what it rests on can be
+        """Raises the error of the first check of `stage` that does not hold. Nothing is written yet: what it rests on can be
         computed again, with what words the error."""
         expansion = self._maker.expand(stage.after.found)
         devices = Devices({**expansion.homes, **stage.after.homes})
@@ -227,7 +227,7 @@ class Stages:
             bound.retire()
         for check, (ok, *data) in _shared_out(stage.checks, values, 1):
             if not ok:
-                raise InvalidArgumentError(None, check.operation, explain(check.operation, check.report(*data)))
+                raise check.error(None, check.operation, explain(check.operation, check.report(*data)))
         raise AssertionError("a check that failed holds when it is computed again")
 
 
