@@ -51,6 +51,7 @@ from graphc.primitives.cumulative import (
 )
 from graphc.primitives.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.primitives.factorisations import eigenvalues, eigh, qr, singular_values, svd
+from graphc.primitives.fft import fft
 from graphc.primitives.indexing import gather, scatter, scatter_add, take
 from graphc.primitives.linear_algebra import cholesky, lu, solve, triangular_solve
 from graphc.primitives.logic import (
@@ -81,7 +82,7 @@ __all__ = [
     "clamp", "compare", "complex_", "concatenate", "conj", "constant", "convert", "convolution", "convolution_back", "convolution_filter",
     "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "divide",
     "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential", "exponential_minus_one",
-    "floor", "full", "fusion", "gather", "get_tuple_element", "imag", "inverse_order", "invert_permutation", "iota", "is_finite",
+    "fft", "floor", "full", "fusion", "gather", "get_tuple_element", "imag", "inverse_order", "invert_permutation", "iota", "is_finite",
     "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad",
     "parameter", "power", "qr", "random_bits", "real", "rearrange", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
     "reduce_window", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter", "scatter_add", "select",

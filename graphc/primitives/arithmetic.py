@@ -14,7 +14,7 @@ from graphc.core.program import Node
 from graphc.core.types import TensorType
 from graphc.primitives import numerics
 from graphc.primitives.broadcast import full
-from graphc.primitives.logic import compare, convert, select
+from graphc.primitives.logic import compare, convert, not_, select
 from graphc.primitives.rules import (
     Cotangents,
     Unary,
@@ -66,11 +66,11 @@ def _remainder_vjp(node: Node, g: Node) -> Cotangents:
 
 
 def _power_vjp(node: Node, g: Node) -> Cotangents:
-    """By x: y x^(y - 1), and 0 for y = 0. By y: x^y log x, and 0 where x <= 0, as TF1 has it."""
+    """By x: y x^(y - 1), and 0 for y = 0. By y: x^y log x, and 0 where x <= 0 (for complex numbers x = 0), as TF1 has it."""
     x, y = node.operands
     is_zero = compare(y, like(y, 0), "EQ")
     lowered = power(x, select(is_zero, like(y, 1), subtract(y, like(y, 1))))
-    positive = compare(x, like(x, 0), "GT")
+    positive = compare(x, like(x, 0), "NE" if x.dtype.is_complex else "GT")
     log_x = log(select(positive, x, like(x, 1)))
     return (multiply(g, multiply(y, lowered)), multiply(g, multiply(node, log_x)))
 
@@ -79,13 +79,13 @@ def _maximum_vjp(node: Node, g: Node) -> Cotangents:
     """To the greater; to x where they are equal, as in TF1."""
     x, y = node.operands
     first = compare(x, y, "GE")
-    return (select(first, g, like(g, 0)), select(first, like(g, 0), g))
+    return (select(not_(first), like(g, 0), g), select(first, like(g, 0), g))
 
 
 def _minimum_vjp(node: Node, g: Node) -> Cotangents:
     x, y = node.operands
     first = compare(x, y, "LE")
-    return (select(first, g, like(g, 0)), select(first, like(g, 0), g))
+    return (select(not_(first), like(g, 0), g), select(first, like(g, 0), g))
 
 
 def _atan2_vjp(node: Node, g: Node) -> Cotangents:

@@ -15,6 +15,7 @@ from graphc.core.program import Node, make
 from graphc.core.types import TensorType, same_dim
 from graphc.primitives.arithmetic import add, divide, multiply, subtract
 from graphc.primitives.broadcast import full
+from graphc.primitives.complex import complex_, imag, real
 from graphc.primitives.linear_algebra import matrices, triangular_solve, work
 from graphc.primitives.logic import select
 from graphc.primitives.matrices import (
@@ -96,9 +97,11 @@ def _qr_vjp(node: Node, by_q: Node | None, by_r: Node | None) -> Cotangents:
 
 
 def _deep_qr_vjp(q: Node, r: Node, by_q: Node, by_r: Node) -> Node:
-    """(Q' + Q S) R^-H, where S is M = R R'^H - Q'^H Q with its lower triangle mirrored upwards (Q', R': the cotangents)."""
+    """(Q' + Q S) R^-H, where S is M = R R'^H - Q'^H Q with its lower triangle mirrored upwards (Q', R': the cotangents), and its diagonal
+    real, as that of R is."""
     m = subtract(product(r, adjoint(by_r)), product(adjoint(by_q), q))
-    mirrored = add(triangle(m, lower=True), adjoint(triangle(m, lower=True, strict=True)))
+    below = triangle(m, lower=True, strict=True)
+    mirrored = with_diagonal(add(below, adjoint(below)), as_type_of(real(diagonal(m)), m))
     whole = add(by_q, product(q, mirrored))
     return adjoint(triangular_solve(r, adjoint(whole), lower=False))
 
@@ -156,6 +159,9 @@ def _svd_vjp(node: Node, by_s: Node | None, by_u: Node | None = None, by_v: Node
     if by_u is not None:
         turning = _times_real(_skew(u, by_u), _gaps(values))
         inner = _plus(inner, multiply(turning, real_columns(values, turning)))
+        if x.dtype.is_complex:  # U and V turn together by a factor of absolute value 1 for each singular value
+            phases = divide(imag(diagonal(product(adjoint(u), by_u))), values)
+            inner = add(inner, diagonal_matrix(complex_(full(0, phases.type), phases)))
         if not same_dim(u.shape[-2], size) or None in (u.shape[-2], size):
             whole = _plus(whole, product(multiply(_beside(u, by_u), inverse), adjoint(v)))
     if by_v is not None:
