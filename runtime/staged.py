@@ -54,10 +54,10 @@ def staged_executable(program: Program, parts: Sequence[CompiledStage]) -> Stage
 
 
 def _line(number: int, part: CompiledStage) -> str:
-    """`// stage 0: takes x:0; gives the size of Where; keeps 2 values`"""
+    """`// stage 0: takes x:0; gives the size of Where; keeps 2 for later`"""
     executable = part.executable
     taken = ", ".join(str(node.attrs.name) for node in executable.program.parameters)
     written = ", ".join(name for name, _ in executable.writes if not name.startswith(KEPT))
-    says = [f"takes {taken}" if taken else "", f"gives {part.gives}", f"keeps {part.kept} values" if part.kept else "",
+    says = [f"takes {taken}" if taken else "", f"gives {part.gives}", f"keeps {part.kept} for later" if part.kept else "",
             f"writes {written}" if written else "", f"one of {part.sizes} compiled" if part.sizes > 1 else ""]
     return f"// stage {number}{f' ({part.title})' if part.title else ''}: {'; '.join(filter(None, says))}"

@@ -86,8 +86,12 @@ class Stage:
     is_last: bool
     next: OrderedDict[bytes, Stage] = field(default_factory=OrderedDict)
     compiled: int = 0  # stages made for values of `need`, also those that are gone
+    ready: bool = False  # whether the variables that it reads have values
 
     def run(self, feeds: Sequence[Any]) -> list[Array]:
+        if not self.ready:  # a variable that has a value keeps one
+            self.bound.require()
+            self.ready = True
         return _run(self.bound, [feeds[position] for position in self.takes])
 
     def retire(self) -> None:
@@ -98,7 +102,6 @@ class Stage:
 
 
 def _run(bound: Runs, feeds: Sequence[Any]) -> list[Array]:
-    bound.require()
     outputs = bound.empty_outputs()
     refused = bound.run(*feeds, *outputs)
     if refused is not None:
@@ -154,12 +157,18 @@ class Stages:
     # -- the next stage -----------------------------------------------------------------------------------------------------------------
 
     def _following(self, stage: Stage, outputs: Sequence[Array]) -> Stage:
-        """The stage after `stage`, for the value that it found."""
-        values = dict(zip(() if stage.need is None else stage.need.nodes, outputs, strict=False))
-        key = b"".join(value.tobytes() for value in values.values())
-        if key in stage.next:
+        """The stage after `stage`, for the values that it found."""
+        wanted: Collection[Node] = () if stage.need is None else stage.need.nodes
+        key = b"".join([output.tobytes() for output in outputs[:len(wanted)]])
+        found = stage.next.get(key)
+        if found is None:
+            found = stage.next[key] = self._made(stage, dict(zip(wanted, outputs, strict=False)))
+        else:
             stage.next.move_to_end(key)
-            return stage.next[key]
+        return found
+
+    def _made(self, stage: Stage, values: Mapping[Node, Array]) -> Stage:
+        """The stage after `stage`, compiled for `values`."""
         context, title = stage.after, ""
         if stage.need is not None:
             title = ", ".join(f"size of {operation.name} = {np.array2string(values[node], threshold=6)}"
@@ -169,7 +178,6 @@ class Stages:
         made = self._stage(self._maker.expand(context.found), context, title)
         if len(stage.next) == MOST_VALUES:
             stage.next.popitem(last=False)[1].retire()
-        stage.next[key] = made
         stage.compiled += 1
         if stage.compiled == MANY_VALUES and stage.need is not None:
             _warn(stage.need)

@@ -190,16 +190,19 @@ ELSEWHERE_FUNCTIONS = {
                      "losses.get_total_loss"), "collections: test_total_loss"),
     **dict.fromkeys((f"debugging.{name}" for name in gc.debugging.__all__ if name.startswith("assert_") or name == "Assert"),
                     "their result is an operation: tests/test_checks.py"),
-    **dict.fromkeys(("Print", "print", "tuple", "add_check_numerics_ops", "is_numeric_tensor"), "tests/test_checks.py"),
+    **dict.fromkeys(("Print", "print", "tuple"), "tests/test_prints.py"),
+    **dict.fromkeys(("add_check_numerics_ops", "is_numeric_tensor"), "tests/test_checks.py"),
     **dict.fromkeys((f"metrics.{name}" for name in gc.metrics.__all__), "they accumulate over runs: tests/test_programs_tf1.py"),
 }
 ELSEWHERE_OPERATIONS = {
     "NoOp": "has no value",
-    **dict.fromkeys(("Assert", "Print", "PrintV2"), "tests/test_checks.py"),
+    "Assert": "tests/test_checks.py",
+    **dict.fromkeys(("Print", "PrintV2"), "tests/test_prints.py"),
     **dict.fromkeys(("RandomStandardNormal", "TruncatedNormal", "RandomUniformInt", "RandomGamma", "RandomPoissonV2", "Multinomial",
                      "StatelessRandomUniform", "StatelessRandomNormal", "StatelessTruncatedNormal", "StatelessRandomUniformInt",
                      "StatelessMultinomial"), "test_random_numbers_are_those_of_the_interpreter"),
     **dict.fromkeys(("Assign", "AssignAdd", "AssignSub"), "test_updates_of_variables"),
+    **dict.fromkeys(("AssertInitialized", "CountUpTo", "IsVariableInitialized"), "tests/test_readiness.py"),
     **dict.fromkeys(("ApplyGradientDescent", "ApplyMomentum", "ApplyAdam"), "test_updates_of_variables"),
 }
 

@@ -292,7 +292,7 @@ def test_the_executable_shows_its_stages() -> None:
     x, loss, step, _ = training()
     with gc.Session() as session:
         before = staged(session, [loss, step], {x: (9, 3)})
-        assert before.plan_text == "// stage 0: takes x:0; gives the size of pick; keeps 2 values"
+        assert before.plan_text == "// stage 0: takes x:0; gives the size of pick; keeps 2 for later"
         session.run(gc.global_variables_initializer())
         for seed in (0, 1, 2):
             array = rows(seed)
@@ -355,6 +355,17 @@ def test_the_dump_shows_the_first_stage(tmp_path: Path) -> None:
         assert main(["dump", str(tmp_path / "model.py")]) == 0
     assert "// stage 0: takes x:0; gives the size of places" in out.getvalue()
     assert "// stage 0: the first" in out.getvalue()
+
+
+def test_the_page_about_stages_shows_what_is() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "stages.md").read_text()
+    code, printed = (re.search(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "text"))
+    assert code is not None
+    assert printed is not None
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(compile(code[1], "stages.md", "exec"), {})
+    assert out.getvalue() == printed[1]
 
 
 # Several devices ------------------------------------------------------------------------------------------------------------------------
