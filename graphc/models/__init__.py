@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphc.models import attention, mlp, rows
+from graphc.models import attention, cnn, mlp, rows
 
 Build = Callable[[], tuple[Any, Mapping[Any, Any]]]
 
 MODELS: dict[str, Build] = {
     "mlp": mlp.build,
     "attention": attention.build,
+    "cnn": cnn.build,
     "layernorm": rows.layernorm,
     "softmax": rows.softmax,
     "elementwise": rows.elementwise,
