@@ -51,7 +51,7 @@ def lower_update(group: Group, node: Node) -> Attempt:
     values = Values(nest, group.buffers)
     corner = values.box_starts(starts, node.dims, update.dims)
     with _over(nest, update.dims) as index:
-        place = li.flatten([start + i for start, i in zip(corner, index, strict=True)], node.dims)
+        place = li.flatten(tuple(start + i for start, i in zip(corner, index, strict=True)), node.dims)
         values.store(group.outputs[0], place, values.at(update, index))
     return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())
 

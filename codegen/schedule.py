@@ -17,6 +17,7 @@ from graphc.codegen import ir
 from graphc.codegen.idioms import recognise
 from graphc.codegen.rewrite import Body, substitute
 from graphc.codegen.schedule_access import consecutive, element_types, is_independent, is_vectorisable, scattered, work
+from graphc.codegen.schedule_few import write_out_few
 from graphc.codegen.schedule_prefetch import prefetch_rows
 from graphc.codegen.schedule_rows import rows_in_lanes
 from graphc.codegen.schedule_sums import split_sums
@@ -69,7 +70,10 @@ def steps(machine: Machine) -> tuple[Step, ...]:
 
     def short_rows(kernel: ir.Kernel) -> ir.Kernel:
         return rows_in_lanes(kernel, _lanes(kernel.body, machine)) if machine.vector_bits >= GATHERS else kernel
-    return recognise, tile_transposes, short_rows, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
+
+    def written_out(kernel: ir.Kernel) -> ir.Kernel:
+        return write_out_few(kernel, _lanes(kernel.body, machine))
+    return recognise, tile_transposes, short_rows, written_out, vectorised, prefetch_rows, chunk_parallel, split_sums, join_parallel
 
 
 # Vectorise ------------------------------------------------------------------------------------------------------------------------------

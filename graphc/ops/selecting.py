@@ -43,8 +43,8 @@ def holding(condition: Node) -> Node:
     count = counted(p.reduce_sum(ones, (0,)))
     if count is None:
         return undetermined(ones, (None,)) if size else p.iota((0,), 0, dtype)
-    before = p.subtract(p.cumulative_sum(ones, 0), ones)
-    place = p.select(flat, before, p.full(OUTSIDE, before.type))
+    # An element that holds is the last with as many before it: its number is written over those of the others, and none need be asked.
+    place = p.subtract(p.cumulative_sum(ones, 0), ones)
     return p.scatter(p.full(0, TensorType(dtype, (count,))), place, numbers((size,), dtype), 0, "assign")
 
 
