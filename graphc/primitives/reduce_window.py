@@ -199,40 +199,29 @@ class _Covering:
 
 
 def _covering_windows(values: Node, value: Any, covers: Sequence[_Covering], axes: range) -> Node:
-    """For windows' `values` [lead..., windows..., rest...] those that cover each element: [lead..., quotient, phase, quotient, phase, ...,
-    last to first covering window along each axis..., rest...]; `value` where there is no window."""
+    """For windows' `values` [lead..., windows..., rest...] those that cover each element: [lead..., elements..., last to first covering
+    window along each axis..., rest...]; `value` where there is no window."""
     counts = [c.count for c in covers]
     low = [c.count - 1 - c.first for c in covers]
     high = [c.quotients + c.first - values.dims[axis] for c, axis in zip(covers, axes, strict=True)]
     near = windows(values, constant(value, values.dtype), axes.start, counts, None, None, low, high)
-    shape = _covered_shape(values, covers, axes)
-    rank, start = len(axes), axes.start
-    dims = (*range(start), *range(start, start + 2 * rank, 2), *range(start + 2 * rank, len(shape)))
-    return broadcast_in_dim(near, shape, dims)
-
-
-def _covered_shape(values: Node, covers: Sequence[_Covering], axes: range) -> Ints:
+    rank, start, end = len(axes), axes.start, axes.stop
     phases = [n for c in covers for n in (c.quotients, c.stride)]
-    return (*values.dims[:axes.start], *phases, *(c.count for c in covers), *values.dims[axes.stop:])
+    dims = (*range(start), *range(start, start + 2 * rank, 2), *range(start + 2 * rank, len(near.shape) + rank))
+    spread_out = broadcast_in_dim(near, (*near.dims[:start], *phases, *near.dims[end:]), dims)
+    flat = reshape(spread_out, (*near.dims[:start], *(c.quotients * c.stride for c in covers), *near.dims[end:]))
+    begin, limit = [0] * len(flat.dims), list(flat.dims)
+    for axis, cover in zip(axes, covers, strict=True):
+        begin[axis] = cover.low - cover.first * cover.stride
+        limit[axis] = begin[axis] + cover.elements
+    return slice_(flat, begin, limit)
 
 
-def _tap_of_covering(shape: Ints, covers: Sequence[_Covering], start: int, which: int) -> Node:
-    """Beside each of the covering windows, its tap along the axis number `which`."""
-    cover, rank = covers[which], len(covers)
-    back = iota(shape, start + 2 * rank + which, dtypes.int32)
-    phase = iota(shape, start + 2 * which + 1, dtypes.int32)
-    last = full(cover.count - 1, back.type)
-    ahead = multiply(add(last, multiply(back, full(-1, back.type))), full(cover.stride, back.type))
-    return add(ahead, phase)
-
-
-def _in_place(collected: Node, covers: Sequence[_Covering], elements: Ints, axes: range) -> Node:
-    """What was collected by quotient and phase, put where the elements stand."""
-    lead, rest = collected.dims[:axes.start], elements[axes.stop:]
-    flat = reshape(collected, (*lead, *(c.quotients * c.stride for c in covers), *rest))
-    starts = [c.low - c.first * c.stride for c in covers]
-    begin = (*(0 for _ in lead), *starts, *(0 for _ in rest))
-    return slice_(flat, begin, tuple(a + n for a, n in zip(begin, elements, strict=True)))
+def _covering_tap(shape: Ints, cover: _Covering, axis: int, back: int) -> Node:
+    """Beside each of the covering windows in an array of `shape`, its tap along `axis`; the windows run along the axis `back`."""
+    behind = constant((cover.count - 1 - np.arange(cover.count)) * cover.stride, dtypes.int32)
+    phase = constant((np.arange(cover.elements) + cover.low) % cover.stride, dtypes.int32)
+    return add(broadcast_in_dim(behind, shape, (back,)), broadcast_in_dim(phase, shape, (axis,)))
 
 
 def _collected(x: Node, attrs: ReduceWindowAttrs, reduce: Callable[[Node, Sequence[int]], Node], identity: Any) -> Node:
@@ -242,13 +231,12 @@ def _collected(x: Node, attrs: ReduceWindowAttrs, reduce: Callable[[Node, Sequen
     if 0 in shape:
         return full(identity, x.type.with_shape(shape))
     covers = [_Covering(attrs.sizes[a], attrs.base_dilations[a], attrs.sizes[a] - 1 - (attrs.low[a] or 0), shape[a]) for a in axes]
-    near = _covering_windows(x, identity, covers, axes)
-    for which, cover in enumerate(covers):
+    near, taps = _covering_windows(x, identity, covers, axes), _taps(attrs)
+    for axis, back, cover in zip(axes, taps, covers, strict=True):
         if cover.size % cover.stride:  # the last covering window does not reach every phase
-            tap = _tap_of_covering(near.dims, covers, axes.start, which)
+            tap = _covering_tap(near.dims, cover, axis, back)
             near = select(compare(tap, full(cover.size, tap.type), "LT"), near, full(identity, near.type))
-    first = axes.start + 2 * len(axes)
-    return _in_place(reduce(near, range(first, first + len(axes))), covers, shape, axes)
+    return reduce(near, taps)
 
 
 def _tap_numbers(attrs: ReduceWindowAttrs, shape: Ints, taps: Sequence[int]) -> Node:
@@ -290,15 +278,14 @@ def _expand_scatter(node: Node) -> Node:
         return _scattered_by_taps(attrs, x, source, chosen)
     covers = [_Covering(attrs.sizes[axis], attrs.strides[axis], attrs.low[axis] or 0, x.dims[axis]) for axis in axes]
     values, places = (_covering_windows(each, fill, covers, axes) for each, fill in ((source, 0), (chosen, NO_TAP)))
+    taps = _taps(attrs)
     number: Node | None = None
-    for which, pitch in enumerate(_pitches(attrs)):
-        tap = _tap_of_covering(values.dims, covers, axes.start, which)
+    for axis, back, cover, pitch in zip(axes, taps, covers, _pitches(attrs), strict=True):
+        tap = _covering_tap(values.dims, cover, axis, back)
         scaled = multiply(tap, full(pitch, tap.type))
         number = scaled if number is None else add(number, scaled)
     assert number is not None
-    first = axes.start + 2 * len(axes)
-    mine = select(compare(places, number, "EQ"), values, full(0, values.type))
-    return _in_place(reduce_sum(mine, range(first, first + len(axes))), covers, x.dims, axes)
+    return reduce_sum(select(compare(places, number, "EQ"), values, full(0, values.type)), taps)
 
 
 def _scattered_by_taps(attrs: ReduceWindowAttrs, x: Node, source: Node, chosen: Node) -> Node:
@@ -377,16 +364,21 @@ def _reduce_window_vjp(node: Node, g: Node) -> Cotangents:
     return (make(SELECT_AND_SCATTER, (x, g), attrs),)
 
 
+def _still(node: Node) -> Node:
+    """Zero: where the greatest element stands does not change with its value, wherever there is a derivative."""
+    return full(0, node.operands[0].type)
+
+
 REDUCE_WINDOW = declare(Primitive(
     "reduce_window", ReduceWindowAttrs, 1, _reduce_window_type, _reduce_window, _reduce_window_vjp, Expanded(_expand_reduce_window),
     "The elements of every window combined; outside the operand and between its elements stands what changes nothing."))
 SELECT_AND_SCATTER = declare(Primitive(
     "select_and_scatter", ReduceWindowAttrs, 2, _scatter_type, _select_and_scatter,
-    lambda node, g: (None, select_and_gather(node.operands[0], g, node.attrs)), Expanded(_expand_scatter),
+    lambda node, g: (_still(node), select_and_gather(node.operands[0], g, node.attrs)), Expanded(_expand_scatter),
     "Each window's element of operand 1 added where its first greatest (least) element of operand 0 stands; nowhere where that is NaN."))
 SELECT_AND_GATHER = declare(Primitive(
     "select_and_gather", ReduceWindowAttrs, 2, _gather_type, _select_and_gather,
-    lambda node, g: (None, select_and_scatter(node.operands[0], g, node.attrs)), Expanded(_expand_gather),
+    lambda node, g: (_still(node), select_and_scatter(node.operands[0], g, node.attrs)), Expanded(_expand_gather),
     "For each window the element of operand 1 where its first greatest (least) element of operand 0 stands; 0 where that is NaN."))
 
 
