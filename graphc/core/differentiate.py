@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from graphc.core.masks import guarded
 from graphc.core.primitive import NotDifferentiable, Vjp, lookup
 from graphc.core.program import Node, make, postorder
 
@@ -48,7 +49,8 @@ def _push_back(node: Node, flowing: dict[Node, list[Node | None]], active: set[N
     rule = node.primitive.vjp
     if isinstance(rule, NotDifferentiable):
         return
-    for operand, contribution in zip(node.operands, _contributions(node, rule, flowing[node]), strict=True):
+    contributions = guarded(node, _contributions(node, rule, flowing[node]), flowing[node])
+    for operand, contribution in zip(node.operands, contributions, strict=True):
         if contribution is not None and operand in active:
             _accumulate(flowing, operand, 0, contribution)
 

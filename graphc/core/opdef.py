@@ -21,6 +21,8 @@ import numpy as np
 
 from graphc.core import dtypes
 from graphc.core.differentiate import conjugated, vjp
+from graphc.core.dtypes import DType
+from graphc.core.masks import guarded_composite, masked_like
 from graphc.core.names import nearest
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, make, substitute
@@ -56,6 +58,9 @@ class State(Protocol):
 
     def is_initialised(self) -> Node:
         """Whether the variable behind the first input has a value at this point: a bool scalar."""
+
+    def call(self, function: Callable[..., Any], inputs: Sequence[Node], types: Sequence[DType]) -> Sequence[Node]:
+        """What Python's `function` gives for the values of `inputs`: an array of each of `types`, of any shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +150,9 @@ class _Declared:
 
     def is_initialised(self) -> Node:
         return self.read(self.variable)
+
+    def call(self, function: Callable[..., Any], inputs: Sequence[Node], types: Sequence[DType]) -> Sequence[Node]:
+        raise UnknownRank(*types)
 
 
 def _type_of(value: Node | GraphType) -> GraphType:
@@ -242,7 +250,8 @@ def gradient_nodes(forward: OpDef, inputs: Sequence[Node], cotangents: Mapping[i
     if callable(forward.gradient):
         outputs = forward.nodes(inputs, attrs)
         gradient, flowing = partial(forward.gradient, *inputs, *outputs, **attrs), _in_order(cotangents, len(outputs))
-        return conjugated(gradient, flowing) if any(x.dtype.is_complex for x in inputs) else list(gradient(*flowing))
+        found = conjugated(gradient, flowing) if any(x.dtype.is_complex for x in inputs) else list(gradient(*flowing))
+        return list(guarded_composite(inputs, outputs, found, flowing))
     distinct, actual = _stand_ins(inputs)
     outputs = forward.nodes(distinct, attrs)
     if actual and not all(t.is_static for output in outputs for t in output.types):  # a shape is made of values that stand-ins hide
@@ -272,7 +281,7 @@ def _stand_ins(inputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
     for position, node in enumerate(inputs):
         safe = node.name in _LEAVES or (len(inputs) == 1 and not _is_constant(node))
         if node.dtype.is_inexact and (not safe or node in distinct):
-            stand_in = abstract((node.dtype, node.shape), -1 - position)
+            stand_in = masked_like(abstract((node.dtype, node.shape), -1 - position), node)
             actual[stand_in] = node
             distinct.append(stand_in)
         else:

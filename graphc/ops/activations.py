@@ -28,7 +28,7 @@ def _positive(x: Node) -> Node:
 # relu and its relatives: the gradients say what happens at the kink, where TF1 gives 0.
 
 def _relu_gradient(features: Node, y: Node, g: Node) -> Gradient:
-    return (p.select(_positive(y), g, zeros_like(g)),)
+    return (p.select(p.not_(_positive(y)), zeros_like(g), g),)
 
 
 @composite("Relu", gradient=_relu_gradient)
@@ -39,7 +39,7 @@ def RELU(features: Node) -> Node:
 
 def _relu6_gradient(features: Node, y: Node, g: Node) -> Gradient:
     inside = p.and_(_positive(features), p.compare(features, fill_like(features, 6), "LT"))
-    return (p.select(inside, g, zeros_like(g)),)
+    return (p.select(p.not_(inside), zeros_like(g), g),)
 
 
 @composite("Relu6", gradient=_relu6_gradient)

@@ -92,9 +92,10 @@ def _select_type(attrs: NoAttrs, which: TensorType, x: TensorType, y: TensorType
 
 
 def _select_vjp(node: Node, g: Node) -> Cotangents:
+    """Each arm's share, marked as masked by its zero in the last place (see `graphc.core.masks`)."""
     which = node.operands[0]
     zero = full(0, g.type)
-    return (None, select(which, g, zero), select(which, zero, g))
+    return (None, select(which, g, zero), select(not_(which), g, zero))
 
 
 SELECT = declare(Primitive(
@@ -115,7 +116,7 @@ def _clamp_vjp(node: Node, g: Node) -> Cotangents:
     zero = full(0, g.type)
     above = or_(compare(x, high, "GT"), compare(low, high, "GT"))
     below = and_(compare(x, low, "LT"), not_(above))
-    return (select(below, g, zero), select(or_(below, above), zero, g), select(above, g, zero))
+    return (select(not_(below), zero, g), select(or_(below, above), zero, g), select(not_(above), zero, g))
 
 
 CLAMP = declare(Primitive(
