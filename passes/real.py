@@ -177,18 +177,29 @@ def _running_product(node: Node, operands: Sequence[Parts]) -> Parts:
     (given,), attrs = operands, node.attrs
     axis, reach = attrs.axis, 1
     if attrs.exclusive:
-        given = _shifted(given, axis, 1, attrs.reverse)
+        given = _shifted(given, axis, 1, attrs.reverse, 1)
     while reach < given.x.dims[axis]:
-        given = parts.times(given, _shifted(given, axis, reach, attrs.reverse))
+        given = parts.times(given, _shifted(given, axis, reach, attrs.reverse, 1))
         reach *= 2
     return given
 
 
-def _shifted(given: Parts, axis: int, count: int, back: bool) -> Parts:
-    """Each element `count` places later along `axis` (earlier where `back`); ones come in."""
+def _recurrence(node: Node, operands: Sequence[Parts]) -> Parts:
+    """Steps y = a x + b composed with those before them, twice as many each time: a a' and a b' + b."""
+    (a, b), attrs = operands, node.attrs
+    reach = 1
+    while reach < b.x.dims[attrs.axis]:
+        b = parts.plus(parts.times(a, _shifted(b, attrs.axis, reach, attrs.reverse, 0)), b)
+        a = parts.times(a, _shifted(a, attrs.axis, reach, attrs.reverse, 1))
+        reach *= 2
+    return b
+
+
+def _shifted(given: Parts, axis: int, count: int, back: bool, entering: int) -> Parts:
+    """Each element `count` places later along `axis` (earlier where `back`); `entering` comes in."""
     low = tuple((-count if back else count) if n == axis else 0 for n in range(len(given.x.dims)))
     high = tuple(-each for each in low)
-    shifted = pad(given.x, constant(1, given.x.dtype), low, high)
+    shifted = pad(given.x, constant(entering, given.x.dtype), low, high)
     return Parts(shifted, None if given.y is None else pad(given.y, constant(0, given.x.dtype), low, high))
 
 
@@ -210,6 +221,7 @@ def _compared(node: Node, operands: Sequence[Parts]) -> Node:
 
 OTHERS: dict[str, Callable[[Node, Sequence[Parts]], Parts | Node]] = {
     "constant": _constant, "convert": _converted, "compare": _compared, "reduce_prod": _product_along, "cumulative_prod": _running_product,
+    "linear_recurrence": _recurrence,
     "dot_general": lambda node, operands: parts.contracted(node, *operands), "abs": lambda node, operands: parts.size(*operands),
     "complex": lambda node, operands: Parts(operands[0].x, operands[1].x), "real": lambda node, operands: operands[0].x,
     "imag": lambda node, operands: operands[0].imaginary}

@@ -10,7 +10,7 @@ from graphc.codegen import interp, ir
 from graphc.codegen.lower import lower
 from graphc.codegen.verify import verify
 from graphc.core.interpret import evaluate
-from graphc.core.loops import Extern
+from graphc.core.loops import Extern, Reinterpret
 from graphc.core.program import Node, Program
 from graphc.primitives import fusion, parameter
 
@@ -21,7 +21,7 @@ Runner = Callable[[ir.Kernel, Sequence[Array]], None]
 
 def has_kernel(node: Node) -> bool:
     """Whether `node` is computed by a kernel of its own on every target."""
-    return node.name not in ("constant", "get_tuple_element", "parameter") and not isinstance(node.primitive.loop, Extern)
+    return node.name not in ("constant", "get_tuple_element", "parameter") and not isinstance(node.primitive.loop, Extern | Reinterpret)
 
 
 def as_lowered(kernel: ir.Kernel) -> ir.Kernel:
@@ -56,6 +56,8 @@ def run_program(program: Program, feeds: Sequence[Array], schedule: Schedule = a
             values[node] = node.attrs.value.array
         elif node.name == "get_tuple_element":
             values[node] = values[node.operands[0]][node.attrs.index]
+        elif isinstance(node.primitive.loop, Reinterpret):
+            values[node] = evaluate(node, [values[node.operands[0]]])
         elif node not in values:
             results = run_node(node, [values[o] for o in dict.fromkeys(node.operands)], schedule, runner)
             values[node] = results if node.is_tuple else results[0]

@@ -22,6 +22,7 @@ from graphc.core.dtypes import DType
 from graphc.core.program import Node, Program
 from graphc.core.types import TensorType
 from graphc.passes.expand import Expand
+from graphc.passes.real import Real
 
 Array = np.ndarray[Any, Any]
 FLOATS = (dtypes.float64, dtypes.float32, dtypes.float16, dtypes.bfloat16)
@@ -58,7 +59,7 @@ class Case:
 
     def expanded(self) -> Program:
         """The program as the passes leave it that make its kernels: of primitives that have one."""
-        return Expand()(self.program())
+        return Real()(Expand()(self.program()))
 
     def want(self) -> Array:
         with np.errstate(all="ignore"):
@@ -70,7 +71,8 @@ class Case:
 
 
 def wide(array: Array) -> Array:
-    return array.astype(np.float64) if dtypes.as_dtype(array.dtype).is_floating else array
+    dtype = dtypes.as_dtype(array.dtype)
+    return array.astype(np.float64) if dtype.is_floating else array.astype(np.complex128) if dtype.is_complex else array
 
 
 # Samplers -------------------------------------------------------------------------------------------------------------------------------
@@ -81,6 +83,8 @@ Sampler = Callable[[np.random.Generator, TensorType], Array]
 def uniform(low: float, high: float) -> Sampler:
     """Floats between the bounds; integers of the whole range with its ends; random bools."""
     def sample(rng: np.random.Generator, t: TensorType) -> Array:
+        if t.dtype.is_complex:
+            return (rng.uniform(low, high, t.dims) + 1j * rng.uniform(low, high, t.dims)).astype(t.dtype.np_dtype)
         if t.dtype.is_floating:
             return rng.uniform(low, high, t.dims).astype(t.dtype.np_dtype)
         if t.dtype.is_bool:

@@ -45,6 +45,9 @@ def assert_close(actual: ArrayLike, expected: ArrayLike, dtype: Any = None, dept
     kind = dtypes.as_dtype(got.dtype if dtype is None else dtype)
     assert got.dtype == kind.np_dtype, f"dtype {got.dtype}, expected {kind.name}"
     assert got.shape == want.shape, f"shape {got.shape}, expected {want.shape}"
+    if kind.is_complex:
+        _assert_complex(got, want.astype(np.complex128), tolerance(kind.real_dtype, depth), scale)
+        return
     if not kind.is_floating:
         np.testing.assert_array_equal(got, want)
         return
@@ -59,6 +62,18 @@ def assert_close(actual: ArrayLike, expected: ArrayLike, dtype: Any = None, dept
     assert np.all(np.abs(got64[near]) >= largest * (1 - 2 * tolerance(kind, depth))), "an overflow lost its size"
     plain = ~(overflows | np.isnan(want64))
     _assert_bounded(got64[plain], want64[plain], tolerance(kind, depth), scale, kind)
+
+
+def _assert_complex(got: np.ndarray, want: np.ndarray, relative: float, scale: float) -> None:
+    """Distances in the plane against absolute values; what is not finite must not be finite."""
+    finite = np.isfinite(want)
+    np.testing.assert_array_equal(np.isfinite(got), finite, err_msg="infinities and NaN stand at other places")
+    error = np.abs(got.astype(np.complex128) - want)[finite]
+    bound = relative * np.maximum(np.abs(want[finite]), scale)
+    if (error > bound).any():
+        worst = int(np.argmax(error / bound))
+        raise AssertionError(f"{int((error > bound).sum())} of {got.size} elements are off; the worst is {got[finite][worst]!r}, expected "
+                             f"{want[finite][worst]!r}: {error[worst] / bound[worst]:.3g} times the bound")
 
 
 def _assert_bounded(got: np.ndarray, want: np.ndarray, relative: float, scale: float, kind: DType) -> None:

@@ -16,7 +16,7 @@ from graphc.core.text import read_literal
 from graphc.core.types import TensorType
 
 _TOKEN = re.compile(r"""(?P<space>[ \t\n]+)|(?P<comment>//[^\n]*)|(?P<name>%\w+)|(?P<string>"(?:[^"\\\n]|\\.)*")
-    |(?P<type>(?:bf|[fiu])\d+\[[\d,]*\]|pred\[[\d,]*\])|(?P<number>-?(?:\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?|inf\b|nan\b))
+    |(?P<type>(?:bf|[fiuc])\d+\[[\d,]*\]|pred\[[\d,]*\])|(?P<number>-?(?:\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?|inf\b|nan\b))
     |(?P<word>[A-Za-z_]\w*)|(?P<sign>[(){}\[\]=,:])""", re.VERBOSE)
 _ORIGIN = re.compile(r"(?P<operation>[^(;]+?)(?: \((?P<source>.*)\))?$")
 _KINDS = {"name": "a name like %0", "word": "a word", "string": "a string", "type": "a type like f32[2,3]", "end": "the end of the text"}

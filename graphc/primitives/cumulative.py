@@ -20,7 +20,7 @@ from graphc.primitives.arithmetic import exponential, like, minimum, multiply, s
 from graphc.primitives.logic import and_, compare, is_finite, or_, select
 from graphc.primitives.movement import pad
 from graphc.primitives.numerics import Array, highest, lowest, rounded, widened
-from graphc.primitives.rules import Cotangents, Domain, call, is_any, is_floating, is_numeric, named, need, same_type
+from graphc.primitives.rules import Cotangents, Domain, call, is_any, is_floating, is_inexact, is_numeric, named, need, same_type
 from graphc.primitives.sources import constant, iota
 
 
@@ -151,7 +151,7 @@ def _recurrence_vjp(node: Node, g: Node) -> Cotangents:
 # Declarations ---------------------------------------------------------------------------------------------------------------------------
 
 def _recurrence_type(attrs: RecurrenceAttrs, a: TensorType, b: TensorType) -> TensorType:
-    need(is_floating, "linear_recurrence", (a, b))
+    need(is_inexact, "linear_recurrence", (a, b))
     common = same_type("linear_recurrence", (a, b))
     _checked_axis("linear_recurrence", attrs.axis, (a, b))
     return common

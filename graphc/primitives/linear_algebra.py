@@ -209,7 +209,8 @@ def _factor(a: Array, order: Array) -> None:
     if not len(a) or not min(m, n):
         return
     if n == 1:
-        pivot = np.abs(np.where(np.isnan(a[:, :, 0]), np.inf, a[:, :, 0])).argmax(-1)
+        sizes = np.abs(a[:, :, 0].real) + np.abs(a[:, :, 0].imag)  # as LAPACK measures complex numbers
+        pivot = np.where(np.isnan(sizes), np.inf, sizes).argmax(-1)
         numbers = np.arange(len(a))
         for each in (a, order):
             each[numbers, 0], each[numbers, pivot] = each[numbers, pivot].copy(), each[numbers, 0].copy()
