@@ -33,8 +33,7 @@ def write_out_few(kernel: ir.Kernel, lanes: int) -> ir.Kernel:
         return kernel
     copies = [_copy(inner, number) for number in range(inner.extent)]
     # All values before the first store, as in the loop: an output may lie over an operand.
-    flat = [stmt for copy in copies for stmt in copy if isinstance(stmt, ir.Let)]
-    flat += [stmt for copy in copies for stmt in copy if not isinstance(stmt, ir.Let)]
+    flat = sorted((stmt for copy in copies for stmt in copy), key=lambda stmt: isinstance(stmt, ir.Store))
     return replace(kernel, body=(*kernel.body[:-1], replace(last, body=(*last.body[:-1], *flat))))
 
 

@@ -371,7 +371,7 @@ def _mistakes() -> list[tuple[Build, type[Exception], str]]:
         (lambda x, i: x[2], ValueError, "slice index 2 of dimension 0 out of bounds"),
         (lambda x, i: x[0, 0, 0], ValueError, "Index out of range using input dim 2; input has only 2 dims"),
         (lambda x, i: x[1.5], TypeError, "Only integers, slices"),
-        (lambda x, i: gc.where(x > 0), ValueError, "x and y must both be non-None"),
+        (lambda x, i: gc.where(x > 0, x), ValueError, "x and y must both be non-None"),
         (lambda x, i: gc.nn.sparse_softmax_cross_entropy_with_logits(labels=x, logits=x), ValueError, "Rank mismatch"),
         (lambda x, i: gc.nn.softmax_cross_entropy_with_logits(x, x), ValueError, "Only call this function with named arguments"),
         (lambda x, i: gc.nn.dropout(x, rate=1.5), ValueError, "rate must be a scalar tensor or a float in the range [0, 1)"),
