@@ -5,7 +5,7 @@
 """
 import sys as _sys
 
-from graphc import initializers, layers, train
+from graphc import contrib, initializers, layers, train
 from graphc.api import bitwise, debugging, image, linalg, losses, math, metrics, nn, quantization, random, signal, sparse
 from graphc.core import dtypes, errors
 from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function

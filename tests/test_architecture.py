@@ -37,6 +37,8 @@ ROOMS = {
     "graphc.moving_averages": "declare",
     "graphc.global_step": "declare",
     "graphc.partitions": "declare",
+    "graphc.regularizers": "declare",
+    "graphc.contrib": "declare",
     "graphc.readiness": "declare",
     "graphc.template": "declare",
     "graphc.distributions": "declare",
