@@ -3,8 +3,8 @@
     y = where(x > 0, log(x), 0)        by x:  select(x > 0, g, 0) / x     is 0 / 0 = NaN at x = 0
                                      guarded:  select(x > 0, select(x > 0, g, 0) / x, 0)
 
-The gradient of `select` marks a cotangent as masked: `select(mask, g, 0)`, zero in the last place. As long as what lies behind works element
-by element, the mask holds for what it sends back, and is put around it again; it follows changes of shape, repetition, sums and
+The gradient of `select` marks a cotangent as masked: `select(mask, g, 0)`, zero in the last place. As long as what lies behind works
+element by element, the mask holds for what it sends back, and is put around it again; it follows changes of shape, repetition, sums and
 accumulation. So nothing depends on values: a cotangent that happens to be 0 is no mask, and a true NaN is never hidden.
 
 Guarded are elementwise operations (composites of them too) in any number between the choice and what is differentiated, and what
