@@ -18,7 +18,7 @@ import numpy as np
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
-from graphc.core.program import Node, Program
+from graphc.core.program import Program
 from graphc.core.specialise import Expansion, expand, needed, program_of
 from graphc.core.types import TensorType
 from graphc.runtime import debug
@@ -29,7 +29,7 @@ from graphc.runtime.fetches import Assemble
 from graphc.runtime.placed import PlacedBound, placed_executable
 from graphc.runtime.placement import Device, Placer, homes
 from graphc.runtime.segments import split, whole
-from graphc.runtime.stages import Maker, Stages
+from graphc.runtime.stages import Context, Maker, Stages
 from graphc.runtime.targets import Targets, compile_for_target
 
 Array = np.ndarray[Any, Any]
@@ -119,7 +119,7 @@ class Computation:
         if expansion.need is None and not expansion.checks and not expansion.printings:
             return self._built(program_of(expansion), placed, {}, cause, specialised)
         types, values = self._types(arrays), self._values(arrays)  # the arrays are the user's, and will change
-        maker = Maker(lambda found: self._expanded(types, values, self._apart(placed), found),
+        maker = Maker(lambda context: self._expanded(types, values, self._apart(placed), context),
                       lambda program, kept, why: self._built(program, placed, kept, f"{cause}; {why}" if why else cause, 0.0),
                       self._around.printed)
         return Stages(maker, expansion)
@@ -156,7 +156,7 @@ class Computation:
         """The operations expanded for the feeds' shapes, and for the values of those that turn out to spell a shape."""
         types = self._types(arrays)
         while True:
-            expansion = self._expanded(types, self._values(arrays), placed, {})
+            expansion = self._expanded(types, self._values(arrays), placed, Context())
             spelling = () if expansion.need is None else expansion.need.parameters
             found = {n for n, tensor in enumerate(self.feeds) if tensor.name in spelling} - self._by_value
             if not found:
@@ -171,8 +171,9 @@ class Computation:
         return {self.feeds[n]: np.array(arrays[n]) for n in sorted(self._by_value)}
 
     def _expanded(self, types: Mapping[Tensor, TensorType], values: Mapping[Tensor, Array], placed: Mapping[Operation, str] | None,
-                  found: Mapping[Node, Array]) -> Expansion:
-        return expand(self.elements, types, values, placed, found=found, checked=self._around.targets.settings.checked)
+                  context: Context) -> Expansion:
+        checked = self._around.targets.settings.checked
+        return expand(self.elements, types, values, placed, found=context.found, called=context.called, checked=checked)
 
     def _cause(self, arrays: Sequence[Array]) -> str:
         """Why this was compiled, in words."""

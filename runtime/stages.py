@@ -16,7 +16,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import count
 from typing import Any
@@ -29,12 +29,15 @@ from graphc.core.errors import explain
 from graphc.core.loops import Map, View
 from graphc.core.operation import Operation
 from graphc.core.program import Node, Program, postorder, substitute
-from graphc.core.specialise import Expansion, Need
+from graphc.core.specialise import Expansion, Need, result_parameters
+from graphc.core.types import TensorType
 from graphc.primitives import and_, constant, get_tuple_element, variable_assign, variable_read
 from graphc.runtime.bound import Runs
+from graphc.runtime.python_calls import make_call
 from graphc.runtime.staged import CompiledStage, StagedExecutable, staged_executable
 
 Array = np.ndarray[Any, Any]
+Given = dict[Node, Any]  # the values of parameters: of feeds, and of what calls have given
 MOST_VALUES = 32  # second stages that are kept for different values of one size; the one used longest ago goes first
 MANY_VALUES = 16  # compiled for one size before the session says so
 _serial = count()  # of stages: sets their kept values apart
@@ -46,20 +49,22 @@ class ManySizesWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Maker:
-    """What a computation lends to its stages. expand: the operations of the run, for values found of nodes. build: a Program as something
-    that runs, given the devices of kept values and why it is made. printed: how often each operation has in this session."""
+    """What a computation lends to its stages. expand: the operations of the run, for what was found out before. build: a Program as
+    something that runs, given the devices of kept values and why it is made. printed: how often each operation has in this session."""
 
-    expand: Callable[[Mapping[Node, Array]], Expansion]
+    expand: Callable[[Context], Expansion]
     build: Callable[[Program, Mapping[str, str], str], Runs]
     printed: Counter[Operation]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What earlier stages leave to a stage. found: the values that they computed; stand_ins: for nodes of the whole Program what a later
-    one has in their place, a constant or a kept value. homes: the devices of kept values. proven: checks that have held."""
+    """What earlier stages leave to a stage. found: the values that they computed; called: the types of what calls gave; stand_ins: for
+    nodes of the whole Program what a later one has in their place, a constant or a kept value. homes: the devices of kept values. proven:
+    checks that have held."""
 
     found: Mapping[Node, Array] = field(default_factory=dict)
+    called: Mapping[Operation, Sequence[TensorType]] = field(default_factory=dict)
     stand_ins: Mapping[Node, Node] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     proven: frozenset[Node] = frozenset()
@@ -69,30 +74,30 @@ class Context:
 class Stage:
     """One Program of a run, compiled. title: the value it was compiled for, in words. whole: what it is a part of, as far as that is known.
 
-    takes: the positions of its feeds among those of the run. results: how many of its outputs are those of the run; values to print
-    follow, or the value of `need`, then whether the checks hold. next: the stages that follow, by that value; where nothing is needed, the
-    only one.
+    takes: the parameters of the run that it reads. results: how many of its outputs are those of the run; values to print follow, or what
+    `need` asks for, then whether the checks hold. next: the stages that follow, by the values found and the types of what calls gave; where
+    nothing is needed, the only one.
     """
 
     title: str
     whole: Program
     bound: Runs
-    takes: tuple[int, ...]
+    takes: tuple[Node, ...]
     results: int
     need: Need | None
     checks: tuple[Check, ...]
     printings: tuple[Printing, ...]
     after: Context
     is_last: bool
-    next: OrderedDict[bytes, Stage] = field(default_factory=OrderedDict)
+    next: OrderedDict[Any, Stage] = field(default_factory=OrderedDict)
     compiled: int = 0  # stages made for values of `need`, also those that are gone
     ready: bool = False  # whether the variables that it reads have values
 
-    def run(self, feeds: Sequence[Any]) -> list[Array]:
+    def run(self, given: Given) -> list[Array]:
         if not self.ready:  # a variable that has a value keeps one
             self.bound.require()
             self.ready = True
-        return _run(self.bound, [feeds[position] for position in self.takes])
+        return _run(self.bound, [given[parameter] for parameter in self.takes])
 
     def retire(self) -> None:
         for stage in self.next.values():
@@ -114,21 +119,32 @@ class Stages:
 
     def __init__(self, maker: Maker, expansion: Expansion) -> None:
         self._maker = maker
+        self._feeds = expansion.parameters
+        self._is_running = False
         self.first = self._stage(expansion, Context(), "")
         self.path = [self.first]  # of the last run
 
     def run(self, feeds: Sequence[Any]) -> list[Array]:
         """The outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
+        if self._is_running:
+            raise RuntimeError("a function of Python's that a run calls must not run the same fetches in the same session")
+        self._is_running = True
+        try:
+            return self._run(feeds)
+        finally:
+            self._is_running = False
+
+    def _run(self, feeds: Sequence[Any]) -> list[Array]:
         self.path = [self.first]
-        outputs = self.first.run(feeds)
+        given = dict(zip(self._feeds, feeds, strict=True))
         while True:
             stage = self.path[-1]
+            outputs = stage.run(given)
             if stage.checks and not outputs[-1]:
-                self._fail(stage, feeds)
+                self._fail(stage, given)
             if stage.is_last:
                 break
-            self.path.append(self._following(stage, outputs))
-            outputs = self.path[-1].run(feeds)
+            self.path.append(self._following(stage, outputs, given))
         stage.bound.written()
         for printing, values in _shared_out(stage.printings, outputs[stage.results:]):
             self._print(printing, values)
@@ -156,30 +172,40 @@ class Stages:
 
     # -- the next stage -----------------------------------------------------------------------------------------------------------------
 
-    def _following(self, stage: Stage, outputs: Sequence[Array]) -> Stage:
-        """The stage after `stage`, for the values that it found."""
+    def _following(self, stage: Stage, outputs: Sequence[Array], given: Given) -> Stage:
+        """The stage after `stage`, for the values that it found. Makes the calls that it is for, and adds what they give to `given`."""
         wanted: Collection[Node] = () if stage.need is None else stage.need.nodes
-        key = b"".join([output.tobytes() for output in outputs[:len(wanted)]])
-        found = stage.next.get(key)
+        key: list[Any] = [output.tobytes() for output in outputs[:len(wanted)]]
+        called: dict[Operation, list[TensorType]] = {}
+        start = len(wanted)
+        for call in () if stage.need is None else stage.need.calls:
+            results = make_call(call, outputs[start:start + len(call.inputs)])
+            start += len(call.inputs)
+            types = called[call.operation] = [TensorType(dtype, each.shape) for dtype, each in zip(call.types, results, strict=True)]
+            given.update(zip(result_parameters(call.operation, types), results, strict=True))
+            key += types
+        found = stage.next.get(tuple(key))
         if found is None:
-            found = stage.next[key] = self._made(stage, dict(zip(wanted, outputs, strict=False)))
+            found = stage.next[tuple(key)] = self._made(stage, dict(zip(wanted, outputs, strict=False)), called)
         else:
-            stage.next.move_to_end(key)
+            stage.next.move_to_end(tuple(key))
         return found
 
-    def _made(self, stage: Stage, values: Mapping[Node, Array]) -> Stage:
-        """The stage after `stage`, compiled for `values`."""
+    def _made(self, stage: Stage, values: Mapping[Node, Array], called: Mapping[Operation, Sequence[TensorType]]) -> Stage:
+        """The stage after `stage`, compiled for `values` and for what was `called`."""
         context, title = stage.after, ""
         if stage.need is not None:
-            title = ", ".join(f"size of {operation.name} = {np.array2string(values[node], threshold=6)}"
-                              for node, operation in stage.need.nodes.items())
+            sizes = [f"size of {operation.name} = {np.array2string(values[node], threshold=6)}"
+                     for node, operation in stage.need.nodes.items()]
+            title = ", ".join([*sizes, *(f"{operation.name} gave {', '.join(map(str, types))}" for operation, types in called.items())])
             constants = {node: constant(value) for node, value in values.items()}
-            context = Context({**context.found, **values}, {**context.stand_ins, **constants}, context.homes, context.proven)
-        made = self._stage(self._maker.expand(context.found), context, title)
+            context = replace(context, found={**context.found, **values}, called={**context.called, **called},
+                              stand_ins={**context.stand_ins, **constants})
+        made = self._stage(self._maker.expand(context), context, title)
         if len(stage.next) == MOST_VALUES:
             stage.next.popitem(last=False)[1].retire()
         stage.compiled += 1
-        if stage.compiled == MANY_VALUES and stage.need is not None:
+        if stage.compiled == MANY_VALUES and stage.need is not None and stage.need.nodes:
             _warn(stage.need)
         return made
 
@@ -188,7 +214,7 @@ class Stages:
         need, checks = expansion.need, tuple(check for check in expansion.checks if check.ok not in context.proven)
         is_last = need is None and not (checks and expansion.effects)
         devices = Devices({**expansion.homes, **context.homes})
-        outputs: list[Node] = [] if need is None else list(need.nodes)
+        outputs: list[Node] = [] if need is None else [*need.nodes, *(node for call in need.calls for node in call.inputs)]
         if is_last:
             outputs = [*expansion.outputs, *(node for printing in expansion.printings for node in printing.data)]
         if checks:
@@ -199,38 +225,37 @@ class Stages:
             effects = [variable_assign(name, node) for node, name in kept.items()]
             stand_ins = {node: variable_read(name, node.type) for node, name in kept.items()}
             kept_homes = {name: devices.of(node) or HOST for node, name in kept.items()}
-            after = Context(context.found, {**context.stand_ins, **stand_ins}, {**context.homes, **kept_homes},
-                            context.proven.union(check.ok for check in checks))
+            after = replace(context, stand_ins={**context.stand_ins, **stand_ins}, homes={**context.homes, **kept_homes},
+                            proven=context.proven.union(check.ok for check in checks))
         why = [title, "" if is_last else f"computes {_wanted(need)}"]
         bound, takes = self._built(expansion, outputs, effects, context, after, ", ".join(filter(None, why)))
-        whole = Program(expansion.parameters, expansion.outputs if need is None else tuple(need.nodes),
+        whole = Program(expansion.parameters, expansion.outputs if need is None else tuple(outputs),
                         expansion.effects if need is None else (), origins=expansion.origins)
         results, printings = (len(expansion.outputs), expansion.printings) if is_last else (0, ())
         return Stage(title, whole, bound, takes, results, need, checks, printings, after, is_last)
 
     def _built(self, expansion: Expansion, outputs: Sequence[Node], effects: Sequence[Node], context: Context, after: Context,
-               cause: str) -> tuple[Runs, tuple[int, ...]]:
-        """Something that computes nodes of the whole Program from what `context` has, and the positions of the feeds that it takes."""
+               cause: str) -> tuple[Runs, tuple[Node, ...]]:
+        """Something that computes nodes of the whole Program from what `context` has, and the parameters that it takes."""
         new = substitute([*outputs, *effects], context.stand_ins, context.stand_ins.keys())
-        reached = set(postorder([new[node] for node in (*outputs, *effects)]))
-        takes = tuple(position for position, node in enumerate(expansion.parameters) if node in reached)
+        reached = [node for node in postorder([new[node] for node in (*outputs, *effects)]) if node.name == "parameter"]
+        takes = (*(node for node in self._feeds if node in reached), *(node for node in reached if node not in self._feeds))
         origins = {now: expansion.origins[old] for old, now in new.items() if old in expansion.origins}
-        program = Program(tuple(expansion.parameters[position] for position in takes), tuple(new[node] for node in outputs),
-                          tuple(new[node] for node in effects), origins=origins)
+        program = Program(takes, tuple(new[node] for node in outputs), tuple(new[node] for node in effects), origins=origins)
         return self._maker.build(program, after.homes, cause), takes
 
     # -- errors -------------------------------------------------------------------------------------------------------------------------
 
-    def _fail(self, stage: Stage, feeds: Sequence[Any]) -> None:
+    def _fail(self, stage: Stage, given: Given) -> None:
         """Raises the error of the first check of `stage` that does not hold. Nothing is written yet: what it rests on can be
         computed again, with what words the error."""
-        expansion = self._maker.expand(stage.after.found)
+        expansion = self._maker.expand(stage.after)
         devices = Devices({**expansion.homes, **stage.after.homes})
         nodes = [node for check in stage.checks for node in (check.ok, *check.data)]
         bound, takes = self._built(expansion, [devices.bring(node, HOST) for node in nodes], (), stage.after, stage.after,
                                    "a check that failed, for its words")
         try:
-            values = _run(bound, [feeds[position] for position in takes])
+            values = _run(bound, [given[parameter] for parameter in takes])
         finally:
             bound.retire()
         for check, (ok, *data) in _shared_out(stage.checks, values, 1):
@@ -253,7 +278,9 @@ def _wanted(need: Need | None) -> str:
     """What a stage that is not the last computes."""
     if need is None:
         return "whether all checks hold, before variables are written"
-    return f"the size of {', '.join(dict.fromkeys(operation.name for operation in need.nodes.values()))}"
+    sizes = ", ".join(dict.fromkeys(operation.name for operation in need.nodes.values()))
+    calls = ", ".join(call.operation.name for call in need.calls)
+    return " and ".join(filter(None, [f"the size of {sizes}" if sizes else "", f"what {calls} calls Python with" if calls else ""]))
 
 
 def _warn(need: Need) -> None:

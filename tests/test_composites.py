@@ -191,6 +191,7 @@ ELSEWHERE_FUNCTIONS = {
     **dict.fromkeys((f"debugging.{name}" for name in gc.debugging.__all__ if name.startswith("assert_") or name == "Assert"),
                     "their result is an operation: tests/test_checks.py"),
     **dict.fromkeys(("Print", "print", "tuple"), "tests/test_prints.py"),
+    **dict.fromkeys(("py_func", "numpy_function"), "tests/test_python_calls.py"),
     **dict.fromkeys(("add_check_numerics_ops", "is_numeric_tensor"), "tests/test_checks.py"),
     **dict.fromkeys((f"metrics.{name}" for name in gc.metrics.__all__), "they accumulate over runs: tests/test_programs_tf1.py"),
 }
@@ -198,6 +199,7 @@ ELSEWHERE_OPERATIONS = {
     "NoOp": "has no value",
     "Assert": "tests/test_checks.py",
     **dict.fromkeys(("Print", "PrintV2"), "tests/test_prints.py"),
+    **dict.fromkeys(("PyFunc", "PyFuncStateless"), "tests/test_python_calls.py"),
     **dict.fromkeys(("RandomStandardNormal", "TruncatedNormal", "RandomUniformInt", "RandomGamma", "RandomPoissonV2", "Multinomial",
                      "StatelessRandomUniform", "StatelessRandomNormal", "StatelessTruncatedNormal", "StatelessRandomUniformInt",
                      "StatelessMultinomial"), "test_random_numbers_are_those_of_the_interpreter"),

@@ -404,7 +404,7 @@ def test_stages_on_a_gpu() -> None:
             x, loss, step, kernel = training()
             with gc.Session(config=gc.ConfigProto(device=device)) as session:
                 session.run(gc.global_variables_initializer())
-                losses = [session.run([loss, step], {x: rows(seed)})[0] for seed in (0, 1, 2, 0, 1)]
+                losses = [session.run([loss, step], {x: rows(seed)})[0] for seed in (0, 1, 0)]
                 return losses, session.run(kernel)
     expected, found = train("cpu"), train("gpu")
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)

@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc.core.errors import InvalidArgumentError, OpError
 from graphc.core.program import Node
-from graphc.core.static import partial_value
+from graphc.core.static import is_computable, partial_value
 
 if TYPE_CHECKING:
     from graphc.core.operation import Operation
@@ -84,7 +84,7 @@ def are_wanted() -> bool:
 def require(ok: Node, report: Report, *data: Node, error: type[OpError] = InvalidArgumentError) -> None:
     """The run must find the bool scalar `ok` true; else it raises an `error` with the text `report(*values of data)`."""
     collected = _collected.get()
-    if collected is None or collected.operation is None or ok in collected.checks:
+    if collected is None or collected.operation is None or ok in collected.checks or not is_computable(ok, *data):
         return
     verdict = _value(ok)
     if verdict is not None and verdict.all():

@@ -8,7 +8,7 @@ it needs: `graphc.runtime.stages` runs for it, and walks again with that value k
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,24 +18,45 @@ import numpy as np
 from graphc.core import dtypes
 from graphc.core.checks import Check, CheckFailed, Collected, Printing, collecting
 from graphc.core.devices import HOST, Devices
+from graphc.core.dtypes import DType
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.operation import Operation, Tensor
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, Origin, Program, make
-from graphc.core.static import UnknownRank, ValueNeeded, known
+from graphc.core.static import UnknownRank, ValueNeeded, is_computable, known
 from graphc.core.types import TensorType, show_dims
 
 COUNTER = "/counter"  # the hidden variable of a random operation is its name and this
 INITIALISED = "/initialised?"  # and of a variable whose state is asked for: a bool that the session sets with the first value
 
 
+@dataclass(frozen=True)
+class Call:
+    """A function of Python's that `operation` calls with the values of `inputs`, for arrays of `types`."""
+
+    operation: Operation
+    function: Callable[..., Any]
+    inputs: tuple[Node, ...]
+    types: tuple[DType, ...]
+
+
+class _CallNeeded(Exception):
+    """The results of a call are not known yet."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(f"{call.operation.name} is to be called")
+        self.call = call
+
+
 class _State:
     """The variables' current values while operations are expanded (the `State` of opdef), each on its variable's device.
 
-    placed: the device of each operation in short; None where there is but one, and nobody need know which.
+    placed: the device of each operation in short; None where there is but one, and nobody need know which. called: the types of what
+    functions of Python's have given.
     """
 
-    def __init__(self, placed: Mapping[Operation, str] | None) -> None:
+    def __init__(self, placed: Mapping[Operation, str] | None, called: Mapping[Operation, Sequence[TensorType]]) -> None:
+        self.called = called
         self.current: dict[str, Node] = {}
         self.initial: dict[str, Node] = {}
         self.types: dict[str, TensorType] = {}
@@ -103,24 +124,37 @@ class _State:
         self.declare(name, TensorType(dtypes.bool, ()), self.operation)
         return self.read(name)
 
+    def call(self, function: Callable[..., Any], inputs: Sequence[Node], types: Sequence[DType]) -> list[Node]:
+        """The results of a call, as parameters; raises `_CallNeeded` where nobody has called yet."""
+        if self.operation not in self.called:
+            raise _CallNeeded(Call(self.operation, function, tuple(inputs), tuple(types)))
+        return result_parameters(self.operation, self.called[self.operation])
+
     def effects(self) -> list[Node]:
         assign = lookup("variable_assign")
         return [make(assign, (value,), assign.attrs(variable=name)) for name, value in self.current.items()
                 if value is not self.initial.get(name)]
 
 
+def result_parameters(operation: Operation, types: Sequence[TensorType]) -> list[Node]:
+    """The parameters of a Program for what a call has given."""
+    primitive = lookup("parameter")
+    return [make(primitive, (), primitive.attrs(name=f"{operation.name}:{n}", type=type_)) for n, type_ in enumerate(types)]
+
+
 @dataclass(frozen=True)
 class Need:
-    """The values that shapes of results depend on: of nodes, each with the first operation that asks for it. parameters: the feeds that
-    spell the first of them, if they do."""
+    """What a run must find out before more can be expanded. nodes: values that shapes depend on, each with the first operation that asks
+    for it; parameters: the feeds that spell the first of them, if they do. calls: functions of Python's to be called."""
 
     nodes: Mapping[Node, Operation]
     parameters: tuple[str, ...]
+    calls: tuple[Call, ...]
 
     @property
     def operation(self) -> Operation:
         """The first that asks."""
-        return next(iter(self.nodes.values()))
+        return next(iter(self.nodes.values())) if self.nodes else self.calls[0].operation
 
 
 @dataclass(frozen=True)
@@ -148,6 +182,8 @@ def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, Ten
     that operations ask for. Raises and takes what `expand` does, and `static.ValueNeeded` where a shape depends on what is not known."""
     made = expand(fetches, feeds, values, placed)
     if made.need is not None:
+        if made.need.calls:
+            raise ValueError(f"{made.need.calls[0].operation.name} calls a function of Python's: only a session can run it")
         raise ValueNeeded(next(iter(made.need.nodes)))
     return program_of(made)
 
@@ -159,15 +195,16 @@ def program_of(expansion: Expansion) -> Program:
 
 def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
            values: Mapping[Tensor, np.ndarray[Any, Any]] | None = None, placed: Mapping[Operation, str] | None = None, *,
-           found: Mapping[Node, np.ndarray[Any, Any]] | None = None, checked: bool = False) -> Expansion:
+           found: Mapping[Node, np.ndarray[Any, Any]] | None = None, called: Mapping[Operation, Sequence[TensorType]] | None = None,
+           checked: bool = False) -> Expansion:
     """The operations that `fetches` need, expanded in order for feeds of the given static types, as far as all shapes are known.
 
     A feed listed in `values` too is a constant of the Program (its parameter stays, unused): shapes may depend on it. placed: the device
     of each operation, in short ("GPU:0"), where there is more than one: the Program has a `transfer` wherever a value changes device (see
-    `graphc.core.devices`). found: values of nodes that earlier walks needed. checked: indices and the like are checked too. Raises
-    InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule.
+    `graphc.core.devices`). found, called: values of nodes, and types of what calls gave, that earlier walks needed. checked: indices and
+    the like are checked too. Raises InvalidArgumentError for an unfed placeholder or an operation whose concrete shapes break its rule.
     """
-    walk = _Walk(placed, checked)
+    walk = _Walk(placed, called or {}, checked)
     parameters = [walk.feed(tensor, type_) for tensor, type_ in feeds.items()]
     for tensor, value in (values or {}).items():
         constant = lookup("constant")
@@ -199,8 +236,8 @@ def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> li
 class _Walk:
     """One walk over operations: the nodes of the tensors so far, and where each came from."""
 
-    def __init__(self, placed: Mapping[Operation, str] | None, checked: bool) -> None:
-        self.state = _State(placed)
+    def __init__(self, placed: Mapping[Operation, str] | None, called: Mapping[Operation, Sequence[TensorType]], checked: bool) -> None:
+        self.state = _State(placed, called)
         self.nodes: dict[Tensor, Node] = {}
         self.origins: dict[Node, tuple[Origin, ...]] = {}
         self.collected = Collected(checked)
@@ -222,9 +259,11 @@ class _Walk:
             try:
                 with known(found), collecting(self.collected):
                     self._expand(operation)
-            except ValueNeeded as need:
-                nodes, live = self._copy().look_ahead(operations[position:], found)
-                return Need({need.node: operation, **nodes}, need.parameters), live
+            except (ValueNeeded, _CallNeeded) as stop:
+                nodes, calls, live = self._copy().look_ahead(operations[position:], found)
+                if isinstance(stop, ValueNeeded):
+                    return Need({stop.node: operation, **nodes}, stop.parameters, calls), live
+                return Need(nodes, (), calls), live
         return None, []
 
     def _copy(self) -> _Walk:
@@ -232,23 +271,29 @@ class _Walk:
         other.state, other.nodes = self.state.copy(), dict(self.nodes)
         return other
 
-    def look_ahead(self, rest: Sequence[Operation], found: Mapping[Node, np.ndarray[Any, Any]]) -> tuple[dict[Node, Operation], list[Node]]:
+    def look_ahead(self, rest: Sequence[Operation],
+                   found: Mapping[Node, np.ndarray[Any, Any]]) -> tuple[dict[Node, Operation], tuple[Call, ...], list[Node]]:
         """Goes on with shapes unknown where they depend on values. Gives the values that can be asked for already, each with the operation
-        that does, and what `rest` reads of the nodes made so far. (What it misses is computed again by a later stage, or in one more.)"""
+        that does, the calls that can be made, and what `rest` reads of the nodes made so far. (What it misses is computed again by a later
+        stage, or in one more.)"""
         asked: list[Node] = []
         askers: dict[Node, Operation] = {}
+        calls: list[Call] = []
         live: list[Node] = []
         with known(found, asked), collecting(None):
             for operation in rest:
                 try:
                     self._expand(operation)
+                except _CallNeeded as stop:
+                    calls += [stop.call] if is_computable(*stop.call.inputs) else []
                 except (UnknownRank, InvalidArgumentError, LookupError, ArithmeticError, AssertionError):  # it needs the shapes
                     live += [self.nodes[tensor] for tensor in operation.inputs if tensor in self.nodes]
                 for node in asked:
                     if node not in askers:
                         askers[node] = operation
                         _remember(operation, [node], [self.nodes[t] for t in operation.inputs if t in self.nodes], self.origins)
-        return askers, [*live, *self.state.current.values(), *(self.nodes[t] for op in rest for t in op.outputs if t in self.nodes)]
+        live += [self.nodes[tensor] for operation in rest for tensor in operation.outputs if tensor in self.nodes]
+        return askers, tuple(calls), [*live, *self.state.current.values()]
 
     def _inputs(self, operation: Operation) -> list[Node]:
         return [self.state.bring(self.value(tensor), operation) for tensor in operation.inputs]

@@ -146,13 +146,21 @@ def static_dims(node: Node) -> tuple[Dim, ...] | None:
 def _ask(node: Node) -> None:
     """Raises ValueNeeded where a run will know `node`; or adds it to what is asked, where that run needs to know nothing else before."""
     asked = _knowledge.get().asked
-    below = postorder((node,))
-    leaves = [each for each in below if each.name in ("parameter", "variable_read")]
-    is_abstract = [leaf.name == "parameter" and leaf.attrs.name.startswith("?") for leaf in leaves]
-    if asked is None and not all(is_abstract):
+    leaves = [each for each in postorder((node,)) if each.name in ("parameter", "variable_read")]
+    if asked is None and not all(map(is_abstract, leaves)):
         raise ValueNeeded(node)
-    if asked is not None and leaves and not any(is_abstract) and all(type_.is_static for each in below for type_ in each.types):
+    if asked is not None and leaves and is_computable(node):
         asked.append(node)
+
+
+def is_abstract(node: Node) -> bool:
+    """Whether `node` is a parameter that stands for something unknown (see `opdef.abstract`)."""
+    return node.name == "parameter" and str(node.attrs.name).startswith("?")
+
+
+def is_computable(*nodes: Node) -> bool:
+    """Whether a Program can compute `nodes`: they rest on nothing abstract, and all shapes are known."""
+    return not any(is_abstract(each) or not all(type_.is_static for type_ in each.types) for each in postorder(nodes))
 
 
 def _spelling(node: Node) -> tuple[str, ...]:

@@ -282,6 +282,7 @@ from graphc.ops.static_asserts import (
     assert_type,
 )
 from graphc.ops.unique import setdiff1d, unique, unique_with_counts
+from graphc.ops.python_calls import numpy_function, py_func
 
 __all__ = [
     "Assert", "IndexedSlices", "Print", "SparseTensor", "SparseTensorValue", "abs", "accumulate_n", "acos", "acosh", "add",
@@ -304,10 +305,10 @@ __all__ = [
     "lin_space", "linspace", "log", "log1p", "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul",
     "matrix_band_part", "matrix_determinant", "matrix_diag", "matrix_diag_part", "matrix_inverse", "matrix_set_diag", "matrix_solve",
     "matrix_solve_ls", "matrix_transpose", "matrix_triangular_solve", "maximum", "meshgrid", "minimum", "mod", "mul", "multinomial",
-    "multiply", "neg", "negative", "norm", "not_equal", "one_hot", "ones", "ones_like", "pack", "pad", "parallel_stack",
-    "placeholder_with_default", "pow", "print", "qr", "random_crop", "random_gamma", "random_normal", "random_poisson", "random_shuffle",
-    "random_uniform", "range", "rank", "real", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
-    "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "repeat", "reshape", "reverse",
+    "multiply", "neg", "negative", "norm", "not_equal", "numpy_function", "one_hot", "ones", "ones_like", "pack", "pad", "parallel_stack",
+    "placeholder_with_default", "pow", "print", "py_func", "qr", "random_crop", "random_gamma", "random_normal", "random_poisson",
+    "random_shuffle", "random_uniform", "range", "rank", "real", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp",
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "repeat", "reshape", "reverse",
     "reverse_sequence", "reverse_v2", "rint", "roll", "round", "rsqrt", "saturate_cast", "scalar_mul", "scatter_add", "scatter_div",
     "scatter_max", "scatter_min", "scatter_mul", "scatter_nd", "scatter_nd_add", "scatter_nd_sub", "scatter_nd_update", "scatter_sub",
     "scatter_update", "searchsorted", "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum", "select",
