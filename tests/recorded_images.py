@@ -223,6 +223,19 @@ SAMPLES: dict[str, list[tuple[str, ...]]] = {
         ("tf.gradients(tf.image.crop_and_resize(x, y, [0, 1, 1], [3, 4]), [x, y], z)",
          "float32 2x7x9x3", "float32 3x4", "float32 3x3x4x3"),
     ],
+    "image.draw_bounding_boxes": [
+        ("tf.image.draw_bounding_boxes(x, y)", "float32 2x12x14x3", "float32 2x3x4 -0.3:1.3"),
+        ("tf.image.draw_bounding_boxes(x, [[[0.2, 0.1, 0.8, 0.7], [0.0, 0.5, 0.3, 1.2], [0.9, 0.9, 0.1, 0.2]]])", "float32 1x12x14x1"),
+        ("tf.image.draw_bounding_boxes(x, [[[0.2, 0.1, 0.8, 0.7], [-0.5, 0.5, 0.3, 0.8]]], colors=y)", "float32 1x12x14x4", "float32 1x4"),
+        ("tf.image.draw_bounding_boxes(x, tf.reshape(tf.range(48.0) / 60.0, [1, 12, 4]))", "float32 1x32x32x3"),
+        ("tf.image.draw_bounding_boxes(x, tf.zeros([1, 0, 4]))", "float32 1x3x4x3"),
+    ],
+    "image.extract_glimpse": [
+        ("tf.image.extract_glimpse(x, [3, 4], [[0.1, -0.2], [0.0, 0.3]])", "float32 2x8x9x2"),
+        ("tf.image.extract_glimpse(x, [3, 4], y, centered=False)", "float32 2x8x9x2", "float32 2x2 0.25:0.75"),
+        ("tf.image.extract_glimpse(x, [2, 3], y, normalized=False)", "float32 2x8x9x2", "float32 2x2 -4:4"),
+        ("tf.image.extract_glimpse(x, [3, 3], y, False, False)", "float32 2x8x9x2", "float32 2x2 2:6"),
+    ],
     "nn.max_pool": [
         ("tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], 'SAME')", "float32 2x7x9x3"),
         ("tf.nn.max_pool(x, ksize=[1, 3, 2, 1], strides=[1, 2, 1, 1], padding='VALID')", "float64 2x5x4x3"),

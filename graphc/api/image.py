@@ -1,5 +1,5 @@
 """TF1's `image`: resizing, cropping, flips and colours of batches of pictures."""
-from graphc.ops.image_boxes import crop_and_resize
+from graphc.ops.image_boxes import crop_and_resize, draw_bounding_boxes, extract_glimpse
 from graphc.ops.image_colour import (
     adjust_brightness,
     adjust_contrast,
@@ -55,11 +55,11 @@ transpose = transpose_image
 
 __all__ = [
     "ResizeMethod", "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation", "central_crop",
-    "convert_image_dtype", "crop_and_resize", "crop_to_bounding_box", "extract_image_patches", "extract_patches", "flip_left_right",
-    "flip_up_down", "grayscale_to_rgb", "hsv_to_rgb", "image_gradients", "pad_to_bounding_box", "per_image_standardization", "psnr",
-    "random_brightness", "random_contrast", "random_crop", "random_flip_left_right", "random_flip_up_down", "random_hue",
-    "random_saturation", "resize", "resize_area", "resize_bicubic", "resize_bilinear", "resize_image_with_crop_or_pad",
-    "resize_image_with_pad", "resize_images", "resize_nearest_neighbor", "resize_with_crop_or_pad", "rgb_to_grayscale", "rgb_to_hsv",
-    "rgb_to_yiq", "rgb_to_yuv", "rot90", "sobel_edges", "ssim", "ssim_multiscale", "total_variation", "transpose", "transpose_image",
-    "yiq_to_rgb", "yuv_to_rgb",
+    "convert_image_dtype", "crop_and_resize", "crop_to_bounding_box", "draw_bounding_boxes", "extract_glimpse", "extract_image_patches",
+    "extract_patches", "flip_left_right", "flip_up_down", "grayscale_to_rgb", "hsv_to_rgb", "image_gradients", "pad_to_bounding_box",
+    "per_image_standardization", "psnr", "random_brightness", "random_contrast", "random_crop", "random_flip_left_right",
+    "random_flip_up_down", "random_hue", "random_saturation", "resize", "resize_area", "resize_bicubic", "resize_bilinear",
+    "resize_image_with_crop_or_pad", "resize_image_with_pad", "resize_images", "resize_nearest_neighbor", "resize_with_crop_or_pad",
+    "rgb_to_grayscale", "rgb_to_hsv", "rgb_to_yiq", "rgb_to_yuv", "rot90", "sobel_edges", "ssim", "ssim_multiscale", "total_variation",
+    "transpose", "transpose_image", "yiq_to_rgb", "yuv_to_rgb",
 ]

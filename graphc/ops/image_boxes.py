@@ -12,8 +12,12 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import static_dims
 from graphc.core.types import Dim, show_dims
-from graphc.ops.declare import INDEX, declare_one
+from graphc.ops.array import shape as shape_of
+from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope
+from graphc.ops.joining import concat
 from graphc.ops.parts import box, undetermined
+from graphc.ops.random import random_normal, random_uniform
+from graphc.ops.reductions import mean_over
 from graphc.primitives.sugar import fill_like, zeros_like
 
 # crop_and_resize -------------------------------------------------------------------------------------------------------------------------
@@ -115,3 +119,126 @@ def crop_and_resize(image: Any, boxes: Any, box_ind: Any = None, crop_size: Any 
     inputs = {"image": image, "boxes": boxes, "box_ind": box_indices if box_ind is None else box_ind, "crop_size": crop_size}
     attrs = {"method": method, "extrapolation_value": float(extrapolation_value)}
     return declare_one(CROP_AND_RESIZE, inputs, attrs, name, other={"boxes": dtypes.float32, "box_ind": INDEX, "crop_size": INDEX})
+
+
+# Glimpses --------------------------------------------------------------------------------------------------------------------------------
+
+@composite("ExtractGlimpse")
+def EXTRACT_GLIMPSE(input: Node, size: Node, offsets: Node, noise: Node, *, centered: bool, normalized: bool, uniform_noise: bool) -> Node:
+    """A box of `size` around a place of each picture's own; where it lies outside, `noise` of the picture's range or deviation."""
+    if len(input.shape) != 4 or len(offsets.shape) != 2:
+        raise ValueError(f"extract_glimpse needs images of rank 4 and offsets of rank 2, got {show_dims(input.shape)} and "
+                         f"{show_dims(offsets.shape)}")
+    glimpse = static_dims(size) or (None, None)
+    shape = (input.shape[0], *glimpse, input.shape[3])
+    if None in glimpse or not input.type.is_static or not offsets.type.is_static:
+        return undetermined(input, shape)
+    y, x = (p.reshape(box(offsets, 1, n, n + 1), offsets.shape[:1]) for n in range(2))
+    rows = _glimpsed(y, input.dims[1], glimpse[0] or 0, centered, normalized)
+    columns = _glimpsed(x, input.dims[2], glimpse[1] or 0, centered, normalized)
+    visible = p.and_(p.broadcast_in_dim(_inside(rows, input.dims[1]), shape, (0, 1)),
+                     p.broadcast_in_dim(_inside(columns, input.dims[2]), shape, (0, 2)))
+    pictures = p.iota(shape[:1], 0, dtypes.int32)
+    return p.select(visible, _pixels(input, pictures, rows, columns), _like_picture(input, noise, uniform_noise))
+
+
+def _glimpsed(offset: Node, size: int, count: int, centered: bool, normalized: bool) -> Node:
+    """[batch, count]: the positions along an axis of `size` pixels of a glimpse whose middle `offset` [batch] names.
+
+    normalized: in fractions of the axis instead of pixels. centered: counted from the middle, half a unit for each.
+    """
+    place = p.multiply(offset, fill_like(offset, size)) if normalized else offset
+    if centered:
+        place = p.add(p.multiply(place, fill_like(place, 0.5)), fill_like(place, size / 2))
+    first = p.convert(p.subtract(place, fill_like(place, count / 2)), dtypes.int32)
+    shape = (*offset.shape, count)
+    return p.add(p.broadcast_in_dim(first, shape, (0,)), p.iota(shape, 1, dtypes.int32))
+
+
+def _like_picture(image: Node, noise: Node, uniform: bool) -> Node:
+    """Random numbers on the scale of each picture: between its least and greatest value, or with its mean and deviation."""
+    axes = (1, 2, 3)
+    if uniform:
+        start = p.reduce_min(image, axes)
+        width = p.subtract(p.reduce_max(image, axes), start)
+    else:
+        start = mean_over(image, axes)
+        centred = p.subtract(image, p.broadcast_in_dim(start, image.shape, (0,)))
+        width = p.sqrt(mean_over(p.multiply(centred, centred), axes))
+    start, width = (p.stop_gradient(p.broadcast_in_dim(each, noise.shape, (0,))) for each in (start, width))
+    return p.add(p.multiply(noise, width), start)
+
+
+def extract_glimpse(input: Any, size: Any, offsets: Any, centered: bool = True, normalized: bool = True, uniform_noise: bool = True,
+                    name: str | None = None) -> Tensor:
+    """[batch, size..., channels]: from each picture of `input` [batch, height, width, channels] the box around its row (y, x) of `offsets`.
+
+    centered: (0, 0) is the middle of the picture and (-1, -1) its upper left corner, else (0, 0) that corner. normalized: offsets in
+    fractions of the picture, else in pixels. Where a box lies outside its picture stands noise: uniform in the picture's range, or normal.
+    """
+    with name_scope(name, "ExtractGlimpse", [input, offsets]) as scope:
+        images = as_tensor(input, dtypes.float32, "input")
+        box_size = as_tensor(size, dtypes.int32, "size")
+        dims = shape_of(images)
+        draw = random_uniform if uniform_noise else random_normal
+        noise = draw(concat([dims[:1], box_size, dims[3:]], 0))
+        inputs = {"input": images, "size": box_size, "offsets": as_tensor(offsets, dtypes.float32, "offsets"), "noise": noise}
+        attrs = {"centered": bool(centered), "normalized": bool(normalized), "uniform_noise": bool(uniform_noise)}
+        return declare_one(EXTRACT_GLIMPSE, inputs, attrs, scope, other={"size": INDEX})
+
+
+# Drawing ---------------------------------------------------------------------------------------------------------------------------------
+
+# Red, green, blue and opacity of the first box, the second, ...: TF1's order, over again after the tenth.
+COLORS = ((1.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0), (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.5, 0.0, 0.5, 1.0),
+          (0.5, 0.5, 0.0, 1.0), (0.5, 0.0, 0.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.0, 1.0, 1.0, 1.0), (1.0, 0.0, 1.0, 1.0))
+
+
+@composite("DrawBoundingBoxesV2")
+def DRAW_BOUNDING_BOXES(images: Node, boxes: Node, colors: Node, *, grey_is_white: bool = False) -> Node:
+    """Borders one pixel wide, later boxes over earlier ones: each pixel asks which is the last box whose border it is on.
+
+    grey_is_white: pictures of depth 1 have borders of 1.
+    """
+    if len(images.shape) != 4 or len(boxes.shape) != 3 or len(colors.shape) != 2:
+        shapes = ", ".join(show_dims(each.shape) for each in (images, boxes, colors))
+        raise ValueError(f"draw_bounding_boxes needs images of rank 4, boxes of rank 3 and colors of rank 2, got {shapes}")
+    if boxes.shape[2] not in (4, None):
+        raise ValueError(f"boxes must have 4 columns, y1, x1, y2, x2, but are {show_dims(boxes.shape)}")
+    if not all(each.type.is_static for each in (images, boxes, colors)):
+        return images
+    pictures, height, width, depth = images.dims
+    count = boxes.dims[1]
+    shape = (pictures, height, width, count)
+    number = p.iota(shape, 3, dtypes.int32)
+    last = p.reduce_max(p.select(_on_border(boxes, shape), number, fill_like(number, -1)), (3,))
+    color = p.gather(colors, p.remainder(last, fill_like(last, colors.dims[0])), 0)  # of -1: nothing
+    drawn = p.broadcast_in_dim(p.compare(last, zeros_like(last), "GE"), images.shape, (0, 1, 2))
+    color = fill_like(images, 1) if grey_is_white and depth == 1 else p.convert(box(color, 3, 0, depth), images.dtype)
+    return p.select(drawn, color, images)
+
+
+def _on_border(boxes: Node, shape: tuple[int, ...]) -> Node:
+    """bool [pictures, height, width, boxes]: whether a pixel is on a box's border. Boxes turned inside out have none."""
+    within: list[Node] = []
+    edges: list[Node] = []
+    for axis, size in ((1, shape[1]), (2, shape[2])):
+        ends = [p.convert(p.multiply(side, fill_like(side, size - 1)), dtypes.int32)
+                for side in (p.reshape(box(boxes, 2, n, n + 1), boxes.dims[:2]) for n in (axis - 1, axis + 1))]
+        place = p.iota(shape, axis, dtypes.int32)
+        low, high = (p.broadcast_in_dim(end, shape, (0, 3)) for end in ends)
+        within.append(p.and_(p.compare(place, low, "GE"), p.compare(place, high, "LE")))
+        edges.append(p.or_(p.compare(place, low, "EQ"), p.compare(place, high, "EQ")))
+    return p.and_(p.and_(*within), p.or_(*edges))
+
+
+def draw_bounding_boxes(images: Any, boxes: Any, name: str | None = None, colors: Any = None) -> Tensor:
+    """`images` [batch, height, width, depth] with the borders of `boxes` [batch, n, 4] (y1, x1, y2, x2 in [0, 1]) drawn on them.
+
+    colors: [m, depth], taken in turn; by default ten of TF1's (1.0 everywhere in pictures of depth 1).
+    """
+    with name_scope(name, "DrawBoundingBoxes", [images, boxes]) as scope:
+        x = as_tensor(images, None if isinstance(images, Tensor) else dtypes.float32, "images")
+        inputs = {"images": x, "boxes": boxes, "colors": COLORS if colors is None else colors}
+        return declare_one(DRAW_BOUNDING_BOXES, inputs, {"grey_is_white": colors is None}, scope,
+                           other={"boxes": dtypes.float32, "colors": dtypes.float32})
