@@ -252,13 +252,17 @@ class Classifier:
         return Shape("dot", product.type.size)
 
     def _scatter(self, nodes: Sequence[Node], scatters: Sequence[Node], sums: bool, written: Collection[Node]) -> Shape:
-        """Operand 0 and the updates are evaluated once for each element, the indices once for each slice of the columns."""
+        """The updates are evaluated once for each element, the indices once for each slice of the columns. What is updated is stored
+        before: then the scatter can lie over it."""
         scatter = scatters[0]
         if len(scatters) > 1 or sums:
             raise Illegal("two walks over everything")
         if list(written) != [scatter]:
             raise Illegal("an output beside the scatter's")
-        if any(self._is_costly(read.source, set(nodes)) for read in _reads_of(scatter.operands[1]) if read.source in nodes):
+        inside = set(nodes)
+        if any(read.source in inside for read in _reads_of(scatter.operands[0])):
+            raise Illegal("better updated where it is stored")
+        if any(self._is_costly(read.source, inside) for read in _reads_of(scatter.operands[1]) if read.source in inside):
             raise Illegal("costly indices")
         self._require_no_repetition(nodes, written, set(), keeps_place)
         return Shape("scatter", scatter.type.size)

@@ -24,6 +24,7 @@ from graphc.passes.real import Real
 from graphc.passes.recompute import Recompute
 from graphc.passes.rewrite import Rewrite
 from graphc.passes.rules_algebra import ALGEBRA
+from graphc.passes.rules_indexing import INDEXING
 from graphc.passes.rules_movement import MOVEMENT
 from graphc.passes.rules_reduction import REDUCTION
 from graphc.passes.rules_stability import STABILITY
@@ -57,7 +58,7 @@ class Stage:
 
 
 # Stability first: it recognises the formulas that algebra would take apart.
-SIMPLIFY = Rewrite((fold_rule(), *STABILITY, *MOVEMENT, *REDUCTION, *ALGEBRA), name="simplify")
+SIMPLIFY = Rewrite((fold_rule(), *STABILITY, *MOVEMENT, *REDUCTION, *INDEXING, *ALGEBRA), name="simplify")
 
 FIRST = (("expand", Expand()), ("real", Real()))  # what no kernel knows: must be gone before the others
 DEFAULT = Pipeline("default", (*FIRST, ("simplify", SIMPLIFY), ("split", Split()), ("fuse", Fuse()), ("order", Order())))
@@ -70,6 +71,7 @@ PASSES: dict[str, Pass] = {
     "expand": Expand(), "real": Real(),
     "fold": Rewrite((fold_rule(),), name="fold"), "stability": Rewrite(STABILITY, name="stability"),
     "movement": Rewrite(MOVEMENT, name="movement"), "reduction": Rewrite(REDUCTION, name="reduction"),
+    "indexing": Rewrite(INDEXING, name="indexing"),
     "algebra": Rewrite(ALGEBRA, name="algebra"), "simplify": SIMPLIFY, "split": Split(), "fuse": Fuse(), "separate": Fuse(merge=False),
     "recompute": Recompute(), "order": Order(), "together": Together()}
 

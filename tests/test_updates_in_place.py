@@ -109,3 +109,21 @@ def test_the_half_floats_are_summed_wide() -> None:
         total = gc.scatter_add(variable, np.ones(count, np.int32), gc.ones([count, 2], gc.float16))
         session.run(gc.global_variables_initializer())
         np.testing.assert_array_equal(session.run(total), np.array([[0, 0], [count, count], [0, 0]], np.float16))
+
+
+def test_a_training_step_touches_the_rows_that_were_looked_up() -> None:
+    """The dense gradient is nowhere: not in memory, and not in what the step computes."""
+    with gc.Graph().as_default(), gc.Session() as session:
+        weights = gc.Variable(np.ones((50, 8), np.float32))
+        ids, scale = gc.placeholder(gc.int32, [3]), gc.placeholder(gc.float32, [3, 8])
+        loss = gc.reduce_sum(gc.nn.embedding_lookup(weights, ids) * scale)
+        step = gc.train.GradientDescentOptimizer(0.5).minimize(loss)
+        session.run(gc.global_variables_initializer())
+        feeds = {ids: np.array([4, 0, 4], np.int32), scale: np.arange(24, dtype=np.float32).reshape(3, 8)}
+        session.run(step, feeds)
+        want = np.ones((50, 8))
+        np.subtract.at(want, feeds[ids], 0.5 * feeds[scale])
+        np.testing.assert_allclose(session.run(weights), want)
+        made = session.compile(step, feeds)
+        assert made.memory.arena_bytes < 50 * 8 * 4
+        assert made.memory.in_place == ("Variable",)
