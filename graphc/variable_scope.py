@@ -382,9 +382,12 @@ def _chained(inner: Callable[..., Any], outer: Callable[..., Any] | None) -> Cal
 
 
 def variable_op_scope(values: Iterable[Any] | None, name_or_scope: str | VariableScope | None, default_name: str | None = None,
-                      **settings: Any) -> AbstractContextManager[VariableScope]:
+                      initializer: Any = None, regularizer: Any = None, caching_device: Any = None, partitioner: Partitioner | None = None,
+                      custom_getter: Any = None, reuse: Reuse = None, dtype: Any = None, use_resource: bool | None = None,
+                      constraint: Any = None) -> AbstractContextManager[VariableScope]:
     """`variable_scope` with TF1's older order of arguments."""
-    return variable_scope(name_or_scope, default_name, values, **settings)
+    return variable_scope(name_or_scope, default_name, values, initializer, regularizer, caching_device, partitioner, custom_getter, reuse,
+                          dtype, use_resource, constraint)
 
 
 def no_regularizer(_: Any) -> None:

@@ -1,8 +1,9 @@
 """Layers of convolution: over one, two and three spatial axes, transposed, and separable; with the functions of TF1's `layers`."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from graphc.core.operation import Tensor
 from graphc.core.shapes import TensorShape
@@ -22,6 +23,7 @@ from graphc.ops.nn import bias_add
 
 FORMATS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}
 Ints = tuple[int, ...]
+_Layer = TypeVar("_Layer", bound="Convolutional")
 
 
 def per_axis(value: Any, rank: int, name: str) -> Ints:
@@ -130,6 +132,15 @@ class Convolutional(Layer):
         return window_length(length, taps, self.padding, stride, dilation)
 
 
+def _spelled(layer: type[_Layer]) -> type[_Layer]:
+    """`layer` with the signature that TF1 shows: of several axes the strides and dilations by default are (1, 1), not 1."""
+    signature = inspect.signature(layer)
+    ones = {name: p.replace(default=(1,) * layer.rank) for name, p in signature.parameters.items() if name in ("strides", "dilation_rate")}
+    layer.__signature__ = signature.replace(  # type: ignore[attr-defined]  # where `inspect` looks first
+        parameters=[ones.get(name, p) for name, p in signature.parameters.items()])
+    return layer
+
+
 class _Conv(Convolutional):
     """activation(convolution of the inputs with "kernel" [window..., channels, filters] + "bias" [filters])."""
 
@@ -168,12 +179,14 @@ class Conv1D(_Conv):
     rank = 1
 
 
+@_spelled
 class Conv2D(_Conv):
     """activation(convolution + bias) of [batch, height, width, channels] with "kernel" [height, width, channels, filters]."""
 
     rank = 2
 
 
+@_spelled
 class Conv3D(_Conv):
     """activation(convolution + bias) of [batch, depth, height, width, channels] with "kernel" [window..., channels, filters]."""
 
@@ -217,12 +230,14 @@ class _ConvTranspose(_Conv):
         return outputs
 
 
+@_spelled
 class Conv2DTranspose(_ConvTranspose):
     """activation(transposed convolution + bias) of [batch, height, width, channels] with "kernel" [height, width, filters, channels]."""
 
     rank = 2
 
 
+@_spelled
 class Conv3DTranspose(_ConvTranspose):
     """activation(transposed convolution + bias) of [batch, depth, height, width, channels] with "kernel" [window..., filters, channels]."""
 
@@ -271,6 +286,7 @@ class SeparableConv1D(_SeparableConv):
         return self._finished(squeeze(outputs, [row]))
 
 
+@_spelled
 class SeparableConv2D(_SeparableConv):
     """A separable convolution of [batch, height, width, channels]."""
 
