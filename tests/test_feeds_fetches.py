@@ -301,3 +301,13 @@ def test_make_callable(session: gc.Session) -> None:
     assert session.make_callable(gc.no_op())() is None
     with pytest.raises(TypeError, match="this callable takes 2 feed values, but got 1"):
         scale([1.0])
+
+
+def test_what_waits_for_a_fed_placeholder() -> None:
+    x = gc.placeholder(gc.float32, [], name="x")
+    with gc.control_dependencies([x]):
+        y = gc.constant(2.0) * 3.0
+    with gc.Session() as session:
+        assert session.run(y, {x: 1.0}) == 6
+        with pytest.raises(gc.errors.InvalidArgumentError, match="You must feed a value for placeholder tensor 'x'"):
+            session.run(y)

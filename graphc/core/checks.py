@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc.core.errors import InvalidArgumentError, OpError
 from graphc.core.program import Node
-from graphc.core.static import is_computable, partial_value
+from graphc.core.static import is_computable, is_for_a_run, partial_value
 
 if TYPE_CHECKING:
     from graphc.core.operation import Operation
@@ -84,8 +84,10 @@ def are_wanted() -> bool:
 def require(ok: Node, report: Report, *data: Node, error: type[OpError] = InvalidArgumentError) -> None:
     """The run must find the bool scalar `ok` true; else it raises an `error` with the text `report(*values of data)`."""
     collected = _collected.get()
-    if collected is None or collected.operation is None or ok in collected.checks or not is_computable(ok, *data):
+    if collected is None or collected.operation is None or ok in collected.checks:
         return
+    if collected.operation.gradient_of is not None and not is_computable(ok, *data):
+        return  # of stand-ins for the inputs, with which a gradient expands its operation again
     verdict = _value(ok)
     if verdict is not None and verdict.all():
         return
@@ -105,8 +107,8 @@ def note(show: Callable[..., None], *data: Node, first_n: int = -1) -> None:
 
 
 def _value(node: Node) -> np.ndarray[Any, Any] | None:
-    """The value of `node` where all of it is known."""
-    value = partial_value(node)
+    """The value of `node` where it rests on what is known alone."""
+    value = None if is_for_a_run(node) else partial_value(node)
     if value is None or any(each is None for each in value.flat):
         return None
     return value.astype(node.dtype.np_dtype)

@@ -255,6 +255,9 @@ class _Walk:
 
     def go(self, operations: Sequence[Operation], found: Mapping[Node, np.ndarray[Any, Any]]) -> tuple[Need | None, list[Node]]:
         """Expands `operations` in order. Where one of them needs a value that is not `found`: that, and what from there on is read."""
+        for operation in operations:
+            if operation.type == "Placeholder" and operation.outputs[0] not in self.nodes:
+                raise InvalidArgumentError(None, operation, _unfed(operation))
         for position, operation in enumerate(operations):
             try:
                 with known(found), collecting(self.collected):
@@ -305,7 +308,7 @@ class _Walk:
             state.declare(operation.name, TensorType(output.dtype, output.shape_tuple or ()), operation)
             return
         if operation.type == "Placeholder":
-            raise InvalidArgumentError(None, operation, _unfed(operation))
+            return
         state.operation = self.collected.operation = operation
         inputs, checks = self._inputs(operation), len(self.collected.checks)
         try:

@@ -158,6 +158,21 @@ def is_abstract(node: Node) -> bool:
     return node.name == "parameter" and str(node.attrs.name).startswith("?")
 
 
+def is_for_a_run(node: Node) -> bool:
+    """Whether `node` rests on something that only a run knows. Soon says so: it need not look at all below."""
+    given = _knowledge.get().values
+    seen: set[Node] = set()
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        if each.name in ("parameter", "variable_read"):
+            return True
+        if each not in seen and each not in given:
+            seen.add(each)
+            stack.extend(each.operands)
+    return False
+
+
 def is_computable(*nodes: Node) -> bool:
     """Whether a Program can compute `nodes`: they rest on nothing abstract, and all shapes are known."""
     return not any(is_abstract(each) or not all(type_.is_static for type_ in each.types) for each in postorder(nodes))
