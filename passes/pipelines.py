@@ -28,6 +28,7 @@ from graphc.passes.rules_indexing import INDEXING
 from graphc.passes.rules_movement import MOVEMENT
 from graphc.passes.rules_reduction import REDUCTION
 from graphc.passes.rules_stability import STABILITY
+from graphc.passes.sorted_scatters import SortedScatters
 from graphc.passes.split import GPU, Split
 from graphc.passes.together import Together
 
@@ -61,6 +62,7 @@ class Stage:
 SIMPLIFY = Rewrite((fold_rule(), *STABILITY, *MOVEMENT, *REDUCTION, *INDEXING, *ALGEBRA), name="simplify")
 
 FIRST = (("expand", Expand()), ("real", Real()))  # what no kernel knows: must be gone before the others
+SORTED = ("sorted scatters", SortedScatters(lambda program: SIMPLIFY(Expand()(program))))
 DEFAULT = Pipeline("default", (*FIRST, ("simplify", SIMPLIFY), ("split", Split()), ("fuse", Fuse()), ("order", Order())))
 UNFUSED = Pipeline("unfused", (*FIRST, ("simplify", SIMPLIFY), ("split", Split()), ("separate", Fuse(merge=False)), ("order", Order())))
 NONE = Pipeline("none", (*FIRST, ("order", Order())))
@@ -87,6 +89,8 @@ def for_gpu(pipeline: Pipeline, expressible: Callable[[Node], bool] | None = Non
     passes: list[tuple[str, Pass]] = []
     for name, apply in pipeline.passes:
         passes.append((name, fitting(apply)))
+        if apply == SIMPLIFY:
+            passes.append(SORTED)
         if apply == Fuse():
             passes.append(("recompute", Recompute(expressible)))
             passes += [] if expressible is None else [("absorb", Absorb(expressible))]
@@ -105,7 +109,7 @@ def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:
             after, problem = apply(stages[-1].program), ""
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
-        if (name, apply) in FIRST and not problem and after is stages[-1].program:
+        if (name, apply) in (*FIRST, SORTED) and not problem and after is stages[-1].program:
             continue  # a stage that few programs need is not shown for the others
         stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem))
     return stages
