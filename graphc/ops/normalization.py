@@ -131,7 +131,11 @@ def _wide(x: Node) -> DType:
 
 
 class _Batch:
-    """`x` seen as channels: what the forward pass and the gradient of a batch normalisation both need. Equal nodes are made once."""
+    """`x` seen as channels: what the forward pass and the gradient of a batch normalisation both need.
+
+    No kernel stores the distance from the mean for another to read: each makes it of `x`. A value with two readers would be stored, so the
+    distance has three forms: mean - x for the variance, x - mean for sums, and a x + b, the mean in b, where `x` is mapped.
+    """
 
     def __init__(self, x: Node, data_format: str) -> None:
         self.channel = _channel_axis(x, data_format)
@@ -149,14 +153,19 @@ class _Batch:
         """How many elements a channel has, once for each channel."""
         return broadcast_to(size_of(self.x, self.axes, like.dtype), like.shape)
 
-    def centred(self, mean: Node) -> Node:
-        return p.subtract(self.x, self.spread(mean))
-
     def moments(self) -> tuple[Node, Node]:
         """Mean, and the mean square of the distance from it: no precision is lost where the mean is far from 0."""
         mean = mean_over(self.x, self.axes)
-        distance = self.centred(mean)
+        distance = p.subtract(self.spread(mean), self.x)
         return mean, mean_over(p.multiply(distance, distance), self.axes)
+
+    def total_with_distance(self, flow: Node, mean: Node) -> Node:
+        """The sum of flow (x - mean)."""
+        return self.total(p.multiply(flow, p.subtract(self.x, self.spread(mean))))
+
+    def mapped(self, mean: Node, factor: Node, offset: Node) -> Node:
+        """(x - mean) factor + offset."""
+        return p.add(p.multiply(self.x, self.spread(factor)), self.spread(p.subtract(offset, p.multiply(mean, factor))))
 
     def unbiased(self, variance: Node) -> Node:
         """The factor n / (n - 1), 1 of a single element."""
@@ -176,23 +185,21 @@ def _fused_batch_norm_gradient(x: Node, scale: Node, offset: Node, mean: Node, v
     batch = _Batch(x, data_format)
     centre, spread_of = batch.moments() if is_training else (mean, variance)
     inverse = _inverse_deviation(spread_of, epsilon)
-    distance = batch.centred(centre)
+    factor = p.multiply(inverse, scale)
     by_x = by_scale = by_offset = by_mean = by_variance = None
     if g is not None:
         flow = p.convert(g, batch.x.dtype)
         by_offset = batch.total(flow)
-        along = p.multiply(batch.total(p.multiply(flow, distance)), inverse)  # sum of g n
-        by_scale = along
-        rest = flow
+        by_scale = p.multiply(batch.total_with_distance(flow, centre), inverse)  # the sum of g n
+        by_x = p.multiply(flow, batch.spread(factor))
         if is_training:
-            count = batch.count(along)
-            n = p.multiply(distance, batch.spread(p.multiply(inverse, p.divide(along, count))))
-            rest = p.subtract(p.subtract(flow, batch.spread(p.divide(by_offset, count))), n)
+            share = p.divide(factor, batch.count(factor))
+            by_distance = p.negate(p.multiply(share, p.multiply(inverse, by_scale)))
+            by_x = p.add(by_x, batch.mapped(centre, by_distance, p.negate(p.multiply(share, by_offset))))
         else:
-            by_mean = p.negate(p.multiply(by_offset, p.multiply(inverse, scale)))
+            by_mean = p.negate(p.multiply(by_offset, factor))
             half = fill_like(inverse, -0.5)
-            by_variance = p.multiply(p.multiply(along, scale), p.multiply(half, p.multiply(inverse, inverse)))
-        by_x = p.multiply(rest, batch.spread(p.multiply(inverse, scale)))
+            by_variance = p.multiply(p.multiply(by_scale, scale), p.multiply(half, p.multiply(inverse, inverse)))
     if g_mean is not None:
         if is_training:
             by_x = _sum(by_x, batch.spread(p.divide(g_mean, batch.count(g_mean))))
@@ -200,8 +207,8 @@ def _fused_batch_norm_gradient(x: Node, scale: Node, offset: Node, mean: Node, v
             by_mean = _sum(by_mean, g_mean)
     if g_variance is not None:
         if is_training:
-            factor = p.multiply(p.divide(p.add(g_variance, g_variance), batch.count(g_variance)), batch.unbiased(g_variance))
-            by_x = _sum(by_x, p.multiply(distance, batch.spread(factor)))
+            by_distance = p.multiply(p.divide(p.add(g_variance, g_variance), batch.count(g_variance)), batch.unbiased(g_variance))
+            by_x = _sum(by_x, batch.mapped(centre, by_distance, fill_like(centre, 0)))
         else:
             by_variance = _sum(by_variance, g_variance)
     return (None if by_x is None else p.convert(by_x, x.dtype), by_scale, by_offset, by_mean, by_variance)
@@ -231,7 +238,7 @@ def FUSED_BATCH_NORM(x: Node, scale: Node, offset: Node, mean: Node, variance: N
     batch = _Batch(p.reshape(x, (*x.shape[:channel], *channels, *x.shape[channel + 1:])), data_format)
     centre, spread_of = batch.moments() if is_training else (mean, variance)
     factor = p.multiply(_inverse_deviation(spread_of, epsilon), scale)
-    y = p.add(p.multiply(batch.centred(centre), batch.spread(factor)), batch.spread(offset))
+    y = batch.mapped(centre, factor, offset)
     given = p.multiply(spread_of, batch.unbiased(spread_of)) if is_training else spread_of
     return p.convert(y, x.dtype), centre, given
 
