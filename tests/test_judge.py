@@ -59,7 +59,7 @@ def _read(path: Path) -> list[Sample]:
                 samples[-1].plain = rest
             case "'":
                 name, _, value = rest.partition(" ")
-                if name in ("none", "!!") or samples[-1].slopes is None:
+                if name == "none" or samples[-1].slopes is None:
                     samples[-1].slopes = None
                 else:
                     samples[-1].slopes[name] = json.loads(value)
@@ -100,7 +100,7 @@ def _answer(sample: Sample) -> Answer:
             return Answer(plain=plain(result))
         feeds = {placeholders[name]: array for name, (array, _) in used.items()}
         try:
-            values = _run(results, feeds)
+            values = _run(results, feeds, checked=bool(sample.failure))
         except Exception as error:
             return Answer(results, failure=error)
         answer = Answer(results, values=values)
@@ -116,17 +116,18 @@ def _answer(sample: Sample) -> Answer:
         return answer
 
 
-def _run(tensors: list[gc.Tensor], feeds: dict[gc.Tensor, np.ndarray]) -> list[np.ndarray]:
-    """Their values: by the interpreter where nothing is kept between runs and no size rests on a value, else in a session."""
+def _run(tensors: list[gc.Tensor], feeds: dict[gc.Tensor, np.ndarray], checked: bool = False) -> list[np.ndarray]:
+    """Their values: by the interpreter where nothing is kept between runs and no size rests on a value, else in a session. checked: in
+    its checked mode, which finds at run time what TensorFlow finds."""
     graph = gc.get_default_graph()
-    if not any(operation.definition.stateful for operation in graph.get_operations()):
+    if not checked and not any(operation.definition.stateful for operation in graph.get_operations()):
         try:
             program = specialise(tensors, {t: TensorType(t.dtype, a.shape) for t, a in feeds.items()})
             return interpret(program, list(feeds.values()))[0]
         except Exception as error:
             if type(error).__name__ not in ("ValueNeeded", "ComputedValueNeeded"):
                 raise
-    with gc.Session() as session:
+    with gc.Session(config=gc.ConfigProto(checked=checked)) as session:
         session.run([gc.global_variables_initializer(), gc.local_variables_initializer()])
         return [np.asarray(value) for value in session.run(tensors, feeds)]
 
@@ -269,7 +270,7 @@ def _of_graphc(name: str) -> Any:
 
 
 def _arguments(signature: str) -> list[tuple[str, str]]:
-    """(name, default) of each argument; a default that is no literal counts as "...", none as ""."""
+    """(name, default) of each argument; a default that is no literal counts as "...", none as "", numbers that are all alike as one."""
     plain = re.sub(r"<[^>]*>", "no_literal", signature.replace("tf.", ""))
     tree = ast.parse(f"def f{plain}: pass").body[0]
     assert isinstance(tree, ast.FunctionDef)
@@ -287,7 +288,9 @@ def _default(node: ast.expr | None) -> str:
         value = ast.literal_eval(node)
     except ValueError:
         return "..."
-    return repr(float(value)) if isinstance(value, int | float) else "..." if isinstance(value, list | tuple) and not value else repr(value)
+    if isinstance(value, list | tuple):
+        value = value[0] if value and all(each == value[0] for each in value) else tuple(value)
+    return repr(float(value)) if isinstance(value, int | float) else "..." if value == () else repr(value)
 
 
 def _signature(thing: Any) -> list[tuple[str, str]]:
@@ -317,8 +320,9 @@ def test_signatures() -> None:
         if signature == "(...)" or "*" in signature.split("=")[0]:
             continue
         wanted, found = _arguments(signature), _signature(thing)
-        ours = [(argument, default if wanted[n:n + 1] and wanted[n][1] != "..." else "..." if default else "")
-                for n, (argument, default) in enumerate(found[:len(wanted)])]
+        # What TensorFlow demands may be optional here, where another name may be given instead.
+        ours = [(argument, "..." if want == "..." and default else "" if not want and default == "None" else default)
+                for (argument, default), (_, want) in zip(found, wanted, strict=False)]
         if ours != wanted:
             problems[name] = f"{name}: expected {wanted}, found {found}"
     unlisted = [problem for name, problem in problems.items() if name not in listed]

@@ -12,6 +12,7 @@ Run it with the Python of a TensorFlow 1.15 (this file and `inputs.py` need that
     = [[0.25, ...]]                      its value
     ~ (2, 3)                             a result that is no tensor
     ' x [[2.0, ...]]                     the gradient by an input of the results, each weighted by `weights` below
+    ' none                               where TensorFlow has none, or fails
     ! ValueError                         or, instead: the kind of error when the line is declared
     !! InvalidArgumentError              or when it is run
 
@@ -57,7 +58,9 @@ def flat(result, tensor_type):
 
 
 def plain(result):
-    """A result without tensors: a number, a shape as its dims."""
+    """A result without tensors: a number, a shape as its dims, that it is an operation."""
+    if hasattr(result, "node_def") or hasattr(result, "definition"):
+        return "operation"
     return str(tuple(result.as_list()) if hasattr(result, "as_list") else result)
 
 
@@ -103,12 +106,12 @@ def answer(code, tf, inputs):
             smooth = [(t, v) for t, v in zip(results, values) if t.dtype.is_floating or t.dtype.is_complex]
             by = [t for t in placeholders.values() if t.dtype.is_floating or t.dtype.is_complex]
             if smooth:
-                slopes = tf.gradients([t for t, _ in smooth], by, [weights(v) for _, v in smooth])
-                found = [(t, g) for t, g in zip(by, slopes) if g is not None]
                 try:
+                    slopes = tf.gradients([t for t, _ in smooth], by, [weights(v) for _, v in smooth])
+                    found = [(t, g) for t, g in zip(by, slopes) if g is not None]
                     arrays = session.run([tf.convert_to_tensor(g) for _, g in found], feeds)
-                except Exception as error:
-                    return lines + ["' !! %s" % type(error).__name__]
+                except Exception:  # TensorFlow knows none here
+                    return lines + ["' none"]
                 lines += ["' %s %s" % (t.op.name, text(g)) for (t, _), g in zip(found, arrays)]
     return lines
 
@@ -118,21 +121,7 @@ def record(path, tf, inputs, everything):
 
     def close():
         if code is not None:
-            written.extend(known if known and not everything else answer_or_none(code))
-
-    def answer_or_none(code):
-        try:
-            return answer(code, tf, inputs)
-        except LookupError:  # an operation without a gradient in TensorFlow
-            return answer_without_gradient(code)
-
-    def answer_without_gradient(code):
-        gradients, tf_gradients = (lambda *args: [None] * len(args[1])), tf.gradients
-        tf.gradients = gradients
-        try:
-            return answer(code, tf, inputs) + ["' none"]
-        finally:
-            tf.gradients = tf_gradients
+            written.extend(known if known and not everything else answer(code, tf, inputs))
 
     for line in open(path).read().splitlines():
         if line.startswith((">>> ", "#")) or not line:
