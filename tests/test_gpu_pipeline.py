@@ -14,7 +14,7 @@ from graphc.core.types import TensorType
 from graphc.core.verify import verify
 from graphc.passes.epilogues import Epilogues
 from graphc.passes.fuse import Fuse
-from graphc.passes.pipelines import DEFAULT, NONE, PIPELINES, SIMPLIFY, UNFUSED, Pipeline, for_gpu, run_pipeline
+from graphc.passes.pipelines import DEFAULT, NONE, PIPELINES, UNFUSED, Pipeline, for_gpu, run_pipeline
 from graphc.passes.split import CPU, GPU, Sizes, Split
 from graphc.passes.storage import is_step
 

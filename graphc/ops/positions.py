@@ -68,16 +68,6 @@ def numbers(dims: Sequence[int], dtype: DType) -> Node:
     return p.reshape(p.iota((math.prod(dims),), 0, dtype), tuple(dims))
 
 
-def first_outside(indices: Node, size: int) -> Node:
-    """The row-major position of the first of `indices` that is not in [0, size), as an int64 scalar; OUTSIDE (-1) where all are."""
-    indices = counting(indices)
-    count = math.prod(indices.dims)
-    flat = p.reshape(indices, (count,))
-    order = p.iota((count,), 0, dtypes.int64)
-    first = p.reduce_min(p.select(is_inside(flat, size), p.full(count, order.type), order), (0,))
-    return p.select(p.compare(first, filled(first, count), "LT"), first, filled(first, OUTSIDE))
-
-
 # Scalars that choose ---------------------------------------------------------------------------------------------------------------------
 
 def known_elements(vector: Node, count: int) -> list[Dim]:
