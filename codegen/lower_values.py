@@ -155,6 +155,8 @@ class Values:
 
     def _loads_zero_elsewhere(self, node: Node) -> bool:
         """Whether `node` is a bare load: where its guard is false it is zero already, and no select need say so."""
+        while node not in self.buffers and node.name in ("broadcast_in_dim", "reshape", "transpose", "reverse", "slice"):
+            node = node.operands[0]
         return node in self.buffers
 
     def _named(self, test: ir.Expr | None) -> Guard:

@@ -17,6 +17,7 @@ from graphc.codegen.llvm.product_loops import byte_offset, counted, least, plus,
 from graphc.codegen.llvm.product_pack import LHS_PARAMETERS, RHS_PARAMETERS, Packer
 from graphc.codegen.llvm.product_plan import Cut, Operand, Plan, make_plan, oriented, runs_as_dots
 from graphc.codegen.llvm.product_tile import PARAMETERS, Tile
+from graphc.codegen.llvm.product_windows import WindowPacker
 from graphc.codegen.llvm.target import Target
 
 _DOT_PARTS = 4  # accumulators of a dot product: as many as a multiply-add takes cycles
@@ -88,10 +89,13 @@ class _Printer:
         return self._function(f".tile{rows}x{columns}", PARAMETERS, lambda body: Tile(body, body.target, self.plan, rows, columns).emit())
 
     def _pack_left(self, rows: int) -> str:
-        return self._function(f".left{rows}", LHS_PARAMETERS, lambda body: Packer(body, self.plan).left(rows))
+        return self._function(f".left{rows}", LHS_PARAMETERS, lambda body: self._packer(body, self.plan.lhs).left(rows))
 
     def _pack_right(self, columns: int) -> str:
-        return self._function(f".right{columns}", RHS_PARAMETERS, lambda body: Packer(body, self.plan).right(columns))
+        return self._function(f".right{columns}", RHS_PARAMETERS, lambda body: self._packer(body, self.plan.rhs).right(columns))
+
+    def _packer(self, body: Body, operand: Operand) -> Packer | WindowPacker:
+        return WindowPacker(body, self.plan, operand.seen) if operand.seen else Packer(body, self.plan)
 
     def _function(self, suffix: str, parameters: str, write: Callable[[Body], None]) -> str:
         name = self.name + suffix

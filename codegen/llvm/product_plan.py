@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 
 from graphc.codegen import ir
 from graphc.codegen.llvm import types
+from graphc.codegen.llvm.product_digits import Seen, seen_along
 from graphc.codegen.llvm.target import Target
 from graphc.core import dtypes
 
@@ -78,7 +79,8 @@ class Operand:
     """One side of the product as the micro-kernel finds it: in its own buffer (`direct`), or copied into panels.
 
     `step`: bytes from one k to the next; `pitch`: bytes from one row to the next (the left side only). `along_depth`: packing evaluates the
-    expression in vectors along k, because that is how its loads lie in memory.
+    expression in vectors along k, because that is how its loads lie in memory. `seen`: the operand in digits, where it is windows of an
+    array; `unit`: elements of its runs that are copied at a time (the left side only), of which a block of depth is a multiple.
     """
 
     expr: ir.Expr
@@ -86,6 +88,8 @@ class Operand:
     along_depth: bool
     step: int
     pitch: int = 0
+    seen: Seen | None = None
+    unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -176,18 +180,20 @@ def make_plan(product: ir.Product, target: Target) -> Plan:
     """The plan for a product of at least one row and one column. ValueError when the accumulator is not floating."""
     if not product.acc.dtype.is_floating:
         raise ValueError(f"a product accumulates in a floating type, not in {product.acc.dtype.name}")
-    if product.n == 1:
-        product = exchanged(product)
     element = types.reg_element(product.acc.dtype)
     size = 4 if element == "float" else 8
     packing_lanes = target.vector_bits // (8 * size)
+    if product.n == 1 or _is_windows_along_rows(product, packing_lanes):
+        product = exchanged(product)
     lanes = min(packing_lanes, _power_of_two(product.n))
     most_rows, vectors = _tile(product.m, -(-product.n // lanes), target)
     cut = Cut.even if 2 * product.m * product.n * product.depth > _HOT_FLOPS else Cut.equal
     rows, columns = cut(product.m, most_rows), Cut.full(product.n, vectors * lanes)
-    depth_block = product.depth if rows.count == 1 else _depth_block(product.depth, packing_lanes)
-    lhs = _left(product, element, packing_lanes, rows, columns, depth_block)
-    rhs = _right(product, element, vectors * lanes, rows, columns)
+    seen = seen_along(product.lhs, product.k, product.depth, product.i, product.m, packing_lanes)
+    unit = _unit(seen.run) if seen else packing_lanes
+    depth_block = product.depth if rows.count == 1 else _depth_block(product.depth, unit)
+    lhs = _left_windows(seen, unit, depth_block, size) if seen else _left(product, element, packing_lanes, rows, columns, depth_block)
+    rhs = _right(product, element, vectors * lanes, rows, columns, lanes)
     steps = _steps(product.depth, depth_block, target)
     plan = Plan(
         product, element, lanes, packing_lanes, rows, columns, vectors, depth_block, steps, lhs, rhs,
@@ -259,10 +265,15 @@ def _steps(depth: int, depth_block: int, target: Target) -> int:
     return next(steps for steps in (4, 2, 1) if depth % steps == depth_block % steps == 0)
 
 
-def _depth_block(depth: int, lanes: int) -> int:
-    """Blocks of equal length, whole vectors each, none longer than `_DEPTH`."""
-    blocks = max(1, -(-depth // _DEPTH))
-    return depth if blocks == 1 else _round_up(-(-depth // blocks), lanes)
+def _depth_block(depth: int, unit: int) -> int:
+    """Blocks of about equal length, whole units each, none much longer than `_DEPTH`."""
+    blocks = max(1, -(-depth // (_DEPTH + unit - unit % _DEPTH // 2)))
+    return depth if blocks == 1 else _round_up(-(-depth // blocks), unit)
+
+
+def _unit(run: int) -> int:
+    """How much of a run is copied at a time: all of it, or an equal part of a very long one."""
+    return run if run <= 2 * _DEPTH else max(part for part in range(1, _DEPTH + 1) if run % part == 0)
 
 
 # The two sides: read where they are, or packed; and in which direction packing reads them.
@@ -284,7 +295,16 @@ def _left(product: ir.Product, element: str, lanes: int, rows: Cut, columns: Cut
     return Operand(expr, False, False, _round_up(rows.sizes[0], lanes) * size, size)
 
 
-def _right(product: ir.Product, element: str, width: int, rows: Cut, columns: Cut) -> Operand:
+def _left_windows(seen: Seen, unit: int, depth_block: int, size: int) -> Operand:
+    return Operand(seen.expr, False, True, size, (_round_up(depth_block, 64 // size) + 64 // size) * size, seen, unit)
+
+
+def _is_windows_along_rows(product: ir.Product, lanes: int) -> bool:
+    """Whether the left side is windows that lie along the rows: as columns they are packed by whole vectors."""
+    return seen_along(product.lhs, product.i, product.m, product.k, product.depth, lanes) is not None
+
+
+def _right(product: ir.Product, element: str, width: int, rows: Cut, columns: Cut, lanes: int) -> Operand:
     size = 4 if element == "float" else 8
     expr, j, k = product.rhs, product.j, product.k
     if isinstance(expr, ir.Load) and _plain(expr, element) and stride(expr, j) == 1:
@@ -292,7 +312,8 @@ def _right(product: ir.Product, element: str, width: int, rows: Cut, columns: Cu
         small = product.m <= _SHORT_ROWS and product.n * product.depth * size <= _CACHED_BYTES
         if step is not None and (small or rows.count == 1 or columns.count == 1):
             return Operand(expr, True, False, step * size)
-    return Operand(expr, False, _lies_along(expr, k, j), width * size)
+    seen = seen_along(expr, j, product.n, k, product.depth, lanes)
+    return Operand(seen.expr if seen else expr, False, _lies_along(expr, k, j), width * size, seen=seen)
 
 
 def _blocked(plan: Plan) -> Plan:
