@@ -267,7 +267,7 @@ def _steps(depth: int, depth_block: int, target: Target) -> int:
 
 def _depth_block(depth: int, unit: int) -> int:
     """Blocks of about equal length, whole units each, none much longer than `_DEPTH`."""
-    blocks = max(1, -(-depth // (_DEPTH + unit - unit % _DEPTH // 2)))
+    blocks = max(1, -(-depth // (_DEPTH + min(unit, _DEPTH // 4))))
     return depth if blocks == 1 else _round_up(-(-depth // blocks), unit)
 
 

@@ -40,6 +40,8 @@ class WindowPacker:
             with counted(e, "0", e.let(f"udiv i64 %depth, {unit}")) as piece:
                 start = times(e, piece, unit)
                 along = self._digits(plus(e, "%k", start), self.seen.along)
+                if unit == self.seen.run:
+                    along[self.seen.along[0].var.name] = Affine()
                 self._copy(unit, byte_offset(e, line, times(e, start, plan.size)), across | along)
         e.do("ret void")
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from graphc.core.dtypes import int32
 from graphc.core.loops import Expanded
 from graphc.core.primitive import Primitive, declare
 from graphc.core.program import Node, make
@@ -27,11 +28,15 @@ from graphc.core.types import Dim, Dims, TensorType, same_dim, same_dims, show_d
 from graphc.primitives.arithmetic import multiply
 from graphc.primitives.broadcast import broadcast_in_dim, full, reduce_sum, reshape
 from graphc.primitives.contraction import dot_general
+from graphc.primitives.logic import compare, select
 from graphc.primitives.movement import concatenate, reverse, slice_, transpose
 from graphc.primitives.numerics import Array, is_float, rounded
 from graphc.primitives.rules import Cotangents, call, is_ordered, need
-from graphc.primitives.sources import constant
-from graphc.primitives.windows import Ints, spread, window_count, windows
+from graphc.primitives.sources import constant, iota
+from graphc.primitives.windows import Ints, spread, window_count, windows, windows_of_taps
+
+THIN = 4  # outer features up to which a tap is a row of a product, not a part of its depth
+WIDE = 16  # features from which on they fill vectors
 
 
 @dataclass(frozen=True)
@@ -206,10 +211,15 @@ def _expand(node: Node) -> Node:
     (x, w), a = node.operands, node.attrs
     if not x.type.size or not node.type.size:
         return full(0, node.type)
+    rank, groups = len(a.strides), a.feature_group_count
+    if groups == 1 and _is_thin(a, w):
+        return _tap_by_tap(node)
     dilated = next((axis for axis, base in enumerate(a.lhs_dilation) if base > 1), None)
     if dilated is not None:
         return _phases(node, dilated)
-    rank, groups = len(a.strides), a.feature_group_count
+    together = _together(groups, w.dims[-2], w.dims[-1] // groups)
+    if together > 1:
+        return make(CONVOLUTION, (x, _block_diagonal(w, groups, together)), replace(a, feature_group_count=groups // together))
     seen = windows(x, constant(0, x.dtype), 1, w.dims[:rank], a.strides, a.rhs_dilation, a.low, a.high)
     taps = tuple(range(1 + rank, 1 + 2 * rank))
     if groups == 1:
@@ -222,6 +232,56 @@ def _expand(node: Node) -> Node:
     last = len(seen.dims)
     terms = _terms(seen, tuple(range(last)), filters, (*taps, last - 2, last - 1, last))
     return reshape(reduce_sum(terms, (*taps, last - 1)), node.dims)
+
+
+def _is_thin(a: ConvolutionAttrs, w: Node) -> bool:
+    """Whether the outer features are so few that a product would mostly wait for its operand, and no element is seen in vain."""
+    return w.dims[-1] <= THIN and w.dims[-2] >= WIDE and math.prod(w.dims[:-2]) > 1 and max((1, *a.strides)) == 1
+
+
+def _tap_by_tap(node: Node) -> Node:
+    """Each tap's products with all elements first, [taps..., outer features, n, spatial...]: as a product of matrices that has a row for
+    each tap. Then at each position the sum of what its taps have seen."""
+    (x, w), a = node.operands, node.attrs
+    rank = len(a.strides)
+    products = dot_general(w, x, (), (), (rank,), (rank + 1,))
+    seen = windows_of_taps(transpose(products, (rank + 1, *range(rank + 2, 2 * rank + 2), *range(rank + 1))), constant(0, x.dtype), 1,
+                           node.dims[1:-1], a.strides, a.rhs_dilation, a.low, a.lhs_dilation)
+    taps_first = transpose(seen, (*range(rank + 1, 2 * rank + 1), 2 * rank + 1, *range(rank + 1)))
+    return transpose(reduce_sum(taps_first, range(rank)), (*range(1, rank + 2), 0))
+
+
+def _together(groups: int, inner: int, outer: int) -> int:
+    """How many neighbouring groups are better computed as one, with zeros where they do not meet: while they are narrower than a vector."""
+    if groups == 1 or min(inner, outer) == 1:
+        return 1
+    return next((count for count in range(1, groups + 1) if groups % count == 0 and count * max(inner, outer) >= WIDE), groups)
+
+
+def _block_diagonal(w: Node, groups: int, together: int) -> Node:
+    """Filters [spatial..., inner, groups * outer] as those of groups / together groups, which have zeros where two of the former meet."""
+    *sizes, inner, outer = w.dims
+    rank, each = len(sizes), outer // groups
+    apart = reshape(w, (*sizes, inner, groups // together, together, each))
+    shape = (*sizes, together, inner, groups // together, together, each)
+    everywhere = broadcast_in_dim(apart, shape, (*range(rank), *range(rank + 1, rank + 5)))
+    blocks = select(_meets(shape, rank, rank + 3), everywhere, full(0, everywhere.type))
+    return reshape(blocks, (*sizes, together * inner, outer))
+
+
+def _diagonal_blocks(dense: Node, groups: int, together: int) -> Node:
+    """Undoes `_block_diagonal`: [spatial..., together * inner, groups * outer] without what lies beside the diagonal."""
+    *sizes, many, outer = dense.dims
+    rank, inner, each = len(sizes), many // together, outer // groups
+    shape = (*sizes, together, inner, groups // together, together, each)
+    blocks = reshape(dense, shape)
+    kept = reduce_sum(select(_meets(shape, rank, rank + 3), blocks, full(0, blocks.type)), (rank,))
+    return reshape(kept, (*sizes, inner, outer))
+
+
+def _meets(shape: Ints, first: int, second: int) -> Node:
+    """Where two axes have the same index."""
+    return compare(iota(shape, first, int32), iota(shape, second, int32), "EQ")
 
 
 def _in_groups(x: Node, groups: int) -> Node:
@@ -288,7 +348,7 @@ def _interleaved(parts: Sequence[Node], axis: int) -> Node:
 
 
 def _expand_filter(node: Node) -> Node:
-    """A product, over all positions, of windows [n, positions..., taps..., features] with the gradient [n, positions..., outer features]."""
+    """A product over all positions: windows [n, positions..., taps..., features] by the gradient [n, positions..., outer features]."""
     (x, y), a = node.operands, node.attrs.convolution
     rank, groups, sizes = len(a.strides), a.feature_group_count, node.dims[:-2]
     if not x.type.size or not y.type.size or not node.type.size:
@@ -297,6 +357,10 @@ def _expand_filter(node: Node) -> Node:
         # Few elements of each window of x are there, but every element of y is in windows over y: the same sums seen from the other side.
         back = ConvolutionFilterAttrs(_back(a, x.dims[1:-1], y.dims[1:-1], sizes), sizes)
         return _turned(make(CONVOLUTION_FILTER, (y, x), back), groups)
+    together = _together(groups, x.dims[-1] // groups, y.dims[-1] // groups)
+    if together > 1:
+        dense = ConvolutionFilterAttrs(replace(a, feature_group_count=groups // together), sizes)
+        return _diagonal_blocks(make(CONVOLUTION_FILTER, (x, y), dense), groups, together)
     seen = windows(x, constant(0, x.dtype), 1, sizes, a.strides, a.rhs_dilation, a.low, a.high, a.lhs_dilation)
     positions = tuple(range(1 + rank))
     if groups == 1:

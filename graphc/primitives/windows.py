@@ -153,4 +153,10 @@ def windows(x: Node, value: Node, axis: int, sizes: Sequence[Dim], strides: Sequ
         return reshape(x, (*x.shape[:after], *ones, *x.shape[after:]))
     counts = tuple(map(window_count, x.shape[axis:after], sizes, strides, dilations, base_dilations, low, high))
     repeated = broadcast_in_dim(x, (*x.shape[:after], *sizes, *x.shape[after:]), (*range(after), *range(after + rank, len(x.shape) + rank)))
-    return make(WINDOWS, (repeated, value), WindowsAttrs(axis, counts, strides, dilations, base_dilations, low))
+    return windows_of_taps(repeated, value, axis, counts, strides, dilations, low, base_dilations)
+
+
+def windows_of_taps(x: Node, value: Node, axis: int, counts: Sequence[Dim], strides: Sequence[int], dilations: Sequence[int],
+                    low: Sequence[Dim], base_dilations: Sequence[int]) -> Node:
+    """As `windows`, of an operand that has a slice for each tap, [lead..., spatial..., taps..., rest...]: each tap sees its own."""
+    return make(WINDOWS, (x, value), WindowsAttrs(axis, tuple(counts), tuple(strides), tuple(dilations), tuple(base_dilations), tuple(low)))
