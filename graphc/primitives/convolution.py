@@ -212,11 +212,11 @@ def _expand(node: Node) -> Node:
     if not x.type.size or not node.type.size:
         return full(0, node.type)
     rank, groups = len(a.strides), a.feature_group_count
-    if groups == 1 and _is_thin(a, w):
-        return _tap_by_tap(node)
     dilated = next((axis for axis, base in enumerate(a.lhs_dilation) if base > 1), None)
     if dilated is not None:
         return _phases(node, dilated)
+    if groups == 1 and _is_thin(a, w):
+        return _tap_by_tap(node)
     together = _together(groups, w.dims[-2], w.dims[-1] // groups)
     if together > 1:
         return make(CONVOLUTION, (x, _block_diagonal(w, groups, together)), replace(a, feature_group_count=groups // together))
