@@ -6,7 +6,8 @@ a loop variable, a loaded value (a gather's index), or a quotient or remainder t
 Python's (they round down). Two rules do most of the work:
 
     (a * d + r) // d  ->  a          (a * d + r) % d  ->  r          where 0 <= r < d is known from the ranges
-    c * d * (x // d) + c * (x % d)  ->  c * x                        so that splitting an index and joining it again costs nothing
+    c * d * (x // d) + c * (x % d)  ->  c * x                        so that splitting an index and joining it again costs nothing,
+    c * d * (x // d % e) + c * (x % d)  ->  c * (x % (d * e))        in part too
 """
 from __future__ import annotations
 
@@ -132,6 +133,8 @@ class Index:
             (atom, coefficient), = rest.terms
             if coefficient == 1 and isinstance(atom, Quotient):  # (x // a) // b = x // (a * b)
                 return whole + atom.x // (atom.divisor * divisor)
+            if coefficient == 1 and isinstance(atom, Remainder) and atom.divisor % divisor == 0:  # (x % (a * b)) // a = x // a % b
+                return whole + atom.x // divisor % (atom.divisor // divisor)
         return whole + _atom(Quotient(rest, divisor))
 
     def __mod__(self, divisor: int) -> Index:
@@ -203,6 +206,11 @@ def _joined(constant: int, terms: Terms) -> Index:
         if terms.get(partner) == coefficient * atom.divisor * inner:
             rest = {a: c for a, c in terms.items() if a not in (atom, partner)}
             return Index(constant, frozenset((a, c) for a, c in rest.items() if c)) + atom.x * coefficient
+        above = next((a for a, c in terms.items() if isinstance(a, Remainder) and a.x == quotient and c == coefficient * atom.divisor), None)
+        if above is not None:
+            rest = {a: c for a, c in terms.items() if a not in (atom, above)}
+            joined = atom.x % (atom.divisor * above.divisor) * coefficient
+            return Index(constant, frozenset((a, c) for a, c in rest.items() if c)) + joined
     return Index(constant, frozenset((a, c) for a, c in terms.items() if c))
 
 
