@@ -16,7 +16,6 @@ from graphc.core.opdef import OpDef, register
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.declare import as_tensor, declare_one, name_scope, unary_function
-from graphc.ops.elementwise import subtract
 from graphc.ops.reductions import reduce_sum
 from graphc.primitives.sugar import broadcast_binary, fill_like
 
@@ -108,23 +107,33 @@ _ABOUT_TWO = (1 - _EULER, *((-1) ** k * _zeta_minus_one(k) / k for k in range(2,
 
 @in_double
 def lgamma_of(x: Node) -> Node:
-    """log|gamma(x)|: a power series about 1 and 2, where it is zero; Stirling's series, after a shift of small arguments, elsewhere;
-    5.5.3 below zero."""
+    """log|gamma(x)|; 5.5.3 below zero."""
     reflects = test(x, "LT", 0)
     y = p.select(reflects, p.subtract(fill_like(x, 1), x), x)
+    positive = _lgamma(y, plus(y, -1))
+    sine = p.abs_(p.sine(_to_nearest(x, reflects)))
+    reflected = p.subtract(p.log(p.divide(fill_like(x, math.pi), sine)), positive)
+    return p.select(is_pole(x), fill_like(x, math.inf), p.select(reflects, reflected, positive))
+
+
+def lgamma_one_plus(x: Node) -> Node:
+    """log(gamma(1 + x)) for float64 x >= 0, with all digits where x is small."""
+    return _lgamma(plus(x, 1), x)
+
+
+def _lgamma(y: Node, above_one: Node) -> Node:
+    """log(gamma(y)) for y > 0; above_one: y - 1. A power series about 1 and 2, where it is zero; Stirling's series, after a shift of small
+    arguments, elsewhere."""
     near = p.and_(test(y, "GE", 0.5), test(y, "LE", 2.5))
     about_one = test(y, "LT", 1.5)
-    d = where(near, p.subtract(y, p.select(about_one, fill_like(y, 1), fill_like(y, 2))), 0)
+    d = where(near, p.select(about_one, above_one, plus(y, -2)), 0)
     series = p.multiply(d, horner(d, _ABOUT_TWO))
     close = p.subtract(series, where(about_one, p.log_plus_one(d), 0))
     small = test(y, "LT", SHIFT)
     w = p.select(small, plus(y, SHIFT), y)
     far = p.add(plus(p.multiply(plus(w, -0.5), plus(p.log(w), -1)), math.log(2 * math.pi) / 2 - 0.5), stirling(w))
     risen, _ = _rising(where(small, y, 1))
-    positive = p.select(near, close, p.subtract(far, where(small, p.log(risen), 0)))
-    sine = p.abs_(p.sine(_to_nearest(x, reflects)))
-    reflected = p.subtract(p.log(p.divide(fill_like(x, math.pi), sine)), positive)
-    return p.select(is_pole(x), fill_like(x, math.inf), p.select(reflects, reflected, positive))
+    return p.select(near, close, p.subtract(far, where(small, p.log(risen), 0)))
 
 
 def _rising(y: Node) -> tuple[Node, Node]:
@@ -260,4 +269,4 @@ def lbeta(x: Any, name: str | None = None) -> Tensor:
     """The logarithm of the absolute value of the Beta function of the last axis: sum(lgamma(x)) - lgamma(sum(x))."""
     with name_scope(name, "lbeta", [x]):
         x = as_tensor(x, None, "x")
-        return subtract(reduce_sum(lgamma(x), [-1]), lgamma(reduce_sum(x, [-1])))
+        return reduce_sum(lgamma(x), [-1]) - lgamma(reduce_sum(x, [-1]))

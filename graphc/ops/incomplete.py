@@ -20,7 +20,7 @@ from graphc.core.opdef import OpDef, register
 from graphc.core.operation import Tensor
 from graphc.core.program import Node, substitute
 from graphc.ops.declare import declare_one
-from graphc.ops.gamma import WIDE_FLOATS, lgamma_of, plus, require, stirling, test, times, where
+from graphc.ops.gamma import WIDE_FLOATS, lgamma_one_plus, plus, require, stirling, test, times, where
 from graphc.primitives.sugar import broadcast_binary, broadcast_dims, broadcast_to, fill_like
 
 POINTS = {dtypes.float32: 24, dtypes.float64: 40}
@@ -71,7 +71,7 @@ def _gamma_factor(a: Node, x: Node) -> Node:
     exponent = p.subtract(p.multiply(b, _log_ratio(y, b, off)), off)
     far = p.multiply(p.sqrt(times(b, 1 / (2 * math.pi))), p.exponential(p.subtract(exponent, stirling(b))))
     small = where(p.not_(large), a, 1)
-    near = p.exponential(p.subtract(p.subtract(p.multiply(small, p.log(x)), x), where(p.not_(large), lgamma_of(plus(a, 1)), 0)))
+    near = p.exponential(p.subtract(p.subtract(p.multiply(small, p.log(x)), x), where(p.not_(large), lgamma_one_plus(a), 0)))
     return p.select(large, far, p.multiply(small, near))
 
 
@@ -100,7 +100,7 @@ def _gamma_series(a: Node, x: Node) -> tuple[Node, Node]:
     signs = _row(np.array([(-1) ** k / math.factorial(k) * (k > 0) for k in range(SERIES)]), shape)
     terms = p.divide(p.multiply(signs, p.power(_along(x, SERIES), n)), p.add(_along(a, SERIES), n))
     total = p.multiply(a, p.reduce_sum(terms, (len(x.shape),)))
-    log_factor = p.subtract(p.multiply(a, p.log(x)), lgamma_of(plus(a, 1)))
+    log_factor = p.subtract(p.multiply(a, p.log(x)), lgamma_one_plus(a))
     factor = p.exponential(log_factor)
     lower = p.multiply(factor, plus(total, 1))
     return lower, p.subtract(p.negate(p.exponential_minus_one(log_factor)), p.multiply(factor, total))
