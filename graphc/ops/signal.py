@@ -124,14 +124,14 @@ def FRAME(signal: Node, frame_length: Node, frame_step: Node, pad_value: Node, *
     """Windows of `frame_length` elements along `axis`, `frame_step` apart: a view."""
     place = normal_axis(axis, len(at_least(signal, 1).shape))
     length, step = _count("frame_length", frame_length), _count("frame_step", frame_step)
-    size = signal.shape[place]
-    if length is None or step is None or size is None:
-        return p.broadcast_in_dim(p.reshape(box(signal, place, 0, None), (*signal.shape[:place], None, 1, *signal.shape[place + 1:])),
-                                  (*signal.shape[:place], None, length, *signal.shape[place + 1:]), range(len(signal.shape) + 1))
-    count = -(-size // step) if pad_end else max(0, 1 + (size - length) // step)
+    size, before, after = signal.shape[place], signal.shape[:place], signal.shape[place + 1:]
+    count = None
+    if length is not None and step is not None and size is not None:
+        count = -(-size // step) if pad_end else max(0, 1 + (size - length) // step)
+    if not count or length is None or step is None or size is None:  # unknown, or no frames
+        some = p.reshape(box(signal, place, 0, count), (*before, count, 1, *after))
+        return p.broadcast_in_dim(some, (*before, count, length, *after), range(len(signal.shape) + 1))
     high = max((count - 1) * step + length - size, 0) if pad_end else 0
-    if not count:
-        return p.full(0, signal.type.with_shape((*signal.shape[:place], 0, length, *signal.shape[place + 1:])))
     return p.windows(signal, pad_value, place, (length,), (step,), high=(high,))
 
 
