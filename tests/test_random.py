@@ -88,6 +88,21 @@ def test_seed_attributes_are_tf1s() -> None:
     assert seeds(7) == (3, 7)
 
 
+@pytest.mark.parametrize("shape", [(40, 30), (None, 30), None])
+def test_dropout_of_whole_rows(shape: Any) -> None:
+    """Where noise_shape is 1 an axis is kept or dropped together; None stands for the size of x."""
+    x = gc.placeholder(gc.float32, shape)
+    rate = gc.Variable(0.5)
+    results = [gc.nn.dropout(x, noise_shape=[40, 1], rate=rate, seed=1), gc.layers.dropout(x, 0.5, [None, 1], seed=2, training=True)]
+    results.append(gc.nn.dropout(x, 0.5, noise_shape=gc.stack([1, gc.shape(x)[1]]), seed=3))
+    with gc.Session() as session:
+        session.run(rate.initializer)
+        rows, others, columns = session.run(results, {x: np.ones((40, 30), np.float32)})
+    for found in (rows, others, columns.T):
+        assert np.all(found == found[:, :1])
+        assert set(found[:, 0]) == {0.0, 2.0}
+
+
 def test_dropout() -> None:
     x = np.ones((100, 100), np.float32)
     kept = _draw(lambda: gc.nn.dropout(gc.constant(x), rate=0.25, seed=1))

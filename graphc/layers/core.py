@@ -74,11 +74,7 @@ class Dropout(Layer):
         return self._dropped(inputs) if training else identity(inputs)
 
     def _dropped(self, inputs: Tensor) -> Tensor:
-        dims = self.noise_shape
-        if isinstance(dims, list | tuple) and None in dims:  # None: as in the inputs
-            sizes = shape(inputs)
-            dims = [sizes[axis] if dim is None else dim for axis, dim in enumerate(dims)]
-        return drop(inputs, noise_shape=dims, seed=self.seed, rate=self.rate)
+        return drop(inputs, noise_shape=self.noise_shape, seed=self.seed, rate=self.rate)
 
     def compute_output_shape(self, input_shape: Any) -> TensorShape:
         return TensorShape(input_shape)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import graphc.primitives as p
@@ -10,7 +11,8 @@ from graphc.core.convert import convert_to_tensor
 from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.core.types import same_dims
+from graphc.core.shapes import as_dims
+from graphc.core.types import same_dims, show_dims
 from graphc.ops.activations import relu
 from graphc.ops.array import identity, shape, size
 from graphc.ops.choosing import where
@@ -98,9 +100,30 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
 # dropout ---------------------------------------------------------------------------------------------------------------------------------
 
+def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
+    """`noise_shape` with the dims of `x` where it says None."""
+    if noise_shape is None:
+        return shape(x)
+    if isinstance(noise_shape, Tensor) or any(isinstance(each, Tensor) for each in noise_shape):
+        return noise_shape
+    dims = as_dims(noise_shape) or ()
+    if None not in dims:
+        return dims
+    sizes = shape(x)
+    known = x.shape_tuple or (None,) * len(dims)
+    if len(known) != len(dims):
+        raise ValueError(f"noise_shape {show_dims(dims)} must have the rank of x, {show_dims(known)}, where it leaves a dim open")
+    given = [own if dim is None else dim for dim, own in zip(dims, known, strict=True)]
+    return [sizes[axis] if dim is None else dim for axis, dim in enumerate(given)]
+
+
 def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None,
             rate: Any = None) -> Tensor:
-    """Each element is 0 with probability `rate` (1 - keep_prob), else divided by 1 - rate: the expected value stays."""
+    """Each element is 0 with probability `rate` (1 - keep_prob), else divided by 1 - rate: the expected value stays.
+
+    noise_shape: of the random choices, broadcast to `x`: where it is 1 a whole axis stays or goes together; None: as in `x`. rate: a number
+    in [0, 1), or a scalar tensor. ValueError for another number, both or none of rate and keep_prob, or an `x` that is not of floats.
+    """
     if keep_prob is not None and rate is not None:
         raise ValueError("Cannot specify both 'rate' and 'keep_prob'")
     if keep_prob is None and rate is None:
@@ -110,12 +133,15 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         values = as_tensor(x, name="x")
         if not values.dtype.is_floating:
             raise ValueError(f"x has to be a floating point tensor since it's going to be scaled. Got a {values.dtype!r} tensor instead.")
-        if not isinstance(chance, Tensor) and not 0 <= chance < 1:
-            raise ValueError(f"rate must be a scalar tensor or a float in the range [0, 1), got {chance:g}")
-        if not isinstance(chance, Tensor) and chance == 0:
-            return values
+        if isinstance(chance, Real):
+            if not 0 <= chance < 1:
+                raise ValueError(f"rate must be a scalar tensor or a float in the range [0, 1), got {chance:g}")
+            if chance == 0:
+                return values
         chance = convert_to_tensor(chance, values.dtype, "rate")
-        numbers = random_uniform(shape(values) if noise_shape is None else noise_shape, seed=seed, dtype=values.dtype)
+        if chance.rank not in (0, None):
+            raise ValueError(f"rate must be a scalar tensor or a float in the range [0, 1), got a tensor of shape {chance.shape}")
+        numbers = random_uniform(_noise_shape(values, noise_shape), seed=seed, dtype=values.dtype)
         scale = 1 / (1 - chance)
         kept = numbers >= chance
         result = values * scale * cast(kept, values.dtype)
