@@ -187,7 +187,45 @@ def two_axes(x: Node) -> tuple[Node, ...]:
     return (p.exponential(p.reduce_max(p.negate(x), (0, 2))),)
 
 
+def _spread(combine: str) -> Callable[..., Sequence[Node]]:
+    """Rows computed on the way, put where computed indices say."""
+    def build(x: Node, indices: Node, updates: Node) -> Sequence[Node]:
+        places = p.subtract(p.multiply(indices, p.full(3, indices.type)), p.full(2, indices.type))
+        return (p.scatter(x, places, p.multiply(updates, p.exponential(updates)), 0, combine),)
+    return build
+
+
+def _spread_rows(combine: Callable[[Any, Any], Any]) -> Callable[..., Sequence[Array]]:
+    def expected(x: Array, indices: Array, updates: Array) -> Sequence[Array]:
+        result = np.array(x)
+        for place, row in zip(3 * indices - 2, updates * np.exp(updates), strict=True):
+            if 0 <= place < len(x):
+                result[place] = combine(result[place], row)
+        return (result,)
+    return expected
+
+
+def _box_of_box(x: Node, row: Node) -> Sequence[Node]:
+    """The part of `x` that begins at a computed row, negated in its middle."""
+    zero = p.constant(0, row.dtype)
+    part = p.dynamic_slice(p.tanh(x), [p.add(row, row), zero], (5, x.dims[1]))
+    inner = p.dynamic_slice(part, [row, zero], (2, x.dims[1]))
+    return (p.dynamic_update_slice(part, p.negate(inner), [p.constant(1, row.dtype), zero]),)
+
+
+def _box_in_numpy(x: Array, row: Array) -> Sequence[Array]:
+    first, second = min(2 * int(row), len(x) - 5), min(int(row), 3)
+    part = np.tanh(x)[first:first + 5]
+    result = part.copy()
+    result[1:3] = -part[second:second + 2]
+    return (result,)
+
+
 SAMPLES: list[Sample] = [
+    *(Sample(f"scatter-{combine}-{columns}", "scatter", (t(9, columns), t(130, dtype=dtypes.int32), t(130, columns)), _spread(combine),
+             _spread_rows(function), 60)
+      for combine, function in {"add": np.add, "maximum": np.maximum, "assign": lambda old, new: new}.items() for columns in (1, 64)),
+    Sample("box-of-box", "loop", (t(12, 7), t(dtype=dtypes.int32)), _box_of_box, _box_in_numpy),
     *(Sample(f"softmax-{r}x{c}", "row", (t(r, c),), softmax, lambda x: (special.softmax(x, 1),), c)
       for r, c in ((5, 10), (3, 1), (1, 130), (4, 1000))),
     Sample("softmax-3d", "row", (t(2, 3, 37),), softmax, lambda x: (special.softmax(x, -1),), 37),
