@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from graphc.variable_scope import VariableScope, variable_scope
-from graphc.variables import Variable
+from graphc.variables import Variable, trainable_variables
 
 
 class Template:
@@ -39,11 +39,11 @@ class Template:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._opened():
             if self._made:
-                before = len(self.trainable_variables)
+                before = len(trainable_variables())
                 result = self.func(*args, **kwargs)
-                if len(self.trainable_variables) != before:
+                if len(trainable_variables()) != before:
                     raise ValueError("New variable created when calling a template after the first time, perhaps you used graphc.Variable "
-                                     f"when you meant graphc.get_variable: {self.trainable_variables[before:]}")
+                                     f"when you meant graphc.get_variable: {trainable_variables()[before:]}")
                 return result
             result = self.func(*args, **kwargs)
             self._made = True
