@@ -35,7 +35,7 @@ def test_an_error_of_the_values_names_the_operation_and_the_line() -> None:
             session.run(y, {x: BAD})
 
 
-@pytest.mark.parametrize("build, text", [
+@pytest.mark.parametrize(("build", "text"), [
     (lambda x: gc.matrix_inverse(x), "not invertible"), (lambda x: gc.matrix_solve(x, x), "not invertible"),
     (lambda x: gc.matrix_triangular_solve(x, x), "not invertible"),
 ])
@@ -119,5 +119,5 @@ def test_sessions_of_several_threads() -> None:
 
 def test_it_has_no_kernel() -> None:
     x = p.parameter("x", TensorType(dtypes.float32, (2, 2)))
-    with pytest.raises(ValueError, match="cholesky has no kernel: numpy.linalg.cholesky computes it, on the host"):
+    with pytest.raises(ValueError, match=r"cholesky has no kernel: numpy\.linalg\.cholesky computes it, on the host"):
         lower(p.cholesky(x))

@@ -201,7 +201,8 @@ def eye(num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: 
     with name_scope(name, "eye", [num_rows, num_columns, batch_shape]):
         is_square = num_columns is None
         columns = num_rows if is_square else num_columns
-        least = min(num_rows, columns) if not isinstance(num_rows, Tensor) and not isinstance(columns, Tensor) else minimum(num_rows, columns)
+        fed = isinstance(num_rows, Tensor) or isinstance(columns, Tensor)
+        least = minimum(num_rows, columns) if fed else min(num_rows, columns)
         batch = [] if batch_shape is None else batch_shape
         diagonal = ones(_joined(batch, least), dtype)
         if is_square:
