@@ -236,6 +236,9 @@ SAMPLES: dict[str, list[tuple[str, ...]]] = {
         ("tf.image.extract_glimpse(x, [2, 3], y, normalized=False)", "float32 2x8x9x2", "float32 2x2 -4:4"),
         ("tf.image.extract_glimpse(x, [3, 3], y, False, False)", "float32 2x8x9x2", "float32 2x2 2:6"),
     ],
+    "image.extract_patches": [
+        ("tf.image.extract_patches(x, [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 1, 1], 'SAME')", "float32 2x4x5x3"),
+    ],
     "nn.max_pool": [
         ("tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], 'SAME')", "float32 2x7x9x3"),
         ("tf.nn.max_pool(x, ksize=[1, 3, 2, 1], strides=[1, 2, 1, 1], padding='VALID')", "float64 2x5x4x3"),

@@ -183,6 +183,7 @@ def test_total_loss() -> None:
 ELSEWHERE_FUNCTIONS = {
     "set_random_seed": "declares nothing", "get_seed": "declares nothing",
     "broadcast_static_shape": "tests/test_shapes.py",
+    **dict.fromkeys((*(f"image.{name}" for name in gc.image.__all__ if name.startswith("random_")), "random_crop"), "tests/test_images.py"),
     **dict.fromkeys(("random_normal", "random_uniform", "truncated_normal", "random_gamma", "random_poisson", "multinomial",
                      "random.categorical", "random.stateless_uniform", "random.stateless_normal", "random.stateless_truncated_normal",
                      "random.stateless_multinomial", "random.stateless_categorical"), "test_random_numbers_are_those_of_the_interpreter"),
