@@ -26,6 +26,7 @@ import numpy as np
 
 from graphc.core.dtypes import DType, from_code
 from graphc.core.graph import Graph
+from graphc.core.leaves import follow_constant
 from graphc.core.opdef import GraphType, OpDef, definition_of
 from graphc.core.operation import Operation, Tensor
 from graphc.core.parse import ParseError, parse_attributes
@@ -183,6 +184,8 @@ class _Line:
                                         gradient_of=self.known(forward, start) if forward else None)
         except (ValueError, TypeError) as error:
             self.fail(str(error).splitlines()[0], start)
+        if made.type == "Const":
+            follow_constant(made.outputs[0])
         made.device, made.colocated_with, made.source_line = device, colocated, place
         self.check_types(made, types, start)
 

@@ -65,9 +65,15 @@ def const_op(graph: Graph, value: np.ndarray[Any, Any], name: str | None = None)
     held = np.array(value, order="C")
     held.flags.writeable = False
     tensor = graph.create_op(CONST, (), {"value": held, "dtype": dtypes.as_dtype(held.dtype)}, name or "Const").outputs[0]
-    if tensor.dtype.is_integer and held.ndim <= 2 and held.size <= FOLLOWED_ELEMENTS:
-        tensor.node = CONST.nodes((), tensor.op.attrs)[0]
+    follow_constant(tensor)
     return tensor
+
+
+def follow_constant(tensor: Tensor) -> None:
+    """Keeps the node of a "Const" of few integers: a shape may be computed from it."""
+    value = tensor.op.attrs["value"]
+    if tensor.dtype.is_integer and value.ndim <= 2 and value.size <= FOLLOWED_ELEMENTS:
+        tensor.node = CONST.nodes((), tensor.op.attrs)[0]
 
 
 def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tensor:
