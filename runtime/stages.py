@@ -146,8 +146,9 @@ class Stages:
                 break
             self.path.append(self._following(stage, outputs, given))
         stage.bound.written()
-        for printing, values in _shared_out(stage.printings, outputs[stage.results:]):
-            self._print(printing, values)
+        if stage.printings:
+            for printing, values in _shared_out(stage.printings, outputs[stage.results:]):
+                self._print(printing, values)
         return outputs[:stage.results]
 
     def _print(self, printing: Printing, values: Sequence[Array]) -> None:
