@@ -86,6 +86,7 @@ def plan_memory(program: Program, apart: Callable[[Node], bool] = nowhere) -> Me
     locations = _sources(program, constants)
     locations.update({value_of(node): Location("output", number) for number, node in enumerate(program.outputs)})
     copies, in_place = _variables(program, steps, locations, apart)
+    _outputs_from_the_start(program, steps, locations, apart)
     buffers = _buffers(program, steps, locations, apart)
     lifetimes = [Lifetime(buffer.size, buffer.first, buffer.last) for buffer in buffers]
     size, offsets = place(lifetimes)
@@ -130,6 +131,18 @@ def _variables(program: Program, steps: Sequence[Node], locations: dict[Value, L
         else:
             copies.append((value, name))
     return copies, in_place
+
+
+def _outputs_from_the_start(program: Program, steps: list[Node], locations: dict[Value, Location],
+                            apart: Callable[[Node], bool]) -> None:
+    """What a step changes in some places only, and nobody reads after it, is put where the step's result is wanted: zeros that rows are
+    added to are made in the caller's array."""
+    last = last_reads(program, steps)
+    for position, step in reversed(list(enumerate(steps))):
+        changed, place = partly_changed(step), locations.get((step, 0))
+        if (changed is not None and changed not in locations and last[changed] == position and place is not None and place.kind == "output"
+                and may_overwrite(step, changed, (step, 0)) and not apart(step)):
+            locations[changed] = place
 
 
 def _buffers(program: Program, steps: list[Node], locations: dict[Value, Location], apart: Callable[[Node], bool]) -> list[Buffer]:

@@ -25,6 +25,7 @@ from graphc.passes.groups import (
     is_map,
     is_product,
     is_reduction,
+    is_scatter,
     is_uniform,
     is_view,
     keeps_place,
@@ -268,7 +269,8 @@ def _stored(program: Program) -> set[Node]:
     """Nodes read by what is not in any group: outputs, effects, and operations that have a kernel of their own."""
     readers = [node for node in program.nodes if not is_compute(node) and not travels(node)]
     stored = {view for node in program.nodes if is_product(node) for view in map(_awkward, node.operands) if view is not None}
-    for node in (*program.outputs, *(operand for reader in readers for operand in reader.operands)):
+    updated = (node.operands[0] for node in program.nodes if is_scatter(node))  # which the scatter is then written over
+    for node in (*program.outputs, *updated, *(operand for reader in readers for operand in reader.operands)):
         while is_alias(node):
             node = node.operands[0]
         stored.add(node)

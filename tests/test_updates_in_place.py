@@ -127,3 +127,20 @@ def test_a_training_step_touches_the_rows_that_were_looked_up() -> None:
         made = session.compile(step, feeds)
         assert made.memory.arena_bytes < 50 * 8 * 4
         assert made.memory.in_place == ("Variable",)
+
+
+def test_zeros_are_made_where_the_sum_is_fetched() -> None:
+    """The dense gradient of an embedding, fetched: filled in the caller's array, rows added there, nothing copied."""
+    with gc.Graph().as_default(), gc.Session() as session:
+        weights = gc.Variable(np.ones((50, 8), np.float32))
+        ids = gc.placeholder(gc.int32, [3])
+        slope = gc.gradients(gc.reduce_sum(gc.square(gc.gather(weights, ids))), weights)[0]
+        session.run(gc.global_variables_initializer())
+        places = np.array([4, 0, 4], np.int32)
+        want = np.zeros((50, 8))
+        np.add.at(want, places, 2)
+        np.testing.assert_array_equal(session.run(slope, {ids: places}), want)
+        made = session.compile(slope, {ids: places})
+        assert made.memory.arena_bytes < 50 * 8 * 4
+        walked = [s.extent for kernel in made.kernels for s in ir.walk(kernel.ir.body) if isinstance(s, ir.Loop) and s.extent >= 50]
+        assert walked == [400], "one walk over all elements: the zeros"
