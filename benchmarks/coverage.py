@@ -28,7 +28,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "data*", "train.Example", "train.Feature", "train.Features", "train.*List", "FixedLen*", "VarLenFeature", "io.FixedLenFeature",
         "parse_single_example", "python_io*", "read_file", "decode_*", "*Reader", "*Queue", "train.*_input_producer", "train.batch",
         "train.start_queue_runners", "train.QueueRunner", "train.Coordinator", "image.decode_*", "image.encode_*", "resource_loader*",
-        "edit_distance"),
+        "image.sample_distorted_bounding_box", "edit_distance"),
     "files, flags and logging": ("gfile*", "io.gfile*", "app.*", "flags.*", "logging.*", "compat.as_*"),
     "strings": ("string", "string_*"),
     "saving and restoring": (

@@ -5,8 +5,8 @@
 """
 import sys as _sys
 
-from graphc import contrib, initializers, layers, train
-from graphc.api import bitwise, debugging, image, linalg, losses, math, metrics, nn, quantization, random, signal, sparse
+from graphc import contrib, distributions, initializers, layers, train
+from graphc.api import bitwise, debugging, image, linalg, losses, manip, math, metrics, nn, quantization, random, signal, sparse, spectral
 from graphc.core import dtypes, errors
 from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function
 from graphc.core.current import (
@@ -49,6 +49,7 @@ from graphc.core.operation import Operation, Tensor
 from graphc.core.scopes import DeviceSpec, get_default_session
 from graphc.core.shapes import Dimension, TensorShape
 from graphc.explain_gradient import explain_gradient
+from graphc.gradient_wrappers import grad_pass_through, recompute_grad
 from graphc.gradients import AggregationMethod, UnconnectedGradients, gradients
 from graphc.initializers import (
     constant_initializer,
@@ -69,6 +70,7 @@ from graphc.ops import *  # every function that declares an operation; `graphc.o
 from graphc.partitions import fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner
 from graphc.readiness import assert_variables_initialized, is_variable_initialized, report_uninitialized_variables
 from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient
+from graphc.registered_gradients import NotDifferentiable as no_gradient
 from graphc.runtime.config import PIPELINES as pipelines
 from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
 from graphc.runtime.executable import Executable

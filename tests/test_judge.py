@@ -204,7 +204,7 @@ def _far(value: np.ndarray, want: Any, factor: float = 1) -> str:
 # What is listed --------------------------------------------------------------------------------------------------------------------------
 
 def _listed() -> list[tuple[str, frozenset[str], str]]:
-    """(pattern of code or "signature" or "no sample", fields or names, reason)."""
+    """(pattern of code, or "signature", "no sample" or "absent"; fields or names; reason)."""
     rows = []
     for line in (FOLDER / "differences.txt").read_text().splitlines():
         if line and not line.startswith("#"):
@@ -214,7 +214,7 @@ def _listed() -> list[tuple[str, frozenset[str], str]]:
 
 
 LISTED = _listed()
-OF_SAMPLES = [row for row in LISTED if row[0] not in ("signature", "no sample")]
+OF_SAMPLES = [row for row in LISTED if row[0] not in ("signature", "no sample", "absent")]
 _USED: dict[int, set[str]] = {n: set() for n in range(len(OF_SAMPLES))}  # fields that some sample really differs in
 
 
@@ -341,3 +341,13 @@ def test_every_function_is_judged() -> None:
     assert not missing, f"{len(missing)} functions without a sample: {' '.join(missing)}"
     stale = sorted(name for name in listed if name not in functions or id(functions[name]) in judged)
     assert not stale, f"listed without need: {stale}"
+
+
+def test_every_name_is_there() -> None:
+    """Each function of TensorFlow, or a row that says which subject it belongs to."""
+    patterns = [(pattern, reason) for what, names, reason in LISTED if what == "absent" for pattern in names]
+    missing = {name for name, (kind, _) in NAMES.items() if kind == "def" and _of_graphc(name) is None}
+    unlisted = sorted(name for name in missing if not any(fnmatch.fnmatchcase(name, pattern) for pattern, _ in patterns))
+    assert not unlisted, f"{len(unlisted)} functions are missing: {' '.join(unlisted)}"
+    stale = sorted(pattern for pattern, _ in patterns if not any(fnmatch.fnmatchcase(name, pattern) for name in missing))
+    assert not stale, f"listed as absent without need: {stale}"

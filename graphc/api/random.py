@@ -1,4 +1,10 @@
 """TF1's `random`: numbers drawn anew in each run, or determined by a seed."""
+from graphc.ops.candidate_sampling import (
+    all_candidate_sampler,
+    fixed_unigram_candidate_sampler,
+    log_uniform_candidate_sampler,
+    uniform_candidate_sampler,
+)
 from graphc.ops.random import categorical, get_seed, multinomial, set_random_seed, truncated_normal
 from graphc.ops.random import random_gamma as gamma
 from graphc.ops.random import random_normal as normal
@@ -10,6 +16,7 @@ from graphc.ops.stateless_random import stateless_random_normal as stateless_nor
 from graphc.ops.stateless_random import stateless_random_uniform as stateless_uniform
 
 __all__ = [
-    "categorical", "gamma", "get_seed", "multinomial", "normal", "poisson", "set_random_seed", "shuffle", "stateless_categorical",
-    "stateless_multinomial", "stateless_normal", "stateless_truncated_normal", "stateless_uniform", "truncated_normal", "uniform",
+    "all_candidate_sampler", "categorical", "fixed_unigram_candidate_sampler", "gamma", "get_seed", "log_uniform_candidate_sampler",
+    "multinomial", "normal", "poisson", "set_random_seed", "shuffle", "stateless_categorical", "stateless_multinomial", "stateless_normal",
+    "stateless_truncated_normal", "stateless_uniform", "truncated_normal", "uniform", "uniform_candidate_sampler",
 ]

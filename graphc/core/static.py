@@ -95,7 +95,7 @@ def _evaluate(node: Node, operands: list[np.ndarray[Any, Any] | None]) -> np.nda
         return np.asarray(node.primitive.reference(node.attrs, *typed)).astype(object)
     if node.name in _MOVES:
         return np.asarray(_move(node, arrays), dtype=object).reshape(node.dims)
-    return _elementwise(node, arrays)
+    return _elementwise(node, arrays) if isinstance(node.primitive.loop, Map) else unknown
 
 
 def _is_known(array: np.ndarray[Any, Any]) -> bool:

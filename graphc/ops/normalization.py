@@ -74,7 +74,7 @@ def sufficient_statistics(x: Any, axes: Any, shift: Any = None, keep_dims: bool 
             number = 1
             for axis in axes:
                 number *= dims[axis] or 0
-            count = constant(number, x.dtype, name="count")
+            count = constant(number, x.dtype)
         else:
             count = reduce_prod(gather(cast(shape(x), x.dtype), axes), name="count")
         if shift is None:

@@ -14,12 +14,11 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import UnknownRank
 from graphc.core.types import Dim, TensorType
-from graphc.ops.array import range_, rank, reshape, shape, squeeze, stop_gradient
+from graphc.ops.array import range_, rank, reshape, shape, stop_gradient
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros, zeros_like
 from graphc.ops.declare import INDEX, as_tensor, checked_bool, declare_one, known_axes, name_scope
 from graphc.ops.elementwise import (
-    abs_,
     add,
     cast,
     exp,
@@ -28,13 +27,11 @@ from graphc.ops.elementwise import (
     maximum,
     multiply,
     not_equal,
-    pow_,
     rsqrt,
     sqrt,
     square,
     subtract,
 )
-from graphc.ops.holomorphic import conj
 from graphc.ops.parts import undetermined
 from graphc.primitives.sugar import broadcast_to, fill_like, size_of
 
@@ -257,41 +254,6 @@ def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | N
         total = reduce_sum(square(x), axis, True)
         return multiply(x, rsqrt(maximum(total, epsilon)), scope)
 
-
-def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None, name: str | None = None,
-         keep_dims: bool | None = None) -> Tensor:
-    """A norm over `axis` (None: all): "euclidean", a positive number p, or inf; of a pair of axes the matrix norms "fro", 1 and inf."""
-    keep = bool(_old_or_new("keepdims", keepdims, "keep_dims", keep_dims))
-    of_matrices = isinstance(axis, tuple | list) and len(axis) == 2
-    if not (of_matrices or axis is None or isinstance(axis, int)):
-        raise ValueError("'axis' must be None, an integer, or a tuple of 2 unique integers")
-    if of_matrices and ord not in ("euclidean", "fro", 1, np.inf):
-        raise ValueError(f"'ord' must be a supported matrix norm in ['euclidean', 'fro', 1, inf], got {ord}")
-    if not of_matrices and ord != "euclidean" and (isinstance(ord, str) or ord <= 0):
-        raise ValueError(f"'ord' must be a supported vector norm, got {ord}")
-    with name_scope(name, "norm", [tensor]):
-        x = as_tensor(tensor)
-        axes = [axis] if isinstance(axis, int) else axis
-        if ord in ("euclidean", "fro", 2):
-            return _kept_or_not(sqrt(reduce_sum(x * conj(x), axes, True)), axes, keep)
-        result = abs_(x)
-        if of_matrices:
-            summed, taken = (axes[0], axes[1]) if ord == 1 else (axes[1], axes[0])
-            result = reduce_max(reduce_sum(result, summed, True), taken, True)
-        elif ord == np.inf:
-            result = reduce_max(result, axes, True)
-        elif ord == 1:
-            result = reduce_sum(result, axes, True)
-        else:
-            result = pow_(reduce_sum(pow_(result, ord), axes, True), 1.0 / ord)
-        return _kept_or_not(result, axes, keep)
-
-
-def _kept_or_not(x: Tensor, axes: Any, keep: bool) -> Tensor:
-    return x if keep else squeeze(x, axes)
-
-
-# Norms and losses ----------------------------------------------------------------------------------------------------------------------
 
 @composite("L2Loss")
 def L2_LOSS(t: Node) -> Node:
