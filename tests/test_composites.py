@@ -181,6 +181,7 @@ def test_total_loss() -> None:
 # Completeness ---------------------------------------------------------------------------------------------------------------------------
 
 ELSEWHERE_FUNCTIONS = {
+    "distributions.kl_divergence": "tests/test_distributions.py",
     "set_random_seed": "declares nothing", "get_seed": "declares nothing",
     "broadcast_static_shape": "tests/test_shapes.py",
     **dict.fromkeys((*(f"image.{name}" for name in gc.image.__all__ if name.startswith("random_")), "random_crop"), "tests/test_images.py"),
@@ -197,6 +198,7 @@ ELSEWHERE_FUNCTIONS = {
     **dict.fromkeys((f"metrics.{name}" for name in gc.metrics.__all__), "they accumulate over runs: tests/test_programs_tf1.py"),
 }
 ELSEWHERE_OPERATIONS = {
+    "RandomGammaGrad": "tests/test_distributions.py",
     "NoOp": "has no value",
     "Assert": "tests/test_checks.py",
     **dict.fromkeys(("Print", "PrintV2"), "tests/test_prints.py"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphc as gc
 from graphc.core.shapes import Dimension, TensorShape, as_dims, check_equal_shapes, in_brackets, scalar, unknown_shape
 
 S, D = TensorShape, Dimension
@@ -181,3 +182,14 @@ def test_plain_dims_and_back(shape: tuple[int | None, ...] | None) -> None:
         assert S(shape).as_list() == list(shape)
         assert [d.value for d in S(shape)] == list(shape)
         assert in_brackets(shape) == str(["?" if d is None else d for d in shape]).replace("'", "").replace(" ", "")
+
+
+def test_static_shapes_broadcast_as_far_as_they_are_known() -> None:
+    """TF 1.15.5's answers."""
+    shape = gc.TensorShape
+    for x, y, want in (([], [None], [None]), ([None], [], [None]), ([None], [3], [3]), ([None], [1], [None]), ([2, 1], [3], [2, 3]),
+                       ([None, None], [4, 1], [4, None]), ([0], [1], [0])):
+        assert gc.broadcast_static_shape(shape(x), shape(y)).as_list() == want
+    assert gc.broadcast_static_shape(shape(None), shape([3])).ndims is None
+    with pytest.raises(ValueError, match=r"Incompatible shapes for broadcasting: \(2,\) and \(3,\)"):
+        gc.broadcast_static_shape(shape([2]), shape([3]))

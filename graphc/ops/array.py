@@ -21,8 +21,8 @@ from graphc.core.types import Dim, Dims, dims_product, merge_dims, same_dims, sh
 from graphc.ops.declare import INDEX, as_tensor, declare, declare_one, known_axes, name_scope, normal_axis, shape_dims
 from graphc.ops.elementwise import cast, subtract
 from graphc.ops.parts import undetermined
+from graphc.primitives.sugar import broadcast_dims, size_of
 from graphc.primitives.sugar import broadcast_to as node_broadcast_to
-from graphc.primitives.sugar import size_of
 
 # Shapes as values ------------------------------------------------------------------------------------------------------------------------
 
@@ -218,9 +218,14 @@ def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
 
 
 def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> TensorShape:
-    """The shape that numpy broadcasts two known shapes to."""
-    known = [tuple(d for d in each.as_list() if d is not None) for each in (shape_x, shape_y)]
-    return TensorShape(np.broadcast_shapes(*known))
+    """What is known of the shape that numpy broadcasts two shapes to; ValueError where they do not fit."""
+    x, y = TensorShape(shape_x).dims_tuple, TensorShape(shape_y).dims_tuple
+    if x is None or y is None:
+        return TensorShape(None)
+    try:
+        return TensorShape(broadcast_dims(x, y))
+    except ValueError:
+        raise ValueError(f"Incompatible shapes for broadcasting: {TensorShape(x)} and {TensorShape(y)}") from None
 
 
 @composite("BroadcastArgs", gradient=False)
