@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.core.devices import HOST
 from graphc.core.errors import InvalidArgumentError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation, Tensor
@@ -26,6 +27,7 @@ from graphc.runtime.bound import Runs
 from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import spread
 from graphc.runtime.fetches import Assemble
+from graphc.runtime.host_steps import any_of_host, on_host
 from graphc.runtime.placed import PlacedBound, placed_executable
 from graphc.runtime.placement import Device, Placer, homes
 from graphc.runtime.segments import split, whole
@@ -68,14 +70,21 @@ class Computation:
         return self._bounds[key]
 
     def compiled(self, arrays: Sequence[Array], target: str) -> Executable:
-        """For feeds of these shapes, all of it compiled for a target that need not be on this machine."""
+        """For feeds of these shapes, all of it (but for what only the host computes) compiled for a target that need not be on this
+        machine."""
         expansion = self._spelled(arrays, None)
         if expansion.need is not None:
             operation = expansion.need.operation
             problem = (f"The size of '{operation.name}' is only known while the graph runs: what follows it cannot be compiled ahead for "
                        f"{target}. Run it, or compile without a target to see its first stage.")
             raise InvalidArgumentError(None, operation, explain(operation, problem))
-        return compile_for_target(target, program_of(expansion), self._around.targets.settings)
+        program, settings = program_of(expansion), self._around.targets.settings
+        if target == "cpu" or not any_of_host(program):
+            return compile_for_target(target, program, settings)
+        homes = dict.fromkeys(program.variables, target)
+        parts = split(on_host(program, homes, target), homes, target)
+        return placed_executable(parts, [compile_for_target("cpu" if segment.device == HOST else target, segment.program, settings)
+                                         for segment in parts.segments])
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
@@ -128,11 +137,14 @@ class Computation:
         """`program` compiled, in segments where its operations are on several devices, with its memory. kept: the devices of variables
         that the graph does not know. ms: what making the program took."""
         around, devices = self._around, _distinct(placed, self._around.placer)
-        by_name = {device.short: device for device in devices}
-        if len(devices) == 1:
-            parts = whole(program, devices[0].short)
+        by_name = {device.short: device for device in (around.placer.host, *devices)}
+        alone = devices[0].short if len(devices) == 1 else None
+        to_host = any_of_host(program) and any(device.kind == "GPU" for device in devices)
+        if alone is not None and not to_host:
+            parts = whole(program, alone)
         else:
-            parts = split(program, {**homes(program, placed), **kept}, devices[0].short)
+            variables = {**homes(program, placed), **kept}
+            parts = split(on_host(program, variables, alone) if to_host else program, variables, devices[0].short)
         executables = [around.targets.compile(segment.program, by_name[segment.device]) for segment in parts.segments]
         bounds: list[Runs] = []
         try:

@@ -112,6 +112,11 @@ class Placer:
         self.default, self._why_default = (self._host[0], "") if settings.device is None else self._asked_for(settings.device)
 
     @property
+    def host(self) -> Device:
+        """The first CPU."""
+        return self._host[0]
+
+    @property
     def devices(self) -> tuple[Device, ...]:
         """All devices of the session; looks for GPUs when first asked."""
         if self._devices is None:

@@ -12,10 +12,16 @@ import graphc as gc
 import graphc.primitives as p
 from graphc.codegen.lower import lower
 from graphc.core import dtypes
+from graphc.core.devices import KEPT
 from graphc.core.errors import InvalidArgumentError
+from graphc.core.interpret import interpret
 from graphc.core.program import Program
+from graphc.core.text import print_program
 from graphc.core.types import TensorType
 from graphc.runtime.executable import HostKernel, NativeExecutable
+from graphc.runtime.host_steps import any_of_host, on_host
+from graphc.runtime.placed import PlacedExecutable
+from graphc.runtime.segments import split
 from tests.executing import execute
 
 GOOD, BAD = np.array([[4.0, 0], [2, 3]], np.float32), -np.eye(2, dtype=np.float32)
@@ -121,3 +127,44 @@ def test_it_has_no_kernel() -> None:
     x = p.parameter("x", TensorType(dtypes.float32, (2, 2)))
     with pytest.raises(ValueError, match=r"cholesky has no kernel: numpy\.linalg\.cholesky computes it, on the host"):
         lower(p.cholesky(x))
+
+
+# On a GPU -------------------------------------------------------------------------------------------------------------------------------
+
+def _mixed() -> tuple[Program, list[np.ndarray], dict[str, np.ndarray]]:
+    """Two outputs of a host function, constants under another, a variable that is read and written."""
+    x, v = p.parameter("x", TensorType(dtypes.float32, (3, 3))), p.variable_read("v", TensorType(dtypes.float32, (3, 3)))
+    values, vectors = p.eigh(p.add(x, v))
+    inverse = p.solve(p.constant(np.diag([1.0, 2, 4]).astype(np.float32)), p.constant(np.eye(3, dtype=np.float32)))
+    program = Program((x,), (p.exponential(vectors), p.add(values, values), p.multiply(inverse, v), x),
+                      (p.variable_assign("v", p.cholesky(p.multiply(v, v))),))
+    return program, [np.diag([3.0, 1, 2]).astype(np.float32)], {"v": np.diag([4.0, 9, 1]).astype(np.float32)}
+
+
+@pytest.mark.parametrize("home", ["GPU:0", "CPU:0"])
+def test_it_runs_on_the_host_wherever_its_operation_is(home: str) -> None:
+    program, feeds, variables = _mixed()
+    want, changed = interpret(program, feeds, variables)
+    homes = {"v": home}
+    parts = split(on_host(program, homes, "GPU:0" if home == "GPU:0" else None), homes, "GPU:0")
+    arrays: dict[int, np.ndarray] = dict(enumerate(feeds))
+    state, written = dict(variables), {}
+    for segment in parts.segments:
+        assert segment.device == "CPU:0" or not any_of_host(segment.program)
+        outputs, new = interpret(segment.program, [arrays[each] for each in segment.takes], state)
+        arrays |= dict(zip(segment.gives, outputs, strict=True))
+        written |= new
+        state |= {name: value for name, value in new.items() if name.startswith(KEPT)}
+    for number, value in enumerate(want):
+        np.testing.assert_array_equal(arrays[1 + number], value)
+    np.testing.assert_array_equal(written["v"], changed["v"])
+
+
+def test_compiled_for_a_gpu_it_is_a_segment_of_the_host() -> None:
+    x = gc.placeholder(gc.float32, [3, 3])
+    y = gc.matmul(gc.cholesky(x * 2.0), x) + 1.0
+    plan = gc.Session().compile(y, {x: None}, target="sm_90")
+    assert isinstance(plan, PlacedExecutable)
+    assert [segment.device for segment in plan.segments] == ["sm_90", "CPU:0", "sm_90"]
+    assert "transfer" in print_program(plan.program)
+    assert [kernel.name.split("_")[0] for kernel in plan.kernels][1] == "segment1"
