@@ -427,3 +427,44 @@ def test_sizes_that_are_independent_are_found_together() -> None:
         made = staged(session, [parts, picked], {x: array})
     assert len(made.parts) == 2
     assert re.fullmatch(r"(size of DynamicPartition = \d+, ){3}size of boolean_mask/Where = \d+", made.parts[1].title)
+
+
+# Against one program -------------------------------------------------------------------------------------------------------------------
+
+STEPS: list[Callable[[gc.Tensor, gc.Tensor], gc.Tensor]] = [
+    lambda h, w: gc.tanh(gc.matmul(h, w)), lambda h, w: gc.nn.softmax(h), lambda h, w: h - gc.reduce_mean(h, 0, keepdims=True),
+    lambda h, w: gc.exp(-h * h), lambda h, w: gc.concat([h[:, 2:], h[:, :2] * 2.0], 1), lambda h, w: gc.cumsum(h, 0) / 8.0,
+    lambda h, w: gc.nn.relu(h) + gc.transpose(gc.transpose(h)), lambda h, w: gc.gather(h, gc.range(gc.shape(h)[0] - 1, -1, -1))]
+
+
+def random_network(seed: int, masks: list[gc.Tensor] | None, x: gc.Tensor, w: gc.Variable) -> tuple[list[gc.Tensor], list[gc.Tensor]]:
+    """Random steps with two selections of rows between them: what is fetched, and the masks. masks: those to use, where they are known."""
+    random = np.random.default_rng(seed)
+    h, used, seen = STEPS[0](x, w), [], []
+    for part in range(3):
+        for number in random.integers(0, len(STEPS), 3):
+            h = STEPS[number](h, w)
+        seen.append(gc.reduce_sum(h, 0))
+        if part < 2:
+            mask = h[:, 0] > gc.reduce_mean(h[:, 0]) if masks is None else masks[part]
+            used.append(mask)
+            h = gc.boolean_mask(h, mask) if random.integers(2) else pick(h, mask)
+    loss = gc.reduce_sum(h * h) + gc.add_n([gc.reduce_sum(each) for each in seen])
+    return [*seen, loss, *gc.gradients(loss, [x, w])], used
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stages_give_what_one_program_gives_that_knows_the_masks(seed: int) -> None:
+    array = np.random.default_rng(seed + 100).standard_normal((14, 6))
+    x = gc.placeholder(gc.float64, [None, 6])
+    w = gc.Variable(np.random.default_rng(seed).standard_normal((6, 6)) / 3, name="w")
+    computed, masks = random_network(seed, None, x, w)
+    with gc.Session() as session:
+        session.run(w.initializer)
+        *found, known = session.run([*computed, masks], {x: array})
+        assert len(staged(session, [*computed, masks], {x: array}).parts) == 3
+        fetches, _ = random_network(seed, [gc.constant(mask) for mask in known], x, w)
+        expected = session.run(fetches, {x: array})
+        assert not isinstance(session.compile(fetches, {x: array}), StagedExecutable)
+    for got, want in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11)
