@@ -157,6 +157,24 @@ def arithmetic_cases() -> Iterator[Case]:
                        lambda x, a=axis, k=keep: gc.math.reduce_euclidean_norm(x, a, k), (array,),
                        lambda x, a=axis, k=keep: np.sqrt(np.sum(x * x, a, keepdims=k)), depth=33, scale=3.0,
                        slopes=2 if dtype is F64 and array.size else 0)
+    for name, kind, whole in (("to_complex64", F32, dtypes.float32), ("to_complex128", F64, dtypes.float64)):
+        array = sample(name, uniform(-3, 3), kind, 3, 5)
+        yield Case(name, "parts", lambda x, n=name: [gc.real(public(n)(x)), gc.imag(public(n)(x))], (array,),
+                   lambda x: [x, np.zeros_like(x)], dtype=whole)
+    for axis, keep in (((0, 1), False), ((2, 0), True), ((-1, -2), False)):
+        array = sample("spectral", uniform(-2, 2), F64, 3, 4, 2) if axis != (0, 1) else sample("spectral", uniform(-2, 2), F64, 3, 4)
+        yield Case("norm", f"spectral-{axis}", lambda x, a=axis, k=keep: gc.norm(x, 2, a, k), (array,),
+                   lambda x, a=axis, k=keep: np.linalg.norm(x, 2, a, k), scale=4.0, slopes=1, known="rank")
+    for order, axis in (("euclidean", 1), (1, 0), (np.inf, None)):
+        array = sample("normalize", uniform(0.5, 2), F64, 3, 4)
+
+        def normalised(x: Array, order: Any = order, axis: Any = axis) -> list[Any]:
+            shape = None if axis is None else axis
+            flat = x.reshape(-1) if shape is None else x
+            length = np.linalg.norm(flat, 2 if order == "euclidean" else order, shape, True)
+            return [x / length.reshape(1, 1) if shape is None else x / length, length.reshape(1, 1) if shape is None else length]
+        yield Case("linalg.normalize", f"{order}-{axis}", lambda x, o=order, a=axis: gc.linalg.normalize(x, o, a), (array,), normalised,
+                   slopes=1)
     numbers = np.array([[3, 4], [5, 12]], np.int32)
     yield Case("math.reduce_euclidean_norm", "int32", lambda x: gc.math.reduce_euclidean_norm(x, 1), (numbers,), lambda x: np.array([5, 13]))
     for name, function in {"arg_max": np.argmax, "arg_min": np.argmin}.items():
