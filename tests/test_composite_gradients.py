@@ -156,6 +156,21 @@ def test_gradients_of_losses() -> None:
     assert_close(by_places, (chances - np.eye(33)[:7]) / 7)
 
 
+def test_gradients_by_weights() -> None:
+    """Of losses, which are computed in float32: a weight's slope is the sum of what it is multiplied with."""
+    x, rows = gc.placeholder(gc.float32, [None, 3]), gc.placeholder(gc.float32, [None, 1])
+    scores, any_rank = gc.placeholder(gc.float32, [None, 3]), gc.placeholder(gc.float32)
+    weighted = gc.losses.compute_weighted_loss(x, rows, reduction="weighted_sum")
+    entropy = gc.losses.sparse_softmax_cross_entropy([[0], [2]], scores, any_rank, reduction="weighted_sum")
+    slopes = [*gc.gradients(weighted, [x, rows]), *gc.gradients(entropy, [any_rank])]
+    values, weights = np.array([[1, 2, 3], [4, 5, 7]], np.float32), np.array([[2], [3]], np.float32)
+    with gc.Session() as session:
+        by_x, by_rows, by_any = session.run(slopes, {x: values, rows: weights, scores: values, any_rank: weights})
+    np.testing.assert_array_equal(by_x, [[2, 2, 2], [3, 3, 3]])
+    np.testing.assert_array_equal(by_rows, [[6], [16]])
+    np.testing.assert_allclose(by_any, -special.log_softmax(values, 1)[[0, 1], [0, 2]][:, None], rtol=1e-6)
+
+
 def test_gradients_pass_through_conversions() -> None:
     x = gc.placeholder(gc.float64, [None])
     (slope,) = gc.gradients(gc.cast(gc.cast(x * x, gc.float32), gc.float64) * 3.0, x)
@@ -195,6 +210,7 @@ NOT_DIFFERENTIABLE: Mapping[str, str] = {
     **dict.fromkeys(("Shape", "Size", "Rank", "TruncateDiv"), "gives integers"),
     "Cast": "test_gradients_pass_through_conversions",
     "Range": "test_gradients_of_ranges",
+    **dict.fromkeys(("BroadcastWeights", "SqueezeBeside"), "test_gradients_by_weights"),
 }
 
 
