@@ -158,7 +158,9 @@ def variable_cases() -> Iterator[Case]:
         return result
     yield Case("batch_scatter_update", "", lambda i, u: gc.batch_scatter_update(gc.Variable(start), i, u), (batch, updates[:, :2]),
                replaced, dtype=F32, known="shape")
-    slices: dict[str, Any] = {"rows": slice(1, 3), "row": 1, "steps": (slice(None, None, -2), 0), "new-axis": (None, slice(2), ..., 1)}
+    slices: dict[str, Any] = {
+        "rows": slice(1, 3), "row": 1, "steps": (slice(None, None, -2), 0), "new-axis": (None, slice(2), ..., 1),
+        "box": (slice(1, -1), slice(1, None)), "ellipsis": (..., slice(0, 2)), "all": slice(None), "none": slice(2, 2)}
     for label, key in slices.items():
         shape = start[key].shape
 

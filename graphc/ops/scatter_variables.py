@@ -5,6 +5,7 @@ over it: then only the rows named are touched. An index out of range is dropped;
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -16,7 +17,8 @@ from graphc.core.convert import convert_to_tensor
 from graphc.core.opdef import Attrs, GraphType, OpDef, State, composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.core.types import Dims, same_dims, show_dims
+from graphc.core.static import static_dims
+from graphc.core.types import Dim, Dims, same_dims, show_dims
 from graphc.ops.array import range_ as range_of
 from graphc.ops.array import reshape, shape
 from graphc.ops.checked import check_range
@@ -164,10 +166,37 @@ def STRIDED_SLICE_ASSIGN(state: State, ref: Node, begin: Node, end: Node, stride
     if places.shape != value.shape:
         raise ValueError(f"sliced l-value shape {show_dims(places.shape)} does not match r-value shape {show_dims(value.shape)}. Automatic "
                          "broadcasting not yet implemented.")
-    flat = p.scatter(p.reshape(old, (old.type.size,)), places, value, 0, "assign")
-    new = p.reshape(flat, old.shape)
+    box = _box_of(places, old, static_dims(strides) or (), ellipsis_mask, new_axis_mask, shrink_axis_mask)
+    if box is not None and places.type.size:
+        first = p.reshape(p.slice_(p.reshape(places, (places.type.size,)), (0,), (1,)), ())
+        corner = [p.remainder(p.divide(first, p.constant(below, first.dtype)), p.constant(dim, first.dtype))
+                  for dim, below in zip(old.dims, (math.prod(old.dims[axis + 1:]) for axis in range(len(old.dims))), strict=True)]
+        new = p.dynamic_update_slice(old, p.reshape(value, box), corner)
+    else:
+        new = p.reshape(p.scatter(p.reshape(old, (old.type.size,)), places, value, 0, "assign"), old.shape)
     state.write(state.variable, new)
     return new
+
+
+def _box_of(places: Node, whole: Node, strides: Sequence[Dim], ellipsis: int, new_axes: int, shrunk: int) -> tuple[int, ...] | None:
+    """The shape, one dim for each axis of `whole`, of the slice that gives `places`; None where it has strides and is no box."""
+    consumed = sum(1 for n in range(len(strides)) if not (ellipsis | new_axes) >> n & 1)
+    sizes: list[int] = []
+    rest = list(places.dims)
+    for n, stride in enumerate(strides):
+        bit = 1 << n
+        if ellipsis & bit:
+            count = len(whole.dims) - consumed
+            sizes, rest = [*sizes, *rest[:count]], rest[count:]
+        elif new_axes & bit:
+            rest.pop(0)
+        elif shrunk & bit:
+            sizes.append(1)
+        elif stride == 1:
+            sizes.append(rest.pop(0))
+        else:
+            return None
+    return (*sizes, *rest)
 
 
 def assign_slice(target: Tensor, value: Any, name: str | None = None) -> Tensor:
