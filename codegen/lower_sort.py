@@ -110,7 +110,8 @@ class _Radix:
 
     def _counter(self, task: Index, digit: Index) -> Index:
         """Where the counter of a digit stands in [rows, digits, chunks]."""
-        return task // self.chunks * (self.digits * self.chunks) + digit * self.chunks + task % self.chunks
+        first: Index = task // self.chunks * (self.digits * self.chunks) + digit * self.chunks + task % self.chunks
+        return first
 
     @contextmanager
     def _each_key(self, task: Index) -> Iterator[Index]:

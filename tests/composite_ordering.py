@@ -11,7 +11,7 @@ import numpy as np
 
 import graphc as gc
 from graphc.core import dtypes
-from tests.composite_cases import SMALL_FLOATS, Array, Case, name_of, public, sample
+from tests.composite_cases import SMALL_FLOATS, Array, Case, name_of, sample
 from tests.op_table import apart, integers, uniform
 
 F32, F64, I32, I64 = dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64
@@ -54,10 +54,12 @@ def sorting_cases() -> Iterator[Case]:
                        slopes=2 if dtype is F64 and array.size < 80 else 0)
             yield Case("sort", f"{label}-down", lambda x, a=axis: gc.sort(x, a, "DESCENDING"), (array,), lambda x, a=axis: -np.sort(-x, a),
                        slopes=2 if dtype is F64 and array.size < 80 else 0)
-        yield Case("argsort", f"{shape}-{axis}", lambda x, a=axis: gc.argsort(x, a), (array,), lambda x, a=axis: np.argsort(x, a), dtype=I32)
+        yield Case("argsort", f"{shape}-{axis}", lambda x, a=axis: gc.argsort(x, a), (array,), lambda x, a=axis: np.argsort(x, a),
+                   dtype=I32)
     ties = np.array([[3, 1, 3, 1], [2, 5, 2, 2]], np.int32)
     yield Case("argsort", "ties", lambda x: gc.argsort(x, 1), (ties,), lambda x: np.array([[1, 3, 0, 2], [0, 2, 3, 1]]), dtype=I32)
-    yield Case("argsort", "ties-down", lambda x: gc.argsort(x, 1, "DESCENDING"), (ties,), lambda x: np.array([[0, 2, 1, 3], [1, 0, 2, 3]]), dtype=I32)
+    yield Case("argsort", "ties-down", lambda x: gc.argsort(x, 1, "DESCENDING"), (ties,),
+               lambda x: np.array([[0, 2, 1, 3], [1, 0, 2, 3]]), dtype=I32)
     odd = np.array([1, NAN, -INF, 0, INF, -0.0, NAN, -3], np.float32)
     yield Case("sort", "odd", gc.sort, (odd,), np.sort)
     yield Case("sort", "odd-down", lambda x: gc.sort(x, direction="DESCENDING"), (odd,), lambda x: np.sort(x)[::-1])
@@ -78,8 +80,8 @@ def greatest_cases() -> Iterator[Case]:
         found = gc.nn.top_k(x, k)
         return [found.values, gc.cast(found.indices, x.dtype)]
 
-    for shape, k in (((7,), 3), ((4, 31), 31), ((2, 3, 5), 2), ((3, 5), 0), ((1,), 1), ((0, 4), 2), ((2, 400), 7), ((2, 3000), 3), ((5000,), 20),
-                     ((2, 500), 300)):
+    for shape, k in (((7,), 3), ((4, 31), 31), ((2, 3, 5), 2), ((3, 5), 0), ((1,), 1), ((0, 4), 2), ((2, 400), 7), ((2, 3000), 3),
+                     ((5000,), 20), ((2, 500), 300)):
         for dtype in (F32, F64):
             array = sample(f"top{shape}", apart, dtype, *shape)
             yield Case("nn.top_k", f"{name_of(dtype, shape)}-{k}", lambda x, n=k: both(x, n), (array,), lambda x, n=k: _top(x, n))
@@ -98,7 +100,8 @@ def greatest_cases() -> Iterator[Case]:
     # Recorded: ties with the last place are in, rows with a number that is not finite are not, nor a target that is no class.
     rows = np.array([[1, 2, 2], [3, NAN, 1], [INF, 1, 1], [1, 2, 3], [1, 1, 1], [1, 2, 3]], np.float32)
     for k, want in ((1, [True, False, False, False, True, True]), (2, [True, False, False, False, True, True])):
-        yield Case("nn.in_top_k", f"recorded-{k}", lambda x, t, n=k: gc.nn.in_top_k(x, t, n), (rows, np.array([2, 0, 0, 5, 2, 2], np.int32)),
+        yield Case("nn.in_top_k", f"recorded-{k}", lambda x, t, n=k: gc.nn.in_top_k(x, t, n),
+                   (rows, np.array([2, 0, 0, 5, 2, 2], np.int32)),
                    lambda x, t, w=want: np.array(w), dtype=dtypes.bool)
     scores, targets = sample("scores", apart, F32, 40, 17), sample("targets", uniform(0, 17), F32, 40).astype(np.int64)
     yield Case("nn.in_top_k", "int64", lambda x, t: gc.nn.in_top_k(x, t, 5), (scores, targets),
@@ -119,7 +122,8 @@ def order_cases() -> Iterator[Case]:
         yield Case("searchsorted", f"rows-{side}", lambda s, v, d=side: gc.searchsorted(s, v, d), (rows, wanted),
                    lambda s, v, d=side: np.stack([np.searchsorted(a, b, d) for a, b in zip(s, v, strict=True)]), dtype=I32)
         yield Case("searchsorted", f"vector-{side}", lambda s, v, d=side: gc.searchsorted(s, v, d, gc.int64),
-                   (np.array([1, 3, 3, 5], np.int32), np.arange(8, dtype=np.int32)), lambda s, v, d=side: np.searchsorted(s, v, d), dtype=I64)
+                   (np.array([1, 3, 3, 5], np.int32), np.arange(8, dtype=np.int32)), lambda s, v, d=side: np.searchsorted(s, v, d),
+                   dtype=I64)
 
 
 # Distinct values ------------------------------------------------------------------------------------------------------------------------
@@ -153,7 +157,8 @@ def counting_cases() -> Iterator[Case]:
         yield Case("bincount", label, lambda x, o=options: gc.bincount(x, **o), (values,),
                    lambda x, o=options: np.bincount(x.reshape(-1), minlength=o.get("minlength", 0))[:o.get("maxlength")], dtype=I32)
     yield Case("bincount", "negative", gc.bincount, (np.array([1, -1, 3, 1], np.int32),), lambda x: np.array([0, 2, 0, 1]), dtype=I32)
-    yield Case("bincount", "nothing", lambda x: gc.bincount(x, dtype=gc.float32), (np.zeros(0, np.int32),), lambda x: np.zeros(0), dtype=F32)
+    yield Case("bincount", "nothing", lambda x: gc.bincount(x, dtype=gc.float32), (np.zeros(0, np.int32),), lambda x: np.zeros(0),
+               dtype=F32)
     weights = sample("weights", uniform(0, 1), F64, 5, 20)
     yield Case("bincount", "weights", lambda x, w: gc.bincount(x, w), (values, weights),
                lambda x, w: np.bincount(x.reshape(-1), w.reshape(-1)), dtype=F64, depth=100, slopes=1)
@@ -162,7 +167,8 @@ def counting_cases() -> Iterator[Case]:
                lambda x: np.array([2, 2, 1, 0, 3]), dtype=I32)
     yield Case("histogram_fixed_width", "int64", lambda x: gc.histogram_fixed_width(x, [0, 10], 3, gc.int64), (values,),
                lambda x: np.histogram(x, 3, (0, 10))[0], dtype=I64)
-    yield Case("histogram_fixed_width_bins", "recorded", lambda x: gc.histogram_fixed_width_bins(x, [0.0, 5.0], 5), (numbers.reshape(2, 4),),
+    yield Case("histogram_fixed_width_bins", "recorded", lambda x: gc.histogram_fixed_width_bins(x, [0.0, 5.0], 5),
+               (numbers.reshape(2, 4),),
                lambda x: np.array([[0, 0, 1, 2], [4, 4, 4, 1]]), dtype=I32)
     labels, guesses = np.array([1, 2, 4, 2], np.int32), np.array([2, 2, 4, 0], np.int32)
     yield Case("confusion_matrix", "recorded", gc.confusion_matrix, (labels, guesses),
@@ -170,7 +176,8 @@ def counting_cases() -> Iterator[Case]:
     yield Case("confusion_matrix", "weights", lambda a, b, w: gc.confusion_matrix(a, b, 5, gc.float64, weights=w),
                (labels, guesses, np.array([1.0, 2, 3, 4])),
                lambda a, b, w: np.array([[0] * 5, [0, 0, 1, 0, 0], [4, 0, 2, 0, 0], [0] * 5, [0, 0, 0, 0, 3]]), dtype=F64, slopes=1)
-    yield Case("confusion_matrix", "column", lambda a, b: gc.confusion_matrix(a, b, 3), (np.array([[1], [2]], np.int32), np.array([2, 2], np.int32)),
+    yield Case("confusion_matrix", "column", lambda a, b: gc.confusion_matrix(a, b, 3),
+               (np.array([[1], [2]], np.int32), np.array([2, 2], np.int32)),
                lambda a, b: np.array([[0, 0, 0], [0, 0, 1], [0, 0, 1]]), dtype=I32, known="rank")
 
 

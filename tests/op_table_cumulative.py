@@ -14,9 +14,9 @@ from tests.op_table import Array, Case, by, integers, specials, t, uniform
 Walk = tuple[tuple[int, ...], int, bool, bool]
 WALKS: tuple[Walk, ...] = (
     ((7,), 0, False, False), ((1,), 0, True, False), ((0,), 0, False, False), ((3, 0, 2), 1, True, True), ((3, 0, 2), 0, False, True),
-    ((5, 33), 1, False, False), ((5, 33), 1, True, True), ((33, 5), 0, False, True), ((33, 40), 0, True, False), ((2, 9, 4), 1, False, False),
-    ((2, 9, 4), 1, True, True), ((1, 1, 6), 2, True, False), ((2, 1, 3), 1, True, True), ((6, 1030), 1, False, False),
-    ((3, 5, 31), 0, False, False))
+    ((5, 33), 1, False, False), ((5, 33), 1, True, True), ((33, 5), 0, False, True), ((33, 40), 0, True, False),
+    ((2, 9, 4), 1, False, False), ((2, 9, 4), 1, True, True), ((1, 1, 6), 2, True, False), ((2, 1, 3), 1, True, True),
+    ((6, 1030), 1, False, False), ((3, 5, 31), 0, False, False))
 F64, F32 = dtypes.float64, dtypes.float32
 
 
@@ -58,8 +58,8 @@ def _case(name: str, dtype: DType, walk: Walk, sampler: Any, tag: str = "", iden
     shape, axis, exclusive, reverse = walk
     label = f"{name}-{dtype.code}-{'x'.join(map(str, shape))}-{axis}{'-exclusive' * exclusive}{'-reverse' * reverse}{tag}"
     start = start if identity is None else identity
-    return Case(label, name, lambda x: build(x, axis, exclusive, reverse), (t(dtype, *shape),), _walked(accumulate, start, walk), by(sampler),
-                depth=max(shape[axis], 1), scale=3.0, smooth=smooth and not (exclusive and np.isinf(start)))
+    return Case(label, name, lambda x: build(x, axis, exclusive, reverse), (t(dtype, *shape),), _walked(accumulate, start, walk),
+                by(sampler), depth=max(shape[axis], 1), scale=3.0, smooth=smooth and not (exclusive and np.isinf(start)))
 
 
 def cumulative_cases() -> Iterator[Case]:

@@ -107,13 +107,17 @@ def inverse_cases() -> Iterator[Case]:
 
     for dtype in (I32, dtypes.int64):
         for rows, size in (((3,), 7), ((2, 2), 9), ((), 200), ((2,), 1)):
-            yield Case(f"invert_permutation-{dtype.code}-{len(rows)}-{size}", "invert_permutation", p.invert_permutation, (t(dtype, *rows, size),),
-                       inverted(size), lambda rng, types, n=size: [_orders(rng, n, n, types[0])])
+            yield Case(f"invert_permutation-{dtype.code}-{len(rows)}-{size}", "invert_permutation", p.invert_permutation,
+                       (t(dtype, *rows, size),), inverted(size), lambda rng, types, n=size: [_orders(rng, n, n, types[0])])
         for size, count in ((9, 4), (9, 9), (5, 1)):
             yield Case(f"inverse_order-{dtype.code}-{size}-{count}", "inverse_order", lambda order, n=size: p.inverse_order(order, n, 1),
                        (t(dtype, 3, count),), inverted(size), lambda rng, types, n=size, c=count: [_orders(rng, n, c, types[0])])
-    yield Case("invert_permutation-axis", "invert_permutation", lambda order: p.transpose(p.invert_permutation(p.transpose(order, (1, 0)), 0), (1, 0)),
-               (t(I32, 3, 5),), inverted(5), lambda rng, types: [_orders(rng, 5, 5, types[0])])
+    yield Case("invert_permutation-axis", "invert_permutation", _inverted_columns, (t(I32, 3, 5),), inverted(5),
+               lambda rng, types: [_orders(rng, 5, 5, types[0])])
+
+
+def _inverted_columns(order: Node) -> Node:
+    return p.transpose(p.invert_permutation(p.transpose(order, (1, 0)), 0), (1, 0))
 
 
 def radix_cases() -> Iterator[Case]:
@@ -131,8 +135,8 @@ def radix_cases() -> Iterator[Case]:
                 return np.take_along_axis(carried, np.array(rows), 1)
 
             label = f"{dtype.code}-{'x'.join(map(str, shape))}"
-            yield Case(f"radix_count-{label}", "radix_count", lambda keys, a=attrs: make(RADIX_COUNT, (keys,), a), (t(dtype, *shape),), counted,
-                       by(integers))
+            yield Case(f"radix_count-{label}", "radix_count", lambda keys, a=attrs: make(RADIX_COUNT, (keys,), a), (t(dtype, *shape),),
+                       counted, by(integers))
             yield Case(f"radix_place-{label}", "radix_place", lambda keys, carried, a=attrs: _placed(keys, carried, a),
                        (t(dtype, *shape), t(F32, *shape)), placed, by(integers, uniform(-1, 1)))
 

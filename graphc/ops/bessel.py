@@ -1,7 +1,7 @@
 """Modified Bessel functions of the first kind, of orders 0 and 1: bessel_i0, bessel_i1, and e^-|x| times each, which does not overflow.
 
-Up to |x| = 8 their power series, all of whose terms are positive (DLMF 10.25.2); beyond, sqrt(x) e^-x I(x) as a Chebyshev series in 16 / x - 1,
-whose coefficients interpolate scipy's values at 80 points. In float64, with a relative error below 1e-14.
+Up to |x| = 8 their power series, all of whose terms are positive (DLMF 10.25.2); beyond, sqrt(x) e^-x I(x) as a Chebyshev series in
+16 / x - 1, whose coefficients interpolate scipy's values at 80 points. In float64, with a relative error below 1e-14.
 """
 from __future__ import annotations
 

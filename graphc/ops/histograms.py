@@ -109,10 +109,7 @@ def confusion_matrix(labels: Any, predictions: Any, num_classes: Any = None, dty
         truth, guesses = remove_squeezable_dimensions(as_tensor(labels, None, "labels"), as_tensor(predictions, None, "predictions"))
         truth, guesses = cast(truth, dtypes.int64), cast(guesses, dtypes.int64)
         truth.shape.assert_is_compatible_with(guesses.shape)
-        if num_classes is None:
-            count = maximum(reduce_max(guesses), reduce_max(truth)) + 1
-        else:
-            count = cast(num_classes, dtypes.int64)
+        count = maximum(reduce_max(guesses), reduce_max(truth)) + 1 if num_classes is None else cast(num_classes, dtypes.int64)
         values = ones_like(guesses, as_dtype(dtype)) if weights is None else cast(weights, dtype)
         if weights is not None:
             values.shape.assert_is_compatible_with(guesses.shape)

@@ -157,7 +157,7 @@ def _beta_reach(a: Node, total: Node, x: Node, y: Node) -> Node:
     slope = p.maximum(p.subtract(a, p.multiply(total, x)), fill_like(a, 0))
     curvature = p.multiply(total, p.multiply(x, y))
     gentle, steep = _reach(slope, curvature), _reach(slope, times(curvature, math.exp(-1)))
-    # The curvature is that at t: from x > 1/2 on it grows first, and is back at u = 2 log(x / y); else it falls to no less than 1/e at u = 1.
+    # The curvature is that at t: from x > 1/2 on it grows first, and is back at u = 2 log(x / y); else it falls, to 1/e at u = 1.
     grows = p.compare(gentle, times(p.log(p.divide(x, y)), 2), "LE")
     flat = p.divide(p.subtract(fill_like(a, NEGLIGIBLE), p.multiply(total, p.log(y))), a)
     u = p.select(grows, gentle, p.select(test(steep, "LE", 1), steep, flat))

@@ -111,8 +111,8 @@ def IN_TOP_K(predictions: Node, targets: Node, k: Node) -> Node:
         raise ValueError(f"predictions must be a matrix and targets a vector, got shapes {show_dims(predictions.shape)} and "
                          f"{show_dims(targets.shape)}")
     if not same_dims(predictions.shape[:1], targets.shape):
-        raise ValueError(f"Dimensions must be equal, but are {show_dims(predictions.shape[:1])} and {show_dims(targets.shape)}: predictions "
-                         "need one row for each target")
+        raise ValueError(f"Dimensions must be equal, but are {show_dims(predictions.shape[:1])} and {show_dims(targets.shape)}: one row of "
+                         "predictions for each target")
     wide = p.convert(targets, dtypes.int64)
     spread = p.broadcast_in_dim(wide, predictions.shape, (0,))
     hit = p.compare(spread, p.iota(predictions.shape, 1, dtypes.int64), "EQ")

@@ -4,6 +4,7 @@ The sizes of the results depend on values: an expansion asks for them by `holdin
 """
 from __future__ import annotations
 
+from collections import namedtuple
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,13 +28,8 @@ class Unique(NamedTuple):
     idx: Tensor
 
 
-class UniqueWithCounts(NamedTuple):
-    """y: the distinct values in the order of their first appearance. idx: for each element of x its place in y. count: how often each
-    stands in x."""
-
-    y: Tensor
-    idx: Tensor
-    count: Tensor
+# y: the distinct values in the order of their first appearance. idx: for each element of x its place in y. count: how often each is there.
+UniqueWithCounts = namedtuple("UniqueWithCounts", ("y", "idx", "count"))
 
 
 class ListDiff(NamedTuple):
@@ -45,7 +41,7 @@ class ListDiff(NamedTuple):
 
 @dataclass(frozen=True)
 class Groups:
-    """The equal elements of a vector. first: for each element the position of the first that equals it. is_first: whether that is itself."""
+    """The equal elements of a vector. first: for each element the position of the first that equals it. is_first: whether it is that."""
 
     first: Node
     is_first: Node

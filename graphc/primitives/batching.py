@@ -160,8 +160,10 @@ def _scatter(node: Node, operands: Sequence[Node | None], count: Dim) -> Node | 
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reverse"), _first(_reduction)),
-    **dict.fromkeys(("argmax", "argmin"), _first(_along)),
-    **dict.fromkeys(("stop_gradient", "copy"), _first(lambda attrs, count: attrs)),
+    **dict.fromkeys(("argmax", "argmin", "argsort", "inverse_order", "cumulative_sum", "cumulative_prod", "cumulative_max",
+                     "cumulative_min", "cumulative_logsumexp"), _first(_along)),
+    **dict.fromkeys(("linear_recurrence", "rearrange"), _every(_along)),
+    **dict.fromkeys(("stop_gradient", "copy", "invert_permutation"), _first(lambda attrs, count: attrs)),
     "concatenate": _every(_along),
     "transpose": _first(lambda attrs, count: replace(attrs, permutation=(0, *_later(attrs.permutation)))),
     "reshape": _first(lambda attrs, count: replace(attrs, shape=(count, *attrs.shape))),

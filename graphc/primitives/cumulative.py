@@ -1,7 +1,7 @@
 """Running results along an axis: cumulative sums, products, extremes, log-sum-exps, and the linear recurrence h[k] = a[k] h[k-1] + b[k].
 
-Each element combines with what all elements before it gave. The recurrence is what makes every gradient here one more pass of the same kind,
-with no division and no search: the way back through a running result is a recurrence from the other end.
+Each element combines with what all elements before it gave. The recurrence is what makes every gradient here one more pass of the same
+kind, with no division and no search: the way back through a running result is a recurrence from the other end.
 """
 from __future__ import annotations
 
@@ -177,13 +177,18 @@ def linear_recurrence(a: Node, b: Node, axis: int, reverse: bool = False) -> Nod
     return make(LINEAR_RECURRENCE, (a, b), RecurrenceAttrs(axis, reverse))
 
 
-cumulative_sum = _declare("cumulative_sum", "add", is_numeric, lambda x, axis: np.add.accumulate(x, axis, x.dtype), lambda dtype: 0, _sum_vjp,
-                          "The sum of all elements up to each along `axis`; integers wrap.")
-cumulative_prod = _declare("cumulative_prod", "multiply", is_numeric, lambda x, axis: np.multiply.accumulate(x, axis, x.dtype),
-                           lambda dtype: 1, _prod_vjp, "The product of all elements up to each along `axis`; integers wrap.")
-cumulative_max = _declare("cumulative_max", "maximum", is_any, np.maximum.accumulate, lowest, _extremum_vjp(lambda: cumulative_max),
-                          "The greatest of all elements up to each along `axis`; NaN from the first one on.")
-cumulative_min = _declare("cumulative_min", "minimum", is_any, np.minimum.accumulate, highest, _extremum_vjp(lambda: cumulative_min),
-                          "The least of all elements up to each along `axis`; NaN from the first one on.")
-cumulative_logsumexp = _declare("cumulative_logsumexp", "log_add_exp", is_floating, np.logaddexp.accumulate, lowest, _logsumexp_vjp,
-                                "The logarithm of the sum of the exponentials of all elements up to each along `axis`, without overflow.")
+cumulative_sum: Cumulative = _declare(
+    "cumulative_sum", "add", is_numeric, lambda x, axis: np.add.accumulate(x, axis, x.dtype), lambda dtype: 0, _sum_vjp,
+    "The sum of all elements up to each along `axis`; integers wrap.")
+cumulative_prod: Cumulative = _declare(
+    "cumulative_prod", "multiply", is_numeric, lambda x, axis: np.multiply.accumulate(x, axis, x.dtype), lambda dtype: 1, _prod_vjp,
+    "The product of all elements up to each along `axis`; integers wrap.")
+cumulative_max: Cumulative = _declare(
+    "cumulative_max", "maximum", is_any, np.maximum.accumulate, lowest, _extremum_vjp(lambda: cumulative_max),
+    "The greatest of all elements up to each along `axis`; NaN from the first one on.")
+cumulative_min: Cumulative = _declare(
+    "cumulative_min", "minimum", is_any, np.minimum.accumulate, highest, _extremum_vjp(lambda: cumulative_min),
+    "The least of all elements up to each along `axis`; NaN from the first one on.")
+cumulative_logsumexp: Cumulative = _declare(
+    "cumulative_logsumexp", "log_add_exp", is_floating, np.logaddexp.accumulate, lowest, _logsumexp_vjp,
+    "The logarithm of the sum of the exponentials of all elements up to each along `axis`, without overflow.")

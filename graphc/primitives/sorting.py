@@ -182,7 +182,7 @@ def _ascending_keys(x: Node) -> tuple[Node, range]:
 
 
 def _float_keys(x: Node) -> tuple[Node, range]:
-    """The bits of a float count upwards for positive numbers, downwards for negative ones. 16-bit floats fill the upper bits of float32's."""
+    """The bits of a float count upwards for positive numbers, downwards for negative ones. 16-bit floats fill the upper bits."""
     wide = x if x.dtype.size == 8 else convert(x, dtypes.float32)
     signed, unsigned, width = (dtypes.int64, dtypes.uint64, 64) if wide.dtype.size == 8 else (dtypes.int32, dtypes.uint32, 32)
     number = compare(wide, wide, "EQ")
@@ -344,7 +344,7 @@ def _chunks(attrs: RadixAttrs, keys: TensorType) -> int:
 
 
 def _digits(attrs: RadixAttrs, keys: Array) -> Array:
-    return (keys >> keys.dtype.type(attrs.shift)).astype(np.int64) & ((1 << attrs.bits) - 1)
+    return np.asarray((keys >> keys.dtype.type(attrs.shift)).astype(np.int64) & ((1 << attrs.bits) - 1))
 
 
 def _count_type(attrs: RadixAttrs, keys: TensorType) -> TensorType:
@@ -363,8 +363,8 @@ def _count(attrs: RadixAttrs, keys: Array) -> Array:
 
 def _place_type(attrs: RadixAttrs, keys: TensorType, starts: TensorType, *carried: TensorType) -> TensorType | tuple[TensorType, ...]:
     if starts != _count_type(attrs, keys) or any(each.shape != keys.shape for each in carried):
-        raise ValueError(f"{call('radix_place', (keys, starts, *carried))}: needs keys, a start for each digit of each chunk, and arrays like "
-                         "the keys")
+        raise ValueError(f"{call('radix_place', (keys, starts, *carried))}: needs keys, a start for each digit of each chunk, and "
+                         "arrays of the shape of the keys")
     return (keys, *carried) if carried else keys
 
 
@@ -380,4 +380,4 @@ RADIX_COUNT = declare(Primitive(
     "How often each digit stands in each chunk of each row of unsigned keys: [rows, digits, chunks]."))
 RADIX_PLACE = declare(Primitive(
     "radix_place", RadixAttrs, None, _place_type, _place, _INTEGERS, Sort("place"),
-    "Keys (operand 0) and what they carry (operands from 2 on) in the order of one digit of each row; operand 1: where each digit's begin."))
+    "Keys (operand 0) and what they carry (operands from 2 on) in the order of one digit of each row; operand 1: where each begins."))
