@@ -79,6 +79,7 @@ from graphc.template import make_template
 from graphc.variable_scope import (
     AUTO_REUSE,
     VariableScope,
+    create_partitioned_variables,
     get_local_variable,
     get_variable,
     get_variable_scope,
@@ -95,6 +96,8 @@ from graphc.variables import (
     assign_add,
     assign_sub,
     count_up_to,
+    disable_resource_variables,
+    enable_resource_variables,
     global_variables,
     global_variables_initializer,
     initialize_all_variables,
@@ -104,6 +107,7 @@ from graphc.variables import (
     local_variables_initializer,
     model_variables,
     moving_average_variables,
+    resource_variables_enabled,
     trainable_variables,
     variables_initializer,
 )

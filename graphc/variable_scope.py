@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from typing import Any
@@ -379,6 +379,21 @@ def _chained(inner: Callable[..., Any], outer: Callable[..., Any] | None) -> Cal
     if outer is None:
         return inner
     return lambda getter, *args, **kwargs: inner(lambda *a, **k: outer(getter, *a, **k), *args, **kwargs)
+
+
+def create_partitioned_variables(shape: Any, slicing: Sequence[int], initializer: Any, dtype: Any = dtypes.float32, trainable: bool = True,
+                                 collections: Iterable[str] | None = None, name: str | None = None, reuse: Reuse = None) -> list[Variable]:
+    """The parts of a variable, as many along each axis as `slicing` says (more than one along one axis only), in scope `name`."""
+    if len(shape) != len(slicing):
+        raise ValueError("The 'shape' and 'slicing' of a partitioned Variable must have the length: "
+                         f"shape: {list(shape)}, slicing: {list(slicing)}")
+    if len(shape) < 1:
+        raise ValueError(f"A partitioned Variable must have rank at least 1: shape: {list(shape)}")
+
+    def partitioner(**unused: Any) -> Sequence[int]:
+        return slicing
+    with variable_scope(name, "PartitionedVariable", reuse=reuse) as scope, get_default_graph().name_scope(None):
+        return list(_store().get(scope.name, shape, dtype, initializer, None, scope.reuse, trainable, collections, None, partitioner))
 
 
 def variable_op_scope(values: Iterable[Any] | None, name_or_scope: str | VariableScope | None, default_name: str | None = None,

@@ -23,6 +23,7 @@ from graphc.core.program import Node
 from graphc.core.scopes import get_default_session
 from graphc.core.shapes import TensorShape, check_equal_shapes
 from graphc.core.types import Dims, show_dims
+from graphc.ops.gathering import gather
 from graphc.ops.scatter_variables import RowUpdates
 from graphc.primitives import add, compare, full, subtract
 
@@ -233,6 +234,10 @@ class Variable(RowUpdates, Operators):
         """Declares a count: the value, which then grows by one. A run where it has reached `limit` raises OutOfRangeError."""
         return count_up_to(self, limit)
 
+    def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
+        """The rows at `indices`."""
+        return gather(self.value(), indices, name=name)
+
     def eval(self, session: Any = None) -> Any:
         """The variable's value in `session`, or in the default one."""
         return self._ref.eval(session=session)
@@ -372,6 +377,24 @@ def global_variables_initializer() -> Operation:
 def local_variables_initializer() -> Operation:
     """An operation that initialises the local variables declared so far."""
     return variables_initializer(local_variables())
+
+
+_resource = {"enabled": False}
+
+
+def enable_resource_variables() -> None:
+    """TF1's switch to resource variables. Every variable behaves as one here, so only `resource_variables_enabled` changes."""
+    _resource["enabled"] = True
+
+
+def disable_resource_variables() -> None:
+    """TF1's switch back: only `resource_variables_enabled` changes."""
+    _resource["enabled"] = False
+
+
+def resource_variables_enabled() -> bool:
+    """What was asked for last; False at first."""
+    return _resource["enabled"]
 
 
 # TF1's older names, of before 1.0.

@@ -246,7 +246,18 @@ def normalising_layer_cases() -> Iterator[Case]:
                    known="rank")
 
 
+def distributed_loss_cases() -> Iterator[Case]:
+    """TF1's words for losses of several replicas, of which there is one."""
+    losses, weights = sample("each", UNIT, F32, 7), sample("factors", UNIT, F32, 7)
+    yield Case("nn.compute_average_loss", "plain", gc.nn.compute_average_loss, (losses,), lambda x: x.mean(), depth=7)
+    yield Case("nn.compute_average_loss", "weights", lambda x, w: gc.nn.compute_average_loss(x, w, 4), (losses, weights),
+               lambda x, w: (x * w).sum() / 4, depth=7)
+    wide = losses.astype(np.float64)
+    yield Case("nn.scale_regularization_loss", "", gc.nn.scale_regularization_loss, (wide,), lambda x: x.sum(), depth=7,
+               slopes=1)
+
+
 def families() -> dict[str, Sequence[Case]]:
     return {"batch-norm": list(batch_norm_cases()), "moments": list(moment_cases()), "other-nn": list(other_cases()),
-            "more-losses": list(more_loss_cases()), "spatial-layers": list(spatial_cases()),
+            "more-losses": [*more_loss_cases(), *distributed_loss_cases()], "spatial-layers": list(spatial_cases()),
             "normalising-layers": list(normalising_layer_cases())}

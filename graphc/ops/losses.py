@@ -234,6 +234,23 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any, weights: Any = 1.0, s
         return compute_weighted_loss(losses, factors, inner, loss_collection, reduction)
 
 
+def compute_average_loss(per_example_loss: Any, sample_weight: Any = None, global_batch_size: Any = None) -> Tensor:
+    """The sum of the losses, each times its weight, over `global_batch_size` (default: the first dim of the losses)."""
+    losses = as_tensor(per_example_loss)
+    given = losses.dtype
+    if sample_weight is not None:
+        weights = as_tensor(sample_weight)
+        check_weights(losses, weights)
+        losses = multiply(cast(losses, dtypes.float32), cast(weights, dtypes.float32))
+    count = shape(losses)[0] if global_batch_size is None else as_tensor(global_batch_size)
+    return cast(reduce_sum(losses) / cast(count, losses.dtype), given)
+
+
+def scale_regularization_loss(regularization_loss: Any) -> Tensor:
+    """The sum of the loss over the number of replicas, of which there is one."""
+    return reduce_sum(as_tensor(regularization_loss)) / 1.0
+
+
 def add_loss(loss: Tensor, loss_collection: str | None = GraphKeys.LOSSES) -> None:
     """Keeps `loss` in the collection."""
     if loss_collection is not None:
