@@ -11,6 +11,7 @@ import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.types import TensorType
 from graphc.primitives.reduce_window import window_attrs
+from graphc.primitives.suppression import non_max_suppression
 from tests.op_table import Array, Case, apart, by, t, uniform
 
 F64, F32 = dtypes.float64, dtypes.float32
@@ -156,6 +157,37 @@ def selection_cases() -> Iterator[Case]:
                     by(sampler, uniform(-2, 2)), smooth=smooth)
 
 
+def _best_boxes(boxes: Array, scores: Array, threshold: Array, least: Array, count: int) -> Array:
+    """Pair by pair, in Python's numbers: who is left after all better ones."""
+    left = [n for n in sorted(range(len(scores)), key=lambda n: -scores[n]) if scores[n] > least]
+    chosen: list[int] = []
+    for n in left:
+        worst = 0.0
+        for m in chosen:
+            a, b = boxes[n].tolist(), boxes[m].tolist()
+            (top, bottom), (lower, upper) = ([sorted((each[k], each[k + 2])) for each in (a, b)] for k in (0, 1))
+            height = min(top[1], bottom[1]) - max(top[0], bottom[0])
+            width = min(lower[1], upper[1]) - max(lower[0], upper[0])
+            common = max(height, 0.0) * max(width, 0.0)
+            areas = sum(abs((each[2] - each[0]) * (each[3] - each[1])) for each in (a, b))
+            worst = max(worst, common / (areas - common))
+        if worst <= threshold:
+            chosen.append(n)
+    return np.array((chosen + [-1] * count)[:count], np.int32)
+
+
+def suppression_cases() -> Iterator[Case]:
+    for boxes, count in ((40, 12), (7, 9), (0, 2), (5, 0)):
+        for dtype in (F32, F64):
+            yield Case(
+                f"non_max_suppression-{boxes}-{count}-{dtype.code}", "non_max_suppression",
+                lambda boxes, scores, most, least, sigma, n=count: non_max_suppression(boxes, scores, most, least, sigma, n),
+                (t(dtype, boxes, 4), t(dtype, boxes), t(dtype), t(dtype), t(dtype)),
+                lambda boxes, scores, most, least, _, n=count: _best_boxes(boxes, scores, most, least, n),
+                by(uniform(0, 1), uniform(0, 1), uniform(0.3, 0.5), uniform(0.1, 0.2), uniform(0, 0)))
+
+
 ALL: list[Case] = [*reduce_window_cases(), *selection_cases()]
 # Those of which every node is compiled by itself, everywhere; tests/test_pooling.py runs all of them as they are compiled for users.
-CASES: list[Case] = [case for n, case in enumerate(ALL) if n % (3 if case.primitive == "reduce_window" else 9) == 0]
+CASES: list[Case] = [
+    *(case for n, case in enumerate(ALL) if n % (3 if case.primitive == "reduce_window" else 9) == 0), *suppression_cases()]

@@ -239,6 +239,26 @@ SAMPLES: dict[str, list[tuple[str, ...]]] = {
     "image.extract_patches": [
         ("tf.image.extract_patches(x, [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 1, 1], 'SAME')", "float32 2x4x5x3"),
     ],
+    "image.non_max_suppression": [
+        ("tf.image.non_max_suppression(x, y, 10)", "float32 40x4", "float32 40"),
+        ("tf.image.non_max_suppression(x, y, tf.constant(5), iou_threshold=0.2)", "float32 40x4 -3:3", "float32 40 -9:9"),
+        ("tf.image.non_max_suppression(x, y, 100, 0.3, score_threshold=0.6)", "float32 40x4", "float32 40"),
+        ("tf.image.non_max_suppression(x, y, 3)", "float32 0x4", "float32 0"),
+        ("tf.gather(x, tf.image.non_max_suppression(x, y, 10))", "float32 40x4", "float32 40"),
+    ],
+    "image.non_max_suppression_padded": [
+        ("tf.image.non_max_suppression_padded(x, y, 30, 0.3, pad_to_max_output_size=True)[0]", "float32 20x4", "float32 20"),
+        ("tf.image.non_max_suppression_padded(x, y, 30, 0.3, pad_to_max_output_size=True)[1]", "float32 20x4", "float32 20"),
+        ("tf.image.non_max_suppression_padded(x, y, 30, 0.3)", "float32 20x4", "float32 20"),
+    ],
+    "image.non_max_suppression_with_scores": [
+        ("tf.image.non_max_suppression_with_scores(x, y, 12, 0.4)[1]", "float32 20x4", "float32 20"),
+        ("tf.image.non_max_suppression_with_scores(x, y, 12, 1.0, 0.2, soft_nms_sigma=0.5)[0]", "float32 20x4", "float32 20"),
+        ("tf.image.non_max_suppression_with_scores(x, y, 12, 0.6, soft_nms_sigma=0.25)[1]", "float32 20x4", "float32 20"),
+    ],
+    "image.non_max_suppression_overlaps": [
+        ("tf.image.non_max_suppression_overlaps(tf.maximum(x, tf.eye(20)), y, 8, 0.7)", "float32 20x20", "float32 20"),
+    ],
     "nn.max_pool": [
         ("tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], 'SAME')", "float32 2x7x9x3"),
         ("tf.nn.max_pool(x, ksize=[1, 3, 2, 1], strides=[1, 2, 1, 1], padding='VALID')", "float64 2x5x4x3"),

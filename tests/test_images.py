@@ -282,3 +282,28 @@ _X, _B = "gc.ones([7, 9, 3])", "gc.ones([2, 7, 9, 3])"
 def test_refused(code: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"(?i){message}"):
         eval(f"gc.image.{code}", {"gc": gc})
+
+
+# Choice of boxes ------------------------------------------------------------------------------------------------------------------------
+
+def test_padded_choices_have_a_known_size() -> None:
+    indices, number = gc.image.non_max_suppression_padded(gc.placeholder(gc.float32, [None, 4]), gc.placeholder(gc.float32, [None]), 7,
+                                                          pad_to_max_output_size=True)
+    assert (indices.shape.as_list(), number.shape.as_list()) == ([7], [])
+    assert gc.image.non_max_suppression(gc.ones([3, 4]), gc.ones([3]), 2).shape.as_list() == [None]
+
+
+def test_equal_scores_are_taken_in_order_and_nan_never() -> None:
+    boxes = np.array([[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5], [6, 6, 7, 7]], np.float32)
+    found = gc.image.non_max_suppression(boxes, np.array([0.5, 0.5, np.nan, 0.75], np.float32), 4)
+    np.testing.assert_array_equal(_run(found), [3, 0, 1])
+
+
+@pytest.mark.parametrize(("threshold", "size", "message"), [
+    (1.5, 2, r"iou_threshold must be in \[0, 1\]"), (0.5, -1, "max_output_size must be non-negative, got -1")])
+def test_refused_when_it_runs(threshold: float, size: int, message: str) -> None:
+    """By the fed value."""
+    most, count = gc.placeholder(gc.float32, []), gc.placeholder(gc.int32, [])
+    indices = gc.image.non_max_suppression(gc.ones([3, 4]), gc.ones([3]), count, most)
+    with pytest.raises(gc.errors.InvalidArgumentError, match=message):
+        _run(indices, {most: threshold, count: size})

@@ -53,7 +53,7 @@ from graphc.primitives.dynamic import dynamic_slice, dynamic_update_slice
 from graphc.primitives.factorisations import eigenvalues, eigh, qr, singular_values, svd
 from graphc.primitives.fft import fft
 from graphc.primitives.indexing import gather, scatter, scatter_add, take
-from graphc.primitives.linear_algebra import cholesky, lu, solve, triangular_solve
+from graphc.primitives.linear_algebra import cholesky, determinant, lu, slogdet, solve, triangular_solve
 from graphc.primitives.logic import (
     and_,
     bitcast_convert,
@@ -75,18 +75,20 @@ from graphc.primitives.reduction import argmax, argmin, reduce_max, reduce_min, 
 from graphc.primitives.sorting import argsort, inverse_order, invert_permutation, rearrange, sort
 from graphc.primitives.sources import constant, iota, parameter, random_bits
 from graphc.primitives.state import fusion, get_tuple_element, variable_assign, variable_read
+from graphc.primitives.suppression import non_max_suppression
 from graphc.primitives.windows import windows
 
 __all__ = [
     "abs_", "add", "and_", "argmax", "argmin", "argsort", "atan2", "bitcast_convert", "broadcast_in_dim", "cbrt", "ceil", "cholesky",
     "clamp", "compare", "complex_", "concatenate", "conj", "constant", "convert", "convolution", "convolution_back", "convolution_filter",
-    "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "divide",
-    "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential", "exponential_minus_one",
-    "fft", "floor", "full", "fusion", "gather", "get_tuple_element", "imag", "inverse_order", "invert_permutation", "iota", "is_finite",
-    "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate", "not_", "or_", "pad",
-    "parameter", "power", "qr", "random_bits", "real", "rearrange", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
-    "reduce_window", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter", "scatter_add", "select",
-    "select_and_gather", "select_and_scatter", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sine",
-    "singular_values", "slice_", "solve", "sort", "sqrt", "stop_gradient", "subtract", "svd", "take", "tan", "tanh", "transfer",
-    "transpose", "triangular_solve", "variable_assign", "variable_read", "view_as_complex", "view_as_real", "windows", "xor",
+    "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "determinant",
+    "divide", "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential",
+    "exponential_minus_one", "fft", "floor", "full", "fusion", "gather", "get_tuple_element", "imag", "inverse_order", "invert_permutation",
+    "iota", "is_finite", "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate",
+    "non_max_suppression", "not_", "or_", "pad", "parameter", "power", "qr", "random_bits", "real", "rearrange", "reduce_max", "reduce_min",
+    "reduce_prod", "reduce_sum", "reduce_window", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter",
+    "scatter_add", "select", "select_and_gather", "select_and_scatter", "shift_left", "shift_right_arithmetic", "shift_right_logical",
+    "sign", "sine", "singular_values", "slice_", "slogdet", "solve", "sort", "sqrt", "stop_gradient", "subtract", "svd", "take", "tan",
+    "tanh", "transfer", "transpose", "triangular_solve", "variable_assign", "variable_read", "view_as_complex", "view_as_real", "windows",
+    "xor",
 ]
