@@ -33,13 +33,16 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "axis of a sort": (lambda: gc.sort([[1, 2]], 2), ValueError, r"axis 2 is out of bounds for an array of rank 2"),
     "sort of a scalar": (lambda: gc.argsort(3), ValueError, r"axis -1 is out of bounds for an array of rank 0"),
     "no axis": (lambda: gc.sort([1, 2], axis=None), ValueError, r"None values not supported"),
-    "in_top_k of a vector": (lambda: gc.nn.in_top_k([1.0], [0], 1), ValueError, r"predictions must be a matrix .* got shapes \(1,\) and \(1,\)"),
-    "in_top_k of other rows": (lambda: gc.nn.in_top_k([[1.0, 2.0]], [0, 1], 1), ValueError, r"Dimensions must be equal, but are \(1,\) and \(2,\)"),
+    "in_top_k of a vector": (lambda: gc.nn.in_top_k([1.0], [0], 1), ValueError,
+                             r"predictions must be a matrix .* got shapes \(1,\) and \(1,\)"),
+    "in_top_k of other rows": (lambda: gc.nn.in_top_k([[1.0, 2.0]], [0, 1], 1), ValueError,
+                               r"Dimensions must be equal, but are \(1,\) and \(2,\)"),
     "permutation of two axes": (lambda: gc.invert_permutation([[0, 1]]), ValueError, r"Shape must be rank 1 but is rank 2"),
     "permutation of floats": (lambda: gc.invert_permutation([0.0, 1.0]), TypeError, r"DataType float32 not in list .* int32, int64"),
     "side": (lambda: gc.searchsorted([1, 3], [2], "up"), ValueError, r"side must be either 'right' or 'left'.  Saw: up"),
     "bins": (lambda: gc.histogram_fixed_width([1.0], [0.0, 1.0], 0), ValueError, r"Requires nbins > 0: 0"),
-    "range of three": (lambda: gc.histogram_fixed_width([1.0], [0.0, 1.0, 2.0]), ValueError, r"value_range must be two numbers, got shape \(3,\)"),
+    "range of three": (lambda: gc.histogram_fixed_width([1.0], [0.0, 1.0, 2.0]), ValueError,
+                       r"value_range must be two numbers, got shape \(3,\)"),
     "unique of a matrix": (lambda: gc.unique([[1]]), ValueError, r"x must be a vector, got shape \(1, 1\)"),
     "difference from a matrix": (lambda: gc.setdiff1d([1], [[1]]), ValueError, r"y must be a vector, got shape \(1, 1\)"),
     "axis of a running sum": (lambda: gc.cumsum([1, 2], 2), ValueError, r"axis 2 is out of bounds for an array of rank 1"),
@@ -191,7 +194,8 @@ def test_jacobians_of_walks_and_sorts_are_batched() -> None:
     x = gc.placeholder(gc.float64, [6])
     at = np.array([0.3, -1.0, 2.0, 0.7, -0.2, 1.5])
     with gc.Session() as session:
-        found = session.run([gc.hessians(gc.reduce_sum(gc.cumsum(x) ** 3), x)[0], gc.hessians(gc.reduce_sum(gc.sort(x) ** 3), x)[0]], {x: at})
+        cubes = [gc.hessians(gc.reduce_sum(function(x) ** 3), x)[0] for function in (gc.cumsum, gc.sort)]
+        found = session.run(cubes, {x: at})
     triangle = np.tril(np.ones((6, 6)))
     np.testing.assert_allclose(found[0], triangle.T @ np.diag(6 * np.cumsum(at)) @ triangle, atol=1e-12)
     np.testing.assert_allclose(found[1], np.diag(6 * at), atol=1e-12)
