@@ -196,6 +196,8 @@ def matrix_cases() -> Iterator[Case]:
         ("triangular_solve", lambda a, b: p.triangular_solve(p.add(a, m.scaled(m.identity(a, 4), 4)), b, True),
          lambda a, b: scipy.linalg.solve_triangular(a + 4 * np.eye(4), b, lower=True), (square, tall)),
         ("lu", lambda z: p.lu(z)[0], lambda z: scipy.linalg.lu_factor(z)[0], (square,)),
+        ("determinant", p.determinant, scipy.linalg.det, (square,)),
+        ("slogdet", lambda z: p.slogdet(z)[1], lambda z: np.log(np.abs(scipy.linalg.det(z))), (square,)),
         ("qr", lambda z: m.product(*p.qr(z)), lambda z: z, (tall,)),
         ("svd", lambda z: p.svd(z)[0], lambda z: scipy.linalg.svdvals(z), (tall,)),
         ("svd", lambda z: _reassembled(*p.svd(z)), lambda z: z, (tall,)),

@@ -26,7 +26,7 @@ def each(function: Callable[..., Any]) -> Callable[..., Array]:
         flat = [a.reshape(-1, *a.shape[-2:]) if a.size else a.reshape(int(np.prod(batch)), *a.shape[-2:]) for a in arrays]
         results = [np.asarray(function(*matrices)) for matrices in zip(*flat, strict=True)]
         shape = results[0].shape if results else np.asarray(function(*(np.eye(*a.shape[-2:]) for a in arrays))).shape
-        return np.array(results).reshape(*batch, *shape)
+        return np.array(results).reshape((*batch, *shape))
     return over
 
 
@@ -84,6 +84,16 @@ def solutions() -> Iterator[Case]:
     yield from _cases("solve", "no-columns", p.solve, lambda a, b: b, (3, 3), (3, 0))
 
 
+def determinants() -> Iterator[Case]:
+    for shape in SQUARE:
+        if shape[-1] < 30:
+            yield from _cases("determinant", "of", lambda x: p.determinant(m.product(x, x)), each(lambda x: scipy.linalg.det(x @ x)), shape,
+                              scale=1e4)
+        yield from _cases("slogdet", "log", lambda x: p.slogdet(p.negate(x))[1], each(lambda x: np.log(np.abs(scipy.linalg.det(x)))), shape)
+        yield from _cases("slogdet", "sign", lambda x: p.slogdet(p.negate(x))[0], each(lambda x: np.sign(scipy.linalg.det(-x))), shape,
+                          smooth=False)
+
+
 def factors() -> Iterator[Case]:
     order = np.random.default_rng(3).permutation(40)
     shuffled = p.constant(np.eye(40)[order])
@@ -130,4 +140,4 @@ def _eigen_product(values: Node, vectors: Node) -> Node:
     return m.product(p.multiply(vectors, m.columns(values, vectors)), m.turned(vectors))
 
 
-CASES: list[Case] = [*solutions(), *factors()]
+CASES: list[Case] = [*solutions(), *determinants(), *factors()]

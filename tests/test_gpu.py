@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.core.loops import Extern
+from graphc.core.primitive import PRIMITIVES
 from graphc.models import MODELS
 from graphc.passes.pipelines import DEFAULT, NONE
 from graphc.runtime.cuda.device import device
@@ -33,7 +35,7 @@ COPY_BYTES = 1 << 28
 
 # Values -----------------------------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("primitive", sorted(BY_PRIMITIVE))
+@pytest.mark.parametrize("primitive", sorted(name for name in BY_PRIMITIVE if not isinstance(PRIMITIVES[name].loop, Extern)))
 @pytest.mark.parametrize("pipeline", [NONE, DEFAULT], ids=["none", "default"])
 def test_operation_gives_the_expected_values(primitive: str, pipeline: Any) -> None:
     """All cases of one primitive in one program, so that it is compiled and loaded once."""

@@ -167,47 +167,16 @@ def matrix_solve_ls(matrix: Any, rhs: Any, l2_regularizer: Any = 0.0, fast: bool
 
 # Determinants ---------------------------------------------------------------------------------------------------------------------------
 
-def _factors(x: Node) -> tuple[Node, Node]:
-    """The diagonal of U of P x = L U, and the sign (1 or -1) of the permutation P in its type."""
-    packed, order = p.lu(x)
-    rank = len(x.shape)
-    crossed = p.compare(m.rows(order, x), m.columns(order, x), "GT")
-    swapped = p.convert(p.and_(crossed, p.compare(m.place(x, -2), m.place(x, -1), "LT")), dtypes.int32)
-    count = p.reduce_sum(swapped, (rank - 2, rank - 1))
-    odd = p.compare(p.and_(count, p.full(1, count.type)), p.full(1, count.type), "EQ")
-    diagonal = m.diagonal(packed)
-    one = diagonal.type.with_shape(count.shape)
-    return diagonal, p.select(odd, p.full(-1, one), p.full(1, one))
-
-
-def _determinant_gradient(input: Node, output: Node, g: Node) -> Sequence[Node]:
-    """g det(A) A^-T (Giles 2008, 2.2.4)."""
-    inverse = p.solve(m.turned(input), m.identity(input, input.shape[-1]))
-    return (p.multiply(m.everywhere(p.multiply(g, output), inverse), inverse),)
-
-
-@composite("MatrixDeterminant", gradient=_determinant_gradient)
+@composite("MatrixDeterminant")
 def MATRIX_DETERMINANT(input: Node) -> Node:
-    """The determinants of square matrices, by their LU factors."""
-    diagonal, sign = _factors(_square(input))
-    return p.multiply(sign, p.reduce_prod(diagonal, (len(diagonal.shape) - 1,)))
+    """The determinants of square matrices."""
+    return p.determinant(_square(input))
 
 
-def _slogdet_gradient(input: Node, sign: Node, log_abs: Node, by_sign: Node | None, by_log: Node | None) -> Sequence[Node | None]:
-    """g A^-T by the logarithm; the sign is constant between its steps."""
-    if by_log is None:
-        return (None,)
-    inverse = p.solve(m.turned(input), m.identity(input, input.shape[-1]))
-    return (p.multiply(m.everywhere(m.as_type_of(by_log, inverse), inverse), inverse),)
-
-
-@composite("LogMatrixDeterminant", gradient=_slogdet_gradient)
+@composite("LogMatrixDeterminant")
 def LOG_MATRIX_DETERMINANT(input: Node) -> Sequence[Node]:
     """The signs of determinants and the logarithms of their absolute values, which neither overflow nor underflow."""
-    diagonal, sign = _factors(_square(input))
-    axis = (len(diagonal.shape) - 1,)
-    size = p.abs_(diagonal)
-    return p.multiply(sign, p.reduce_prod(p.sign(diagonal), axis)), p.reduce_sum(p.log(size), axis)
+    return p.slogdet(_square(input))
 
 
 def matrix_determinant(input: Any, name: str | None = None) -> Tensor:

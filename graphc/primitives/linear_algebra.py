@@ -1,4 +1,5 @@
-"""Solutions of linear systems, computed by LAPACK on the host (`Extern`): cholesky, triangular_solve, solve, lu. Gradients in primitives.
+"""Solutions of linear systems, computed by LAPACK on the host (`Extern`): cholesky, triangular_solve, solve, lu,
+determinants. Gradients in primitives.
 
 Matrices are the last two axes, those before them a batch. All are of LAPACK's element types. A rule that has an H in it is right for
 complex matrices too; the others are made so by `differentiate`. ValueError, in TF1's words, for a matrix that has no result.
@@ -17,11 +18,13 @@ from graphc.core.loops import Extern
 from graphc.core.primitive import NoAttrs, Primitive, declare
 from graphc.core.program import Node, make
 from graphc.core.types import TensorType, dims_product, merge_dims, same_dim
-from graphc.primitives.arithmetic import add, negate
+from graphc.primitives.arithmetic import add, multiply, negate
 from graphc.primitives.logic import compare, convert
 from graphc.primitives.matrices import (
     adjoint,
+    as_type_of,
     diagonal,
+    everywhere,
     identity,
     place,
     product,
@@ -37,6 +40,7 @@ from graphc.primitives.state import get_tuple_element
 
 SINGULAR = "Input matrix is not invertible."
 BLOCK = 64  # rows that are solved at once: larger systems are mostly products then
+PANEL = 16  # columns that are eliminated one by one
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,55 @@ def solve(a: Node, b: Node) -> Node:
     return make(SOLVE, (a, b), NO_ATTRS)
 
 
+# determinant, slogdet ---------------------------------------------------------------------------------------------------------------------
+
+def _determinant_type(name: str) -> Callable[..., TensorType]:
+    def infer(attrs: NoAttrs, a: TensorType) -> TensorType:
+        return a.with_shape(matrices(name, (a,), square=True).shape[:-2])
+    return infer
+
+
+def _determinant_vjp(node: Node, g: Node) -> Cotangents:
+    """g det(A) A^-T (M. Giles, "Collected matrix derivative results", 2008, 2.2.4)."""
+    a = node.operands[0]
+    inverse = solve(turned(a), identity(a, a.shape[-1]))
+    return (multiply(everywhere(multiply(g, node), inverse), inverse),)
+
+
+def _slogdet_types(attrs: NoAttrs, a: TensorType) -> tuple[TensorType, ...]:
+    sign = _determinant_type("slogdet")(attrs, a)
+    return sign, sign.with_dtype(a.dtype.real_dtype)
+
+
+def _slogdet_vjp(node: Node, by_sign: Node | None, by_log: Node | None) -> Cotangents:
+    """g A^-H by the logarithm; the sign is constant between its steps."""
+    if by_log is None:
+        return (None,)
+    a = node.operands[0]
+    inverse = solve(adjoint(a), identity(a, a.shape[-1]))
+    return (multiply(everywhere(as_type_of(by_log, inverse), inverse), inverse),)
+
+
+DETERMINANT = declare(Primitive(
+    "determinant", NoAttrs, 1, _determinant_type("determinant"), lambda attrs, a: np.asarray(np.linalg.det(a)), _determinant_vjp,
+    Extern("numpy.linalg.det", work(2 / 3)), "The determinants of square matrices."))
+SLOGDET = declare(Primitive(
+    "slogdet", NoAttrs, 1, _slogdet_types, lambda attrs, a: tuple(np.linalg.slogdet(a)), _slogdet_vjp,
+    Extern("numpy.linalg.slogdet", work(2 / 3)), "The signs of determinants, and the logarithms of their absolute values.",
+    holomorphic=False))
+
+
+def determinant(x: Node) -> Node:
+    """[..., n, n] -> [...]."""
+    return make(DETERMINANT, (x,), NO_ATTRS)
+
+
+def slogdet(x: Node) -> tuple[Node, Node]:
+    """[..., n, n] -> signs [...], of the type of `x`, and real logarithms [...]."""
+    node = make(SLOGDET, (x,), NO_ATTRS)
+    return get_tuple_element(node, 0), get_tuple_element(node, 1)
+
+
 # lu -------------------------------------------------------------------------------------------------------------------------------------
 
 def _lu_types(attrs: NoAttrs, a: TensorType) -> tuple[TensorType, ...]:
@@ -208,16 +261,9 @@ def _factor(a: Array, order: Array) -> None:
     m, n = a.shape[-2:]
     if not len(a) or not min(m, n):
         return
-    if n == 1:
-        sizes = np.abs(a[:, :, 0].real) + np.abs(a[:, :, 0].imag)  # as LAPACK measures complex numbers
-        pivot = np.where(np.isnan(sizes), np.inf, sizes).argmax(-1)
-        numbers = np.arange(len(a))
-        for each in (a, order):
-            each[numbers, 0], each[numbers, pivot] = each[numbers, pivot].copy(), each[numbers, 0].copy()
-        head = a[:, :1, :]
-        np.divide(a[:, 1:, :], head, out=a[:, 1:, :], where=head != 0)
-        return
-    left = min(m, n) // 2 or 1
+    if min(m, n) <= PANEL:
+        return _factor_panel(a, order)
+    left = min(m, n) // 2
     own = np.broadcast_to(np.arange(m), order.shape).copy()
     _factor(a[:, :, :left], own)
     _permute(a[:, :, left:], own)
@@ -229,6 +275,20 @@ def _factor(a: Array, order: Array) -> None:
     _permute(a[:, left:, :left], below)
     _permute(own[:, left:], below)
     _permute(order, own)
+
+
+def _factor_panel(a: Array, order: Array) -> None:
+    """The same for a few columns, one after the other."""
+    numbers = np.arange(len(a))
+    for k in range(min(a.shape[-2:])):
+        column = a[:, k:, k]
+        sizes = np.abs(column) if column.dtype.kind == "f" else np.abs(column.real) + np.abs(column.imag)  # as LAPACK measures them
+        pivot = np.where(np.isnan(sizes), np.inf, sizes).argmax(-1) + k
+        for each in (a, order):
+            each[numbers, k], each[numbers, pivot] = each[numbers, pivot], each[numbers, k].copy()
+        head, below = a[:, k, None, k], a[:, k + 1:, k]
+        np.divide(below, head, out=below, where=head != 0)
+        a[:, k + 1:, k + 1:] -= below[:, :, None] * a[:, k, None, k + 1:]
 
 
 def _unit(a: Array) -> Array:
