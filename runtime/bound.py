@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.core.devices import KEPT
+from graphc.core.devices import KEPT, room_bytes
 from graphc.core.errors import InvalidArgumentError, ResourceExhaustedError, explain
 from graphc.core.graph import Graph
 from graphc.core.program import Node
@@ -83,7 +83,7 @@ class OneDevice(Runs):
     def retire(self) -> None:
         """Also frees what it alone leaves for others of the same run."""
         super().retire()
-        self._store.forget([name for name in self._writes if name.startswith(KEPT)])
+        self._store.forget([name for name in self._writes if name.startswith(KEPT) and not room_bytes(name)])
 
 
 class Bound(OneDevice):

@@ -8,7 +8,6 @@ takes locks: the session calls with its own held.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +30,7 @@ from graphc.runtime.host_steps import any_of_host, on_host
 from graphc.runtime.placed import PlacedBound, placed_executable
 from graphc.runtime.placement import Device, Placer, homes
 from graphc.runtime.segments import split, whole
-from graphc.runtime.stages import Context, Maker, Stages
+from graphc.runtime.stages import Context, Maker, Shared, Stages
 from graphc.runtime.targets import Targets, compile_for_target
 
 Array = np.ndarray[Any, Any]
@@ -46,7 +45,7 @@ class Around:
     graph: Graph
     placer: Placer
     targets: Targets
-    printed: Counter[Operation] = field(default_factory=Counter)  # how often each operation has
+    shared: Shared = field(default_factory=Shared)
 
 
 class Computation:
@@ -130,7 +129,7 @@ class Computation:
         types, values = self._types(arrays), self._values(arrays)  # the arrays are the user's, and will change
         maker = Maker(lambda context: self._expanded(types, values, self._apart(placed), context),
                       lambda program, kept, why: self._built(program, placed, kept, f"{cause}; {why}" if why else cause, 0.0),
-                      self._around.printed)
+                      self._around.shared)
         return Stages(maker, expansion)
 
     def _built(self, program: Program, placed: Mapping[Operation, Device], kept: Mapping[str, str], cause: str, ms: float) -> Runs:

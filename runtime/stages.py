@@ -5,8 +5,9 @@
 
 Each stage's Program is a part of one whole, expanded anew with every value found (`graphc.core.specialise`). A stage computes the value
 that the walk needs and nothing that it does not rest on. What it computes on the way, and later stages read, stays in its device's memory,
-in variables that nobody else knows; what is cheaper to make again than to keep is made again. Variables are written by the last stage, so
-that every stage reads them as they were when the run began, and an error before changes nothing.
+in variables that nobody else knows (all such runs of a session share them); what is cheaper to make again than to keep is made again.
+Variables are written by the last stage, so that every stage reads them as they were when the run began, and an error before changes
+nothing.
 
 Checks (`graphc.core.checks`) are one more output of the stage that follows their operations: whether all of them hold. Where a Program
 with checks writes variables, the checks have a stage of their own before it. What words the error is computed once one fails.
@@ -18,13 +19,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from graphc.core.checks import Check, Printing
-from graphc.core.devices import HOST, KEPT, Devices
+from graphc.core.devices import HOST, KEPT, Devices, room
 from graphc.core.errors import explain
 from graphc.core.loops import Map, View
 from graphc.core.operation import Operation
@@ -40,21 +40,29 @@ Array = np.ndarray[Any, Any]
 Given = dict[Node, Any]  # the values of parameters: of feeds, and of what calls have given
 MOST_VALUES = 32  # second stages that are kept for different values of one size; the one used longest ago goes first
 MANY_VALUES = 16  # compiled for one size before the session says so
-_serial = count()  # of stages: sets their kept values apart
 
 
 class ManySizesWarning(UserWarning):
     """One size takes so many values that most of the time goes into compiling for them."""
 
 
+@dataclass
+class Shared:
+    """What all runs in stages of one session share. is_running: whether one of them runs, and has the memory of kept values. printed: how
+    often each operation has."""
+
+    is_running: bool = False
+    printed: Counter[Operation] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True)
 class Maker:
     """What a computation lends to its stages. expand: the operations of the run, for what was found out before. build: a Program as
-    something that runs, given the devices of kept values and why it is made. printed: how often each operation has in this session."""
+    something that runs, given the devices of kept values and why it is made."""
 
     expand: Callable[[Context], Expansion]
     build: Callable[[Program, Mapping[str, str], str], Runs]
-    printed: Counter[Operation]
+    shared: Shared
 
 
 @dataclass(frozen=True)
@@ -120,19 +128,20 @@ class Stages:
     def __init__(self, maker: Maker, expansion: Expansion) -> None:
         self._maker = maker
         self._feeds = expansion.parameters
-        self._is_running = False
         self.first = self._stage(expansion, Context(), "")
         self.path = [self.first]  # of the last run
 
     def run(self, feeds: Sequence[Any]) -> list[Array]:
         """The outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
-        if self._is_running:
-            raise RuntimeError("a function of Python's that a run calls must not run the same fetches in the same session")
-        self._is_running = True
+        shared = self._maker.shared
+        if shared.is_running:
+            raise RuntimeError("a function of Python's that a run calls cannot begin another run in stages in the same session: they share "
+                               "memory. Give it a session of its own")
+        shared.is_running = True
         try:
             return self._run(feeds)
         finally:
-            self._is_running = False
+            shared.is_running = False
 
     def _run(self, feeds: Sequence[Any]) -> list[Array]:
         self.path = [self.first]
@@ -152,7 +161,7 @@ class Stages:
         return outputs[:stage.results]
 
     def _print(self, printing: Printing, values: Sequence[Array]) -> None:
-        printed = self._maker.printed
+        printed = self._maker.shared.printed
         printed[printing.operation] += 1
         if printing.first_n < 0 or printed[printing.operation] <= printing.first_n:
             printing.show(*values)
@@ -222,7 +231,8 @@ class Stages:
             outputs.append(reduce(and_, (devices.bring(check.ok, HOST) for check in checks)))
         effects, after = list(expansion.effects), context
         if not is_last:
-            kept = {node: f"{KEPT}stage {next(_serial)}" for node in _worth_keeping(expansion, outputs, context.stand_ins)}
+            found = _worth_keeping(expansion, outputs, context.stand_ins)
+            kept = {node: room(number, node.type.nbytes) for number, node in enumerate(found, len(context.homes))}
             effects = [variable_assign(name, node) for node, name in kept.items()]
             stand_ins = {node: variable_read(name, node.type) for node, name in kept.items()}
             kept_homes = {name: devices.of(node) or HOST for node, name in kept.items()}

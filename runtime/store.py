@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from graphc.core.devices import KEPT
+from graphc.core.devices import KEPT, room_bytes
+from graphc.core.dtypes import uint8
 from graphc.core.errors import FailedPreconditionError, explain
 from graphc.core.graph import Graph
 from graphc.core.operation import Operation
@@ -49,7 +50,8 @@ class Store(ABC, Generic[Memory]):
             self._arrays[name] = self._allocate(name, type_, int(variable in self.initialised))
             self._flags[variable] = self._arrays[name], type_
         if name not in self._arrays:
-            counted = self._counted(name)
+            counted, shared = self._counted(name), room_bytes(name)
+            type_ = TensorType(uint8, (shared,)) if shared else type_
             self._arrays[name] = self._allocate(name, type_, None if counted is None else first_run(counted))
             if counted is not None or name.startswith(KEPT):
                 self.initialised.add(name)

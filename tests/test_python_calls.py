@@ -168,21 +168,22 @@ def test_what_is_no_function() -> None:
         gc.py_func(3, [], gc.float32)  # type: ignore[arg-type]  # the point
 
 
-def test_a_function_may_run_other_things_but_not_itself() -> None:
-    other = gc.constant(5.0) * 2.0
-
-    def function() -> Any:
-        return session.run(other if calls.pop() else y)
-
-    y = gc.py_func(function, [], gc.float32)
-    with gc.Session() as session:
-        calls = [True]
-        assert session.run(y) == 10
-        calls = [True, False]
-        with pytest.raises(errors.UnknownError, match="must not run the same fetches in the same session"):
-            session.run(y)
-        calls = [True]
-        assert session.run(y) == 10
+def test_a_function_may_run_other_things_but_none_in_stages() -> None:
+    """Which would overwrite what the run keeps for its later stages."""
+    plain = gc.constant(5.0) * 2.0
+    in_stages = gc.reduce_sum(gc.boolean_mask(gc.exp(gc.random_uniform([8])), gc.random_uniform([8]) < 0.5))
+    x = gc.placeholder(gc.float32, [None])
+    squared = gc.exp(x)
+    y = gc.py_func(lambda a: session.run(asked, {x: VALUES}) + a, [squared], gc.float32) + squared
+    with gc.Session() as session, gc.Session() as another:
+        for asked in (plain, in_stages, y, plain):
+            if asked is plain:
+                np.testing.assert_allclose(session.run(y, {x: VALUES}), 10 + 2 * np.exp(VALUES), rtol=1e-6)
+            else:
+                with pytest.raises(errors.UnknownError, match=r"RuntimeError: .* cannot begin another run in stages in the same session"):
+                    session.run(y, {x: VALUES})
+        apart = gc.py_func(lambda a: another.run(in_stages) + a, [squared], gc.float32) - squared
+        assert np.ptp(session.run(apart, {x: VALUES})) < 1e-4
 
 
 def test_on_several_devices() -> None:

@@ -13,7 +13,19 @@ from graphc.core.primitive import lookup
 from graphc.core.program import Node, make, postorder
 
 HOST = "CPU:0"
-KEPT = "/kept/"  # names of variables that hold what one segment of a run leaves for a later one (see `runtime.segments`) begin with this
+KEPT = "/kept/"  # names of variables that hold what one segment or stage of a run leaves for a later one begin with this
+_ROOM = f"{KEPT}room "
+
+
+def room(number: int, nbytes: int) -> str:
+    """The name of a variable that holds a kept value of `nbytes`. All runs in stages that keep a value of about this size in room `number`
+    share its memory: a run uses each number once, and begins when no other runs."""
+    return f"{_ROOM}{number}/{1 << max(6, (nbytes - 1).bit_length())}"
+
+
+def room_bytes(name: str) -> int:
+    """The memory of a variable named by `room`; 0 for any other."""
+    return int(name.rpartition("/")[2]) if name.startswith(_ROOM) else 0
 
 
 @dataclass
