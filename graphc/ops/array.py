@@ -329,6 +329,9 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
         parts = [convert_to_tensor(value, kind if not isinstance(value, Tensor) else None, argument)
                  for value, argument in ((start, "start"), (limit, "limit"), (delta, "delta"))]
         order = (dtypes.int32, dtypes.int64, dtypes.float32, dtypes.float64)
+        strange = next((part.dtype for part in parts if kind is None and part.dtype not in order), None)
+        if strange is not None:
+            raise TypeError(f"range takes {', '.join(each.name for each in order)}, not {strange.name}")
         common = kind or max((part.dtype for part in parts), key=order.index)
         first, last, step = (cast(part, common) for part in parts)
         result = declare_one(RANGE, {"start": first, "limit": last, "delta": step}, None, scope)

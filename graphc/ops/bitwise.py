@@ -128,7 +128,7 @@ def BITCAST(input: Node, *, type: DType) -> Node:
     count = after // before
     if not x.shape or x.shape[-1] not in (count, None):
         found = x.shape[-1] if x.shape else "a scalar"
-        raise ValueError(f"Cannot bitcast due to shape. {found} does not match {count}")
+        raise ValueError(f"Cannot bitcast {x.dtype.name} to {type.name} due to shape. {found} does not match {count}")
     return _from_bits(_joined(unsigned, _UNSIGNED[after]), type)
 
 

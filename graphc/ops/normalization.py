@@ -6,6 +6,7 @@ reductions and a map, the way back two reductions that share a kernel, and a map
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from graphc.core.types import Dims, merge_dims, same_dims, show_dims
 from graphc.ops.activations import last_axis
 from graphc.ops.array import shape, squeeze
 from graphc.ops.creation import zeros_like
-from graphc.ops.declare import as_tensor, declare, declare_one, name_scope
+from graphc.ops.declare import as_tensor, declare, declare_one, name_scope, normal_axis
 from graphc.ops.elementwise import add, cast, multiply, reciprocal, rsqrt, square, squared_difference, subtract
 from graphc.ops.reductions import mean_over, reduce_mean, reduce_prod, reduce_sum
 from graphc.ops.slicing import gather
@@ -70,11 +71,9 @@ def sufficient_statistics(x: Any, axes: Any, shift: Any = None, keep_dims: bool 
     with name_scope(name, "sufficient_statistics", [x, shift]):
         x = as_tensor(x, name="x")
         dims = x.shape_tuple
-        if dims is not None and all(dims[axis] is not None for axis in axes):
-            number = 1
-            for axis in axes:
-                number *= dims[axis] or 0
-            count = constant(number, x.dtype)
+        sizes = [None] if dims is None else [dims[normal_axis(axis, len(dims))] for axis in axes]
+        if None not in sizes:
+            count = constant(math.prod(size or 0 for size in sizes), x.dtype)
         else:
             count = reduce_prod(gather(cast(shape(x), x.dtype), axes), name="count")
         if shift is None:
