@@ -210,6 +210,7 @@ ELSEWHERE_OPERATIONS = {
                      "StatelessRandomUniform", "StatelessRandomNormal", "StatelessTruncatedNormal", "StatelessRandomUniformInt",
                      "StatelessMultinomial"), "test_random_numbers_are_those_of_the_interpreter"),
     **dict.fromkeys(("Assign", "AssignAdd", "AssignSub"), "test_updates_of_variables"),
+    "CheckedShare": "tests/test_metrics.py",
     **dict.fromkeys(("AssertInitialized", "CountUpTo", "IsVariableInitialized"), "tests/test_readiness.py"),
     **dict.fromkeys(("ApplyGradientDescent", "ApplyMomentum", "ApplyAdam"), "test_updates_of_variables"),
 }

@@ -4,14 +4,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import graphc.primitives as p
 from graphc.core import dtypes
+from graphc.core.checks import are_wanted, require
 from graphc.core.convert import constant
+from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
+from graphc.core.program import Node
 from graphc.metrics.streaming import Collections, Metric, kept, matched, metric_scope, metric_variable
 from graphc.ops.array import reshape
+from graphc.ops.checked import all_of
 from graphc.ops.choosing import where
 from graphc.ops.creation import zeros_like
-from graphc.ops.declare import as_tensor
+from graphc.ops.declare import as_tensor, declare_one
 from graphc.ops.elementwise import cast, div, greater, logical_and, logical_not, multiply
 from graphc.ops.reductions import reduce_sum
 from graphc.ops.weights import broadcast_weights
@@ -94,15 +99,30 @@ def recall(labels: Any, predictions: Any, weights: Any = None, metrics_collectio
     return _share(("tp", "fn"), name, "recall", labels, predictions, weights, metrics_collections, updates_collections)
 
 
+@composite("CheckedShare")
+def CHECKED_SHARE(predictions: Node) -> Node:
+    """`predictions`, which in checked mode must be in [0, 1]."""
+    if are_wanted() and predictions.type.is_static:
+        zero, one = p.full(0, predictions.type), p.full(1, predictions.type)
+        inside = p.and_(p.compare(predictions, zero, "GE"), p.compare(predictions, one, "LE"))
+
+        def report(values: Any) -> str:
+            return f"predictions must be in [0, 1]: {values[~((values >= 0) & (values <= 1))].flat[0]} is not"
+        require(all_of(inside), report, predictions)
+    return predictions
+
+
 # At thresholds ---------------------------------------------------------------------------------------------------------------------------
 
 def counts_at_thresholds(labels: Any, predictions: Any, thresholds: Sequence[float], weights: Any,
                          kinds: Sequence[str]) -> tuple[dict[str, Variable], dict[str, Tensor]]:
     """For each kind of count a variable with one element for each threshold, and the update. A prediction above a threshold is positive.
 
-    All kinds are sums of one comparison [thresholds, elements], which is never in memory.
+    All kinds are sums of one comparison [thresholds, elements], which is never in memory. Predictions out of [0, 1] are compared like any
+    other; a session in checked mode refuses them.
     """
-    guesses, truth, factors = matched(cast(as_tensor(predictions), dtypes.float32), _bools(labels), weights)
+    shares = declare_one(CHECKED_SHARE, {"predictions": cast(as_tensor(predictions), dtypes.float32)})
+    guesses, truth, factors = matched(shares, _bools(labels), weights)
     limits = constant(list(thresholds), dtypes.float32, [len(thresholds), 1])
     above = greater(reshape(guesses, [1, -1]), limits)
     true = logical_and(reshape(truth, [1, -1]), constant(True, shape=[len(thresholds), 1]))
