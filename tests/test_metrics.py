@@ -11,6 +11,7 @@ from scipy import stats
 import graphc as gc
 from graphc.core import errors
 
+pytestmark = pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")
 Array = np.ndarray[Any, Any]
 BATCHES = (7, 1, 300, 33)
 
