@@ -26,12 +26,17 @@ from graphc.primitives.sugar import broadcast_to as node_broadcast_to
 
 # Shapes as values ------------------------------------------------------------------------------------------------------------------------
 
+def _dims_of(x: Node, dtype: DType) -> Node:
+    """The dims of `x` as a vector."""
+    if x.type.is_static:
+        return p.constant(np.array(x.dims), dtype)
+    return p.concatenate([p.reshape(size_of(x, (axis,), dtype), (1,)) for axis in range(len(x.shape))], 0)
+
+
 @composite("Shape")
 def SHAPE(input: Node, *, out_type: DType = dtypes.int32) -> Node:
     """The dims of `input` as a vector."""
-    if input.type.is_static:
-        return p.constant(np.array(input.dims), out_type)
-    return p.concatenate([p.reshape(size_of(input, (axis,), out_type), (1,)) for axis in range(len(input.shape))], 0)
+    return _dims_of(input, out_type)
 
 
 @composite("Size")
@@ -60,7 +65,7 @@ def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> 
 @composite("ShapeN")
 def SHAPE_N(*input: Node, out_type: DType = dtypes.int32) -> Sequence[Node]:
     """The dims of each input as a vector."""
-    return [SHAPE.expand(each, out_type=out_type) for each in input]
+    return [_dims_of(each, out_type) for each in input]
 
 
 def shape_n(input: Sequence[Any], out_type: Any = dtypes.int32, name: str | None = None) -> list[Tensor]:
