@@ -12,9 +12,25 @@ from graphc.core.primitive import PRIMITIVES, NotDifferentiable, Primitive
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "primitives.md"
 FAMILIES = {
-    "sources": "Made from nothing", "broadcast": "Shape, repetition and sum", "movement": "Moved", "windows": "Sliding windows", "reduce_window": "Reductions of windows", "suppression": "Choice of boxes", "logic": "Choosing, testing, bits",
-    "arithmetic": "Arithmetic and mathematics", "reduction": "Reductions", "cumulative": "Running along an axis", "sorting": "Orders", "indexing": "Rows by index", "dynamic": "Boxes by place", "contraction": "Products", "linear_algebra": "Systems of equations", "factorisations": "Factorisations of matrices",
-    "complex": "Complex numbers", "fft": "Fourier transforms", "convolution": "Convolutions",
+    "sources": "Made from nothing",
+    "broadcast": "Shape, repetition and sum",
+    "movement": "Moved",
+    "windows": "Sliding windows",
+    "reduce_window": "Reductions of windows",
+    "suppression": "Choice of boxes",
+    "logic": "Choosing, testing, bits",
+    "arithmetic": "Arithmetic and mathematics",
+    "reduction": "Reductions",
+    "cumulative": "Running along an axis",
+    "sorting": "Orders",
+    "indexing": "Rows by index",
+    "dynamic": "Boxes by place",
+    "contraction": "Products",
+    "linear_algebra": "Systems of equations",
+    "factorisations": "Factorisations of matrices",
+    "complex": "Complex numbers",
+    "fft": "Fourier transforms",
+    "convolution": "Convolutions",
     "state": "State and regions",
 }
 HEAD = """# The primitives

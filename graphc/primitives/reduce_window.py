@@ -336,7 +336,7 @@ def _reduce_window_type(attrs: ReduceWindowAttrs, x: TensorType) -> TensorType:
 
 def _select_types(name: str, attrs: ReduceWindowAttrs, x: TensorType, other: TensorType) -> Dims:
     need(is_ordered, name, (x, other))
-    if attrs.combine not in ("maximum", "minimum"):
+    if attrs.combine not in {"maximum", "minimum"}:
         raise ValueError(f"{call(name, (x, other))}: combine {attrs.combine!r} must be maximum or minimum")
     return _positions(name, attrs, (x, other))
 
@@ -394,7 +394,7 @@ def window_attrs(x: Node, combine: str, sizes: Sequence[int], strides: Sequence[
 def reduce_window(x: Node, combine: str, sizes: Sequence[int], strides: Sequence[int] | None = None,
                   dilations: Sequence[int] | None = None, low: Sequence[Dim] | None = None, high: Sequence[Dim] | None = None,
                   base_dilations: Sequence[int] | None = None) -> Node:
-    """`combine` ("add", "multiply", "maximum", "minimum") over the windows of `sizes` of `x`; all arguments have an entry for each axis."""
+    """`combine`, "add", "multiply", "maximum" or "minimum", over the windows of `sizes` of `x`; lists have an entry for each axis."""
     return make(REDUCE_WINDOW, (x,), window_attrs(x, combine, sizes, strides, dilations, low, high, base_dilations))
 
 
