@@ -144,6 +144,38 @@ def _eigen_product(values: gc.Tensor, vectors: gc.Tensor) -> gc.Tensor:
     return gc.matmul(vectors * gc.expand_dims(values, -2), vectors, adjoint_b=True)
 
 
+# Functions, three diagonals ---------------------------------------------------------------------------------------------------------------
+
+def matrix_function_cases() -> Iterator[Case]:
+    for dtype in (F64, F32, dtypes.complex64):
+        a = _regular("mf", F64, 3, 3).astype(dtype.np_dtype) * (1 if dtype is not dtypes.complex64 else np.complex64(1 + 0.3j))
+        scale = 4.0 * float(np.abs(scipy.linalg.expm(a)).max())
+        yield _on("linalg.expm", "", gc.linalg.expm, scipy.linalg.expm, (a,), slopes=2, scale=scale)
+        yield _on("linalg.sqrtm", "", gc.linalg.sqrtm, scipy.linalg.sqrtm, (a,), slopes=2)
+        yield _on("linalg.logm", "", gc.linalg.logm, scipy.linalg.logm, (a,), slopes=2)
+    for dtype in (F64, F32):
+        diagonals = sample("3d", uniform(-1, 1), dtype, 2, 3, 4) + np.array([[0], [4], [0]], dtype.np_dtype)
+        b = sample("3b", uniform(-1, 1), dtype, 2, 4, 2)
+        whole = np.zeros((2, 4, 4), dtype.np_dtype)
+        for place in range(4):
+            whole[:, place, place] = diagonals[:, 1, place]
+            if place:
+                whole[:, place - 1, place], whole[:, place, place - 1] = diagonals[:, 0, place - 1], diagonals[:, 2, place]
+        three = (whole.diagonal(1, 1, 2), whole.diagonal(0, 1, 2), whole.diagonal(-1, 1, 2))
+        yield Case("linalg.tridiagonal_solve", f"compact{dtype.name}", gc.linalg.tridiagonal_solve, (diagonals, b),
+                   lambda d, b, w=whole: np.linalg.solve(w.astype(float), b), depth=64)
+        yield Case("linalg.tridiagonal_solve", f"vector{dtype.name}", gc.linalg.tridiagonal_solve, (diagonals, b[..., 0].copy()),
+                   lambda d, b, w=whole: np.linalg.solve(w.astype(float), b[..., None])[..., 0], depth=64, known="rank")
+        yield Case("linalg.tridiagonal_solve", f"matrix{dtype.name}", lambda a, b: gc.linalg.tridiagonal_solve(
+            a, b, "matrix", transpose_rhs=True), (whole, b.transpose(0, 2, 1).copy()),
+            lambda a, b: np.linalg.solve(a, _turned(b)), depth=64, slopes=int(dtype is F64), known="rank")
+        yield Case("linalg.tridiagonal_solve", f"sequence{dtype.name}", lambda x, y, z, b: gc.linalg.tridiagonal_solve(
+            (x, y, z), b, "sequence"), (*three, b), lambda x, y, z, b, w=whole: np.linalg.solve(w.astype(float), b), depth=64,
+            slopes=int(dtype is F64), known="shape")
+        yield Case("linalg.tridiagonal_matmul", dtype.name, gc.linalg.tridiagonal_matmul, (diagonals, b),
+                   lambda d, b, w=whole: w.astype(float) @ b, depth=8, scale=4.0, slopes=int(dtype is F64))
+
+
 # Structure ------------------------------------------------------------------------------------------------------------------------------
 
 def structure_cases() -> Iterator[Case]:
@@ -230,4 +262,5 @@ def _padded(x: Array) -> Array:
 
 
 def families() -> dict[str, Sequence[Case]]:
-    return {"systems": list(system_cases()), "factors": list(factor_cases()), "matrices": list(structure_cases())}
+    return {"systems": list(system_cases()), "factors": list(factor_cases()), "matrices": list(structure_cases()),
+            "functions of matrices": list(matrix_function_cases())}

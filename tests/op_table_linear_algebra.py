@@ -140,4 +140,44 @@ def _eigen_product(values: Node, vectors: Node) -> Node:
     return m.product(p.multiply(vectors, m.columns(values, vectors)), m.turned(vectors))
 
 
-CASES: list[Case] = [*solutions(), *determinants(), *factors()]
+def function_cases() -> Iterator[Case]:
+    functions: dict[str, Callable[[Array], Any]] = {
+        "exponential": scipy.linalg.expm, "square_root": scipy.linalg.sqrtm, "logarithm": scipy.linalg.logm}
+    for name, expected in functions.items():
+        for shape in SQUARE:
+            yield from _cases("matrix_function", name, lambda x, n=name: p.matrix_function(x, n),
+                              each(lambda x, f=expected: np.real(f(x)) if x.size else x), shape,
+                              depth=256, scale=float(np.exp(min(shape[-1] + 2, 35))) if name == "exponential" else 8.0)
+        yield from () if name == "exponential" else _cases(
+            "matrix_function", f"{name}-definite", lambda x, n=name: p.matrix_function(definite(x), n),
+            each(lambda x, f=expected: np.real(f(x @ x.T + np.eye(len(x))))), (3, 3), depth=64)
+    yield from _cases("matrix_function", "root-of-singular", lambda x: p.matrix_function(p.multiply(x, p.full(0, x.type)), "square_root"),
+                      lambda x: 0 * x, (3, 3), smooth=False)
+    for batch, size, columns in (((), 5, 2), ((2,), 4, 1), ((2, 3), 7, 2), ((), 1, 1), ((0,), 3, 2), ((2,), 60, 3)):
+        types = (*batch, 3, size), (*batch, size, columns)
+        for dtype in (F64, F32):
+            given = tuple(t(dtype, *shape) for shape in types)
+            yield Case(f"tridiagonal_solve-{types}-{dtype.code}", "tridiagonal_solve", p.tridiagonal_solve, given, _banded, _bands, 64, 8.0,
+                       smooth=dtype is F64 and 0 < given[0].size < 50)
+
+
+def _bands(rng: np.random.Generator, types: Sequence[TensorType]) -> list[Array]:
+    """Diagonals that make rows change places, of matrices far from singular."""
+    diagonals, b = (rng.uniform(-1, 1, type_.dims) for type_ in types)
+    diagonals[..., 2, 1::2] += 4
+    diagonals[..., 0, ::2] += 4
+    diagonals[..., 1, -1:] += 3
+    return [each.astype(type_.dtype.np_dtype) for each, type_ in zip((diagonals, b), types, strict=True)]
+
+
+def _banded(diagonals: Array, b: Array) -> Array:
+    size = diagonals.shape[-1]
+    whole = np.zeros((*diagonals.shape[:-2], size, size))
+    for place in range(size):
+        whole[..., place, place] = diagonals[..., 1, place]
+        if place + 1 < size:
+            whole[..., place, place + 1], whole[..., place + 1, place] = diagonals[..., 0, place], diagonals[..., 2, place + 1]
+    return np.linalg.solve(whole, b)
+
+
+CASES: list[Case] = [*function_cases(), *solutions(), *determinants(), *factors()]

@@ -19,12 +19,13 @@ from graphc.ops.matrices import matrix_band_part as band_part
 from graphc.ops.matrices import matrix_diag as diag
 from graphc.ops.matrices import matrix_diag_part as diag_part
 from graphc.ops.matrices import matrix_set_diag as set_diag
+from graphc.ops.matrix_functions import expm, logm, sqrtm, tridiagonal_matmul, tridiagonal_solve
 from graphc.ops.norms import norm, normalize
 from graphc.ops.reductions import l2_normalize
 
 __all__ = [
-    "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag", "diag_part", "eigh", "eigvalsh", "einsum", "eye",
-    "global_norm", "inv", "l2_normalize", "logdet", "lstsq", "lu", "matmul", "matrix_rank", "matrix_transpose", "matvec", "norm",
-    "normalize", "pinv", "qr", "set_diag", "slogdet", "solve", "svd", "tensor_diag", "tensor_diag_part", "tensordot", "trace", "transpose",
-    "triangular_solve",
+    "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag", "diag_part", "eigh", "eigvalsh", "einsum", "expm", "eye",
+    "global_norm", "inv", "l2_normalize", "logdet", "logm", "lstsq", "lu", "matmul", "matrix_rank", "matrix_transpose", "matvec", "norm",
+    "normalize", "pinv", "qr", "set_diag", "slogdet", "solve", "sqrtm", "svd", "tensor_diag", "tensor_diag_part", "tensordot", "trace",
+    "transpose", "triangular_solve", "tridiagonal_matmul", "tridiagonal_solve",
 ]

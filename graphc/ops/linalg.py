@@ -32,7 +32,7 @@ Pair = tuple[Tensor, Tensor]
 
 # Rules of shapes ------------------------------------------------------------------------------------------------------------------------
 
-def _square(x: Node) -> Node:
+def square(x: Node) -> Node:
     """`x`, which must be square matrices."""
     rows, columns = at_least(x, 2).shape[-2:]
     if not same_dim(rows, columns):
@@ -56,7 +56,7 @@ def _system(matrix: Node, rhs: Node) -> None:
 @composite("MatrixTriangularSolve")
 def MATRIX_TRIANGULAR_SOLVE(matrix: Node, rhs: Node, *, lower: bool = True, adjoint: bool = False) -> Node:
     """The solution x of A x = rhs, or of A^H x = rhs, for one triangle A of each matrix."""
-    _system(_square(matrix), rhs)
+    _system(square(matrix), rhs)
     if adjoint:
         return p.triangular_solve(m.adjoint(matrix), rhs, not lower)
     return p.triangular_solve(matrix, rhs, lower)
@@ -65,7 +65,7 @@ def MATRIX_TRIANGULAR_SOLVE(matrix: Node, rhs: Node, *, lower: bool = True, adjo
 @composite("MatrixSolve")
 def MATRIX_SOLVE(matrix: Node, rhs: Node, *, adjoint: bool = False) -> Node:
     """The solution x of A x = rhs, or of A^H x = rhs, for square A."""
-    _system(_square(matrix), rhs)
+    _system(square(matrix), rhs)
     return p.solve(m.adjoint(matrix) if adjoint else matrix, rhs)
 
 
@@ -80,7 +80,7 @@ def _inverse_gradient(input: Node, output: Node, g: Node, *, adjoint: bool) -> S
 @composite("MatrixInverse", gradient=_inverse_gradient)
 def MATRIX_INVERSE(input: Node, *, adjoint: bool = False) -> Node:
     """The inverses of square matrices, or of their adjoints."""
-    _square(input)
+    square(input)
     return p.solve(m.adjoint(input) if adjoint else input, m.identity(input, input.shape[-1]))
 
 
@@ -170,13 +170,13 @@ def matrix_solve_ls(matrix: Any, rhs: Any, l2_regularizer: Any = 0.0, fast: bool
 @composite("MatrixDeterminant")
 def MATRIX_DETERMINANT(input: Node) -> Node:
     """The determinants of square matrices."""
-    return p.determinant(_square(input))
+    return p.determinant(square(input))
 
 
 @composite("LogMatrixDeterminant")
 def LOG_MATRIX_DETERMINANT(input: Node) -> Sequence[Node]:
     """The signs of determinants and the logarithms of their absolute values, which neither overflow nor underflow."""
-    return p.slogdet(_square(input))
+    return p.slogdet(square(input))
 
 
 def matrix_determinant(input: Any, name: str | None = None) -> Tensor:
@@ -202,13 +202,13 @@ def logdet(matrix: Any, name: str | None = None) -> Tensor:
 @composite("Cholesky")
 def CHOLESKY(input: Node) -> Node:
     """The lower triangular L with L L^H = A, for positive definite A of which the lower triangle is read."""
-    return p.cholesky(_square(input))
+    return p.cholesky(square(input))
 
 
 @composite("Lu")
 def LU(input: Node, *, output_idx_type: DType = dtypes.int32) -> Sequence[Node]:
     """L (below the diagonal) and U of P A = L U packed in one matrix, and for each row of P A the row of A."""
-    packed, order = p.lu(_square(input))
+    packed, order = p.lu(square(input))
     return packed, order if output_idx_type is order.dtype else p.convert(order, output_idx_type)
 
 
@@ -228,7 +228,7 @@ def SVD(input: Node, *, compute_uv: bool = True, full_matrices: bool = False) ->
 @composite("SelfAdjointEigV2")
 def SELF_ADJOINT_EIG(input: Node, *, compute_v: bool = True) -> Sequence[Node]:
     """Eigenvalues, least first, and eigenvectors, of self-adjoint matrices of which the lower triangle is read."""
-    _square(input)
+    square(input)
     if compute_v:
         return p.eigh(input)
     return p.eigenvalues(input), p.full(0, input.type.with_shape((0,)))

@@ -69,6 +69,7 @@ from graphc.primitives.logic import (
     shift_right_logical,
     xor,
 )
+from graphc.primitives.matrix_functions import matrix_function, tridiagonal_solve
 from graphc.primitives.movement import concatenate, copy, pad, reverse, slice_, stop_gradient, transfer, transpose
 from graphc.primitives.reduce_window import reduce_window, select_and_gather, select_and_scatter
 from graphc.primitives.reduction import argmax, argmin, reduce_max, reduce_min, reduce_prod
@@ -84,11 +85,11 @@ __all__ = [
     "copy", "cosine", "cumulative_logsumexp", "cumulative_max", "cumulative_min", "cumulative_prod", "cumulative_sum", "determinant",
     "divide", "dot_general", "dynamic_slice", "dynamic_update_slice", "eigenvalues", "eigh", "erf", "erfc", "exponential",
     "exponential_minus_one", "fft", "floor", "full", "fusion", "gather", "get_tuple_element", "imag", "inverse_order", "invert_permutation",
-    "iota", "is_finite", "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "maximum", "minimum", "multiply", "negate",
-    "non_max_suppression", "not_", "or_", "pad", "parameter", "power", "qr", "random_bits", "real", "rearrange", "reduce_max", "reduce_min",
-    "reduce_prod", "reduce_sum", "reduce_window", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter",
+    "iota", "is_finite", "linear_recurrence", "log", "log_plus_one", "logistic", "lu", "matrix_function", "maximum", "minimum", "multiply",
+    "negate", "non_max_suppression", "not_", "or_", "pad", "parameter", "power", "qr", "random_bits", "real", "rearrange", "reduce_max",
+    "reduce_min", "reduce_prod", "reduce_sum", "reduce_window", "remainder", "reshape", "reverse", "round_nearest_even", "rsqrt", "scatter",
     "scatter_add", "select", "select_and_gather", "select_and_scatter", "shift_left", "shift_right_arithmetic", "shift_right_logical",
     "sign", "sine", "singular_values", "slice_", "slogdet", "solve", "sort", "sqrt", "stop_gradient", "subtract", "svd", "take", "tan",
-    "tanh", "transfer", "transpose", "triangular_solve", "variable_assign", "variable_read", "view_as_complex", "view_as_real", "windows",
-    "xor",
+    "tanh", "transfer", "transpose", "triangular_solve", "tridiagonal_solve", "variable_assign", "variable_read", "view_as_complex",
+    "view_as_real", "windows", "xor",
 ]
