@@ -209,6 +209,7 @@ NOT_DIFFERENTIABLE: Mapping[str, str] = {
                      "Equal", "NotEqual", "Any", "All"), "gives bools"),
     **dict.fromkeys(("Shape", "Size", "Rank", "TruncateDiv"), "gives integers"),
     "Cast": "test_gradients_pass_through_conversions",
+    "Print": "tests/test_prints.py",
     "Range": "test_gradients_of_ranges",
     **dict.fromkeys(("BroadcastWeights", "SqueezeBeside"), "test_gradients_by_weights"),
 }

@@ -53,7 +53,7 @@ def _assert_types(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphTy
     return []
 
 
-@composite("Assert", infer_types=_assert_types)
+@composite("Assert", infer_types=_assert_types, gradient=False)
 def ASSERT(condition: Node, *data: Node, texts: tuple[Part, ...], summarize: int) -> Sequence[Node]:
     """The run fails, and shows `data`, unless `condition` holds."""
     if condition.shape:

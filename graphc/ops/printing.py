@@ -129,7 +129,7 @@ def _nothing(inputs: Sequence[GraphType], attrs: Attrs) -> Sequence[GraphType]:
     return []
 
 
-@composite("PrintV2", infer_types=_nothing)
+@composite("PrintV2", infer_types=_nothing, gradient=False)
 def PRINT_V2(*tensors: Node, texts: tuple[Part, ...], summarize: int, end: str, output_stream: str) -> Sequence[Node]:
     """Writes `texts`, with the tensors in their places, to a stream."""
     def show(*arrays: Array) -> None:
