@@ -134,8 +134,8 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         if not values.dtype.is_floating:
             raise ValueError(f"x has to be a floating point tensor since it's going to be scaled. Got a {values.dtype!r} tensor instead.")
         if isinstance(chance, Real):
-            if not 0 <= chance < 1:
-                raise ValueError(f"rate must be a scalar tensor or a float in the range [0, 1), got {chance:g}")
+            if not 0 <= float(chance) < 1:
+                raise ValueError(f"rate must be a scalar tensor or a float in the range [0, 1), got {float(chance):g}")
             if chance == 0:
                 return values
         chance = convert_to_tensor(chance, values.dtype, "rate")
