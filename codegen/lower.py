@@ -8,6 +8,8 @@ the host computes (`Extern`). Of groups:
           domain or of the rows. Reductions may need each other (softmax, layer norm), run over reshapes of one another, and give
           positions (argmax).
   column  the same for reductions over any other axes of one domain, e.g. [reduced, kept] or [kept, reduced, kept].
+  scan    one walk along an axis (a running sum), with maps, views, fills and gathers on the way to its operands, and maps of its result
+          at its own place; each output has the elements of the result.
   scatter one scatter, and maps, views, fills and gathers on the way to its operands.
   dot     one floating dot_general, maps, views, fills and gathers before it, and after it maps of its result at its own index (with any
           views of other operands); each output has the elements of the result, reshaped and transposed at the very end at will.
@@ -17,7 +19,7 @@ right anywhere but inside a `dot`, but are computed again for every element that
 a group: a node read at two different indices (through two slices) is computed at both.
 
 Memory. In one iteration every load comes before the first store, so an output may lie in the memory of an operand that is only read at
-the element being written: in a `loop` or `dot` group one under no view, in a `row` group also under the reductions, where the output needs
+the element being written: in a `loop`, `scan` or `dot` group one under no view, in a `row` group also under the reductions, where the output needs
 the last of them.
 
 Numbers. The 16-bit floats are float32 inside a kernel: reductions and products accumulate in float32. A sum has one accumulator per

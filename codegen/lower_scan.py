@@ -5,7 +5,8 @@
       for j in count { carried assign= carried + x[p, j, q]   y[p, j, q] = carried }
     } }
 
-The walks are independent, so the schedules share them out over vectors and threads; where there are few and long ones, `passes.split_scans`
+What its operands are made of is computed on the way, and so is what follows from its result at the same place. The walks are independent, so
+the schedules share them out over vectors and threads; where there are few and long ones, `passes.split_scans`
 has cut them before. 16-bit floats are carried in float32 and rounded when stored.
 """
 from __future__ import annotations
@@ -27,11 +28,11 @@ ROWS = (4, 2, 1)  # rows that one task walks together: each step waits for the o
 
 
 def scan_of(group: Group) -> Node | None:
-    """The scan that gives the only output of `group`, seen through reshapes; None where there is none."""
-    last = group.body.outputs[0]
-    while last.name == "reshape" and last not in group.buffers:
-        last = last.operands[0]
-    return last if isinstance(last.primitive.loop, Scan) and len(group.outputs) == 1 and last not in group.buffers else None
+    """The scan around which `group` can be walked: the only one, every output with its number of elements."""
+    scans = [node for node in group.body.nodes if isinstance(node.primitive.loop, Scan) and node not in group.buffers]
+    if len(scans) != 1:
+        return None
+    return scans[0] if all(buffer.size == scans[0].type.size for buffer in group.outputs) else None
 
 
 def lower_scan(group: Group, node: Node) -> Attempt:
@@ -40,7 +41,7 @@ def lower_scan(group: Group, node: Node) -> Attempt:
     values = Values(nest, group.buffers)
     axis, count = node.attrs.axis, node.dims[node.attrs.axis]
     before, after = math.prod(node.dims[:axis]), math.prod(node.dims[axis + 1:])
-    carrier = _Carrier(values, node)
+    carrier = _Carrier(group, values, node)
     together = next(rows for rows in ROWS if before % rows == 0) if after == 1 and carrier.is_light else 1
     with walk(nest, Space("kept", before * after // together).with_cut(after).loops(LETTERS), "parallel") as kept:
         carried = [nest.accumulator(carrier.start, "carried") for _ in range(together)]
@@ -48,17 +49,17 @@ def lower_scan(group: Group, node: Node) -> Attempt:
             along = count - 1 - n if node.attrs.reverse else n
             for row, each in enumerate(carried):
                 first = (kept // after * together + row) * (count * after) + kept % after
-                carrier.step(each, first + along * after, group.outputs[0])
+                carrier.step(each, first + along * after)
     return Attempt(tuple(nest.scopes[0].stmts), values.positions, values.cuts, frozenset())
 
 
 class _Carrier:
     """Writes one step of a walk."""
 
-    def __init__(self, values: Values, node: Node) -> None:
+    def __init__(self, group: Group, values: Values, node: Node) -> None:
         form = node.primitive.loop
         assert isinstance(form, Scan)
-        self.values, self.node = values, node
+        self.group, self.values, self.node = group, values, node
         self.dtype = accumulator_dtype(node.dtype)
         self.combine = combiner(form.combine, node.dtype)
 
@@ -73,19 +74,21 @@ class _Carrier:
         same = {"linear": "add", "log_add_exp": "maximum"}
         return ir.Const(identity(same.get(self.combine, self.combine), self.dtype), self.dtype)
 
-    def step(self, carried: ir.Var, place: Index, output: ir.Buffer) -> None:
-        """The element at `place`. All loads come before the store: the output may lie over an operand."""
-        values, index = self.values, li.unflatten(place, self.node.dims)
-        values.nest.bind(carried.name, values.nest.depth)  # it changes here: nothing made of it may be moved out of the loop
+    def step(self, carried: ir.Var, place: Index) -> None:
+        """The element at `place`. All loads come before the stores: an output may lie over an operand."""
+        values, nest = self.values, self.values.nest
+        index = li.unflatten(place, self.node.dims)
+        nest.bind(carried.name, nest.depth)  # it changes here: nothing made of it may be moved out of the loop
         terms = [values.convert(values.at(operand, index), self.dtype) for operand in self.node.operands]
         update = ir.Update(carried, "assign", self._combined(carried, terms))
-        store = ir.Store(output, (values.address(output, place),), self._rounded(carried, output))
         is_exclusive = getattr(self.node.attrs, "exclusive", False)
-        for stmt in (store, update) if is_exclusive else (update, store):
-            values.nest.emit(stmt)
-
-    def _rounded(self, carried: ir.Var, output: ir.Buffer) -> ir.Expr:
-        return carried if output.dtype is carried.dtype else ir.Apply("convert", (carried,), output.dtype)
+        if not is_exclusive:
+            nest.emit(update)
+        result = carried if self.dtype is self.node.dtype else values.convert(carried, self.node.dtype)
+        nest.scopes[-1].values[self.node, index, None] = result
+        values.store_all(place, list(zip(self.group.body.outputs, self.group.outputs, strict=True)))
+        if is_exclusive:
+            nest.emit(update)
 
     def _combined(self, carried: ir.Var, terms: list[ir.Expr]) -> ir.Expr:
         if self.combine == "linear":

@@ -7,6 +7,8 @@ along, because a view is only a change of index. What `codegen.lower` can make o
 - row: reductions over the trailing axes of one domain [rows, cols]. What depends on a reduction is one value per row or one per element of
   the domain, and is read in place: through reshapes, or spread along its row by a broadcast. Everything else is evaluated where it is read.
 - column: reductions of one shape over the same other axes; what depends on one has the reduced number of elements and is read in place.
+- scan: one walk along an axis, with maps before it, and maps of its result at its own place; along rows, which are walked one element at a
+  time, nothing costly.
 - scatter: one scatter, and what its operands are made of, but no reduction; every node is evaluated where it is read.
 - dot: one product; what depends on it has as many elements and is read in place; no reduction.
 
@@ -20,7 +22,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from graphc.core.loops import ArgReduce, Contract, DynamicSlice, DynamicUpdate, Fill, Gather, Map, Reduce, Reinterpret, Scatter, View
+from graphc.core.loops import ArgReduce, Contract, DynamicSlice, DynamicUpdate, Fill, Gather, Map, Reduce, Reinterpret, Scan, Scatter, View
 from graphc.core.program import Node
 
 LARGEST = 64  # compute nodes in one group: keeps kernels readable and compile time linear
@@ -76,7 +78,7 @@ def travels(node: Node) -> bool:
     return is_view(node) or is_uniform(node) or is_cheap_fill(node)
 
 
-_COMPUTE = Map | Reduce | ArgReduce | Contract | Fill | Gather | Scatter | DynamicSlice | DynamicUpdate
+_COMPUTE = Map | Reduce | ArgReduce | Contract | Fill | Gather | Scan | Scatter | DynamicSlice | DynamicUpdate
 
 
 def is_compute(node: Node) -> bool:
@@ -94,6 +96,10 @@ def is_product(node: Node) -> bool:
 
 def is_reduction(node: Node) -> bool:
     return isinstance(node.primitive.loop, Reduce | ArgReduce)
+
+
+def is_scan(node: Node) -> bool:
+    return isinstance(node.primitive.loop, Scan)
 
 
 def is_scatter(node: Node) -> bool:
@@ -184,7 +190,9 @@ class Classifier:
             raise Illegal("two products")
         if products and reductions:
             raise Illegal("a product and a reduction")
-        scatters = [n for n in nodes if is_scatter(n)]
+        scatters, scans = [n for n in nodes if is_scatter(n)], [n for n in nodes if is_scan(n)]
+        if scans:
+            return self._scan(nodes, scans, bool(products or reductions or scatters), written)
         if scatters:
             return self._scatter(nodes, scatters, bool(products or reductions), written)
         if products:
@@ -250,6 +258,19 @@ class Classifier:
             raise Illegal("an output beside the product's")
         self._require_no_repetition(nodes, written, dependent, keeps_place)
         return Shape("dot", product.type.size)
+
+    def _scan(self, nodes: Sequence[Node], scans: Sequence[Node], others: bool, written: Collection[Node]) -> Shape:
+        scan = scans[0]
+        if len(scans) > 1 or others:
+            raise Illegal("two walks over everything")
+        in_rows = math.prod(scan.dims[scan.attrs.axis + 1:]) == 1
+        if in_rows and any(n.name in COSTLY for n in nodes):
+            raise Illegal("costly arithmetic, one element at a time")
+        dependent = self._dependent(nodes, {scan}, keeps_place, (scan.type.size,))
+        if not all(n in dependent for n in written):
+            raise Illegal("an output before the walk's")
+        self._require_no_repetition(nodes, written, dependent, keeps_place)
+        return Shape("scan", scan.type.size)
 
     def _scatter(self, nodes: Sequence[Node], scatters: Sequence[Node], sums: bool, written: Collection[Node]) -> Shape:
         """The updates are evaluated once for each element, the indices once for each slice of the columns. What is updated is stored

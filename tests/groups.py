@@ -221,6 +221,23 @@ def _box_in_numpy(x: Array, row: Array) -> Sequence[Array]:
     return (result,)
 
 
+def walk(axis: int, **options: bool) -> Callable[[Node, Node], Sequence[Node]]:
+    """A running sum of products, and what is left of it: two results of one walk."""
+    def build(x: Node, w: Node) -> Sequence[Node]:
+        total = p.cumulative_sum(p.multiply(x, columns(w, x)), axis, **options)
+        return total, p.subtract(p.reshape(total, (x.type.size,)), p.reshape(x, (x.type.size,)))
+    return build
+
+
+def _walk(axis: int, exclusive: bool = False, reverse: bool = False) -> Callable[[Array, Array], Sequence[Array]]:
+    def expected(x: Array, w: Array) -> Sequence[Array]:
+        terms = np.flip(x * w, axis) if reverse else x * w
+        total = np.cumsum(terms, axis) - (terms if exclusive else 0)
+        total = np.flip(total, axis) if reverse else total
+        return total, (total - x).reshape(-1)
+    return expected
+
+
 SAMPLES: list[Sample] = [
     *(Sample(f"scatter-{combine}-{columns}", "scatter", (t(9, columns), t(130, dtype=dtypes.int32), t(130, columns)), _spread(combine),
              _spread_rows(function), 60)
@@ -241,6 +258,9 @@ SAMPLES: list[Sample] = [
     Sample("sums-of-all", "row", (t(37, 3, 5),), sums_of_all, lambda x: (x.sum(), np.abs(x).max()), 555, 30.0),
     Sample("column-moments", "column", (t(70, 33),), moments_by_column, lambda x: (x.mean(0), np.sqrt((x * x).sum(0))), 70, 1.0),
     Sample("two-axes", "column", (t(5, 9, 17),), two_axes, lambda x: (np.exp((-x).max((0, 2))),)),
+    Sample("walk-rows", "scan", (t(12, 21), t(21)), walk(1, exclusive=True), _walk(1, exclusive=True), 21, 3.0),
+    Sample("walk-columns", "scan", (t(21, 33), t(33)), walk(0, reverse=True), _walk(0, reverse=True), 21, 9.0),
+    Sample("walk-bf16", "scan", tuple(t(*s, dtype=dtypes.bfloat16) for s in ((5, 7), (7,))), walk(1), _walk(1), 7, 9.0),
     Sample("gelu-chain", "loop", (t(4, 5, 33), t(33)), lambda x, b: (gelu(p.add(x, columns(b, x))),), lambda x, b: (_gelu(x + b),)),
     Sample("dropout", "loop", (t(9, 30), t(dtype=dtypes.uint64)), dropped, _dropped),
     Sample("embedding", "loop", (t(20, 24), t(3, 7, dtype=dtypes.int32), t(7, 24)), embedding, lambda w, i, q: (w[i] + q,)),

@@ -309,11 +309,22 @@ def test_a_cycle_of_kernels_is_an_error_and_no_endless_loop(monkeypatch: pytest.
 
 
 def test_a_kernel_of_its_own_stands_between_groups() -> None:
-    """A running sum shares no kernel: what it reads and what reads it must not become one."""
-    mask = p.parameter("mask", TensorType(dtypes.bool, (9,)))
-    ones = p.convert(mask, dtypes.int32)
-    places = p.select(mask, p.add(p.cumulative_sum(ones, 0), ones), ones)
-    after = Fuse()(Program((mask,), (places,)))
-    assert [node.name for node in after.nodes].count("cumulative_sum") == 1
-    given = np.arange(9) % 2 == 0
-    np.testing.assert_array_equal(interpret(after, [given])[0][0], np.where(given, given.cumsum() + 1, 0))
+    """The inverse of a permutation shares no kernel: what it reads and what reads it must not become one."""
+    x = p.parameter("x", TensorType(dtypes.int32, (9,)))
+    order = p.subtract(p.full(8, x.type), x)
+    after = Fuse()(Program((x,), (p.add(p.invert_permutation(order), order),)))
+    assert [node.name for node in after.nodes].count("invert_permutation") == 1
+    given = np.random.default_rng(0).permutation(9).astype(np.int32)
+    np.testing.assert_array_equal(interpret(after, [given])[0][0], np.argsort(8 - given) + 8 - given)
+
+
+def test_a_walk_takes_along_maps_before_and_after_it_but_nothing_costly_along_rows() -> None:
+    x = p.parameter("x", TensorType(dtypes.float32, (6, 5)))
+    walked = p.cumulative_sum(p.multiply(x, x), 1, exclusive=True)
+    (step,) = (node for node in Fuse()(Program((x,), (p.subtract(walked, x), walked))).nodes if node.name == "fusion")
+    assert step.attrs.kind == "scan"
+    for axis, kernels in ((1, 2), (0, 1)):
+        program = Fuse()(Program((x,), (p.cumulative_sum(p.exponential(x), axis),)))
+        assert sum(node is not x and node.name != "constant" for node in program.nodes) == kernels
+    twice = Fuse()(Program((x,), (p.cumulative_sum(p.cumulative_max(x, 1), 1),)))
+    assert [node.name for node in twice.nodes][1:] == ["cumulative_max", "cumulative_sum"]

@@ -11,7 +11,7 @@ from graphc.core.program import Node, Program, make
 from graphc.core.types import TensorType
 from graphc.primitives.numerics import Array
 
-FUSION_KINDS = ("loop", "row", "column", "scatter", "dot")
+FUSION_KINDS = ("loop", "row", "column", "scan", "scatter", "dot")
 
 
 @dataclass(frozen=True)
