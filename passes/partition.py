@@ -269,6 +269,7 @@ def _stored(program: Program) -> set[Node]:
     """Nodes read by what is not in any group: outputs, effects, and operations that have a kernel of their own."""
     readers = [node for node in program.nodes if not is_compute(node) and not travels(node)]
     stored = {view for node in program.nodes if is_product(node) for view in map(_awkward, node.operands) if view is not None}
+    stored |= {view for node in program.nodes if is_compute(node) for view in map(_below_windows, node.operands) if view is not None}
     updated = (node.operands[0] for node in program.nodes if is_scatter(node))  # which the scatter is then written over
     for node in (*program.outputs, *updated, *(operand for reader in readers for operand in reader.operands)):
         while is_alias(node):
@@ -288,6 +289,21 @@ def _awkward(operand: Node) -> Node | None:
         reshaped = reshaped or (operand.name == "reshape" and before != after)
         operand = operand.operands[0]
     return None
+
+
+def _below_windows(operand: Node) -> Node | None:
+    """The transpose below windows that `operand` shows, where it moves the innermost axis: each element is read for every tap, so that
+    putting the elements in order once is the cheapest way to read them side by side."""
+    while is_view(operand) and operand.name not in ("windows", "transpose"):
+        operand = operand.operands[0]
+    if operand.name != "windows":
+        return None
+    while is_view(operand) and operand.name != "transpose":
+        operand = operand.operands[0]
+    if operand.name != "transpose":
+        return None
+    inner = [axis for axis in operand.attrs.permutation if operand.operands[0].dims[axis] != 1]
+    return operand if inner and inner[-1] != max(inner) else None
 
 
 def _inputs(node: Node, members: Container[Node]) -> list[Node]:
