@@ -99,6 +99,10 @@ def _split_columns(node: Node, axes: tuple[int, ...], sizes: Sizes) -> Node | No
     works = outer * -(-together * columns // LANES)
     if length < sizes.long_column * -(-works // ROWS):
         return None
+    inner = [(rows, i) for i in range(1, len(axes)) if sizes.steps // 4 <= (rows := math.prod(x.dims[a] for a in axes[i:])) <= length // 8]
+    if inner:  # cut where an axis ends, so that no index is divided
+        _, i = min(inner)
+        return _one_after_another(node, axes[i:])
     steps = _near_divisor(length // together, max(sizes.steps, length // together * works // sizes.pieces))
     count = -(-length // (steps * together))
     if count < 2:

@@ -361,19 +361,33 @@ def _expand_filter(node: Node) -> Node:
     if together > 1:
         dense = ConvolutionFilterAttrs(replace(a, feature_group_count=groups // together), sizes)
         return _diagonal_blocks(make(CONVOLUTION_FILTER, (x, y), dense), groups, together)
+    if groups > 1 and 1 in (x.dims[-1] // groups, y.dims[-1] // groups):
+        return _filter_tap_by_tap(node)
     seen = windows(x, constant(0, x.dtype), 1, sizes, a.strides, a.rhs_dilation, a.low, a.high, a.lhs_dilation)
     positions = tuple(range(1 + rank))
     if groups == 1:
         return dot_general(seen, y, (), (), positions, positions)
-    seen, given = _in_groups(seen, groups), _in_groups(y, groups)
-    last = len(seen.dims)
-    if min(seen.dims[-1], given.dims[-1]) > 1:
-        product = dot_general(seen, given, (last - 2,), (rank + 1,), positions, positions)
-        by_tap = transpose(product, (*range(1, rank + 2), 0, rank + 2))
-    else:
-        sums = reduce_sum(_terms(seen, tuple(range(last)), given, (*positions, last - 2, last)), positions)
-        by_tap = transpose(sums, (*range(rank), rank + 1, rank, rank + 2))
-    return reshape(by_tap, node.dims)
+    product = dot_general(_in_groups(seen, groups), _in_groups(y, groups), (2 * rank + 1,), (rank + 1,), positions, positions)
+    return reshape(transpose(product, (*range(1, rank + 2), 0, rank + 2)), node.dims)
+
+
+def _filter_tap_by_tap(node: Node) -> Node:
+    """Of groups with one feature: a sum of factors for each tap. All taps' sums read the same gradient, so they share a kernel, which holds
+    them in registers and reads everything once."""
+    (x, y), a = node.operands, node.attrs.convolution
+    rank, groups, sizes = len(a.strides), a.feature_group_count, node.dims[:-2]
+    given = _in_groups(y, groups)
+    dims = (*given.dims[:-1], x.dims[-1] // groups, given.dims[-1])  # n, positions..., groups, features of a group, outer ones
+    factors = broadcast_in_dim(given, dims, (*range(rank + 2), rank + 3))
+    sums = []
+    for tap in itertools.product(*map(range, sizes)):
+        low = tuple((before or 0) - t * d for before, t, d in zip(a.low, tap, a.rhs_dilation, strict=True))
+        seen = windows_of_taps(reshape(x, (*x.dims[:-1], *(1,) * rank, x.dims[-1])), constant(0, x.dtype), 1, y.dims[1:-1], a.strides,
+                               a.rhs_dilation, low, a.lhs_dilation)
+        elements = broadcast_in_dim(reshape(seen, dims[:-1]), dims, range(rank + 3))
+        total = reduce_sum(multiply(elements, factors), range(rank + 1))
+        sums.append(reshape(transpose(total, (1, 0, 2)), (1, *node.dims[-2:])))
+    return reshape(concatenate(sums, 0), node.dims)
 
 
 # Declarations ---------------------------------------------------------------------------------------------------------------------------
