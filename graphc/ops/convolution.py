@@ -111,16 +111,16 @@ def forward(x: Node, w: Node, strides: Ints, padding: str, dilations: Ints, expl
 def by_input(sizes: Node, w: Node, y: Node, strides: Ints, padding: str, dilations: Ints, explicit: Ints, data_format: str) -> Node:
     """The gradient by the input, of the shape that the integers `sizes` spell."""
     rank = len(strides)
-    dims = spelled(sizes, rank)
+    declared = spelled(sizes, rank)
     w, y = ranked(w, rank), channels_last(ranked(y, rank), data_format)
-    dims = dims if not data_format.startswith("NC") else (dims[0], *dims[2:], dims[1])
+    dims = declared if not data_format.startswith("NC") else (declared[0], *declared[2:], declared[1])
     if None not in (dims[0], y.shape[0]) and dims[0] != y.shape[0]:
         raise ValueError(f"input and out_backprop must have the same batch size: {dims[0]} and {y.shape[0]}")
     groups = _groups(dims[-1], w.shape[-2], w.shape[-1])
     geometry = _geometry(dims[1:-1], w.shape[:-2], strides, padding, dilations, explicit, data_format)
     _check_given(dims[1:-1], w, y, geometry)
-    result = p.convolution_back(y, w, dims[1:-1], feature_group_count=groups, **geometry)
-    return channels_back(result, data_format)
+    result = channels_back(p.convolution_back(y, w, dims[1:-1], feature_group_count=groups, **geometry), data_format)
+    return result if None not in declared else p.reshape(result, declared)
 
 
 def by_filter(x: Node, dims: Dims, y: Node, strides: Ints, padding: str, dilations: Ints, explicit: Ints, data_format: str) -> Node:

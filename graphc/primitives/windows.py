@@ -74,7 +74,7 @@ def window_count(size: Dim, taps: Dim, stride: int, dilation: int, base_dilation
     if size is None or taps is None or low is None or high is None:
         return None
     room = low + spread(size, base_dilation) + high - spread(taps, dilation)
-    return room // stride + 1 if room >= 0 else 0
+    return room // stride + 1 if room >= 0 and stride > 0 else 0
 
 
 def _type(attrs: WindowsAttrs, x: TensorType, value: TensorType) -> TensorType:
