@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphc.core.loops import Map
+from graphc.core.loops import Map, OfParts
 from graphc.core.program import Node, make, postorder
 from graphc.core.types import Dim
 from graphc.primitives.broadcast import broadcast_in_dim, full, reshape
@@ -45,7 +45,7 @@ def _batched(node: Node, found: Mapping[Node, tuple[Node, ...] | None], count: D
     operands = [None if (values := found[operand]) is None else values[0] for operand in node.operands]
     if all(operand is None for operand in operands):
         return None
-    rule = _element_by_element if isinstance(node.primitive.loop, Map) else RULES.get(node.name, _no_rule)
+    rule = RULES.get(node.name, _same_attributes if isinstance(node.primitive.loop, Map | OfParts) else _no_rule)
     made = rule(node, operands, count)
     return _one_by_one(node, operands, count) if made is None else _elements(made)
 
@@ -86,7 +86,8 @@ def _row(old: Node, values: Node | None, number: int) -> Node:
 
 # Rules -----------------------------------------------------------------------------------------------------------------------------------
 
-def _element_by_element(node: Node, operands: Sequence[Node | None], count: Dim) -> Node:
+def _same_attributes(node: Node, operands: Sequence[Node | None], count: Dim) -> Node:
+    """Of what goes element by element, or matrix by matrix, or along the last axes: the first axis is one more of the batch."""
     return make(node.primitive, _all_spread(node, operands, count), node.attrs)
 
 
@@ -158,6 +159,20 @@ def _scatter(node: Node, operands: Sequence[Node | None], count: Dim) -> Node | 
     return make(node.primitive, (x, node.operands[1], updates), _along(node.attrs, count))
 
 
+def _solve(node: Node, operands: Sequence[Node | None], count: Dim) -> Node:
+    """Right-hand sides for one matrix are more columns: it is factored once."""
+    matrix, sides = operands
+    if matrix is not None or sides is None:
+        return _same_attributes(node, operands, count)
+    *lead, rows, columns = range(1, len(sides.shape))
+    *batch, size, width = sides.shape[1:]
+    total = None if count is None or width is None else count * width
+    joined = reshape(transpose(sides, (*lead, rows, 0, columns)), (*batch, size, total))
+    solved = make(node.primitive, (node.operands[0], joined), node.attrs)
+    axes = len(batch)
+    return transpose(reshape(solved, (*batch, size, count, width)), (axes + 1, *range(axes), axes, axes + 2))
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reverse"), _first(_reduction)),
     **dict.fromkeys(("argmax", "argmin", "argsort", "inverse_order", "cumulative_sum", "cumulative_prod", "cumulative_max",
@@ -174,4 +189,7 @@ RULES: dict[str, Rule] = {
     "dot_general": _dot,
     "gather": _gather,
     "scatter": _scatter,
+    **dict.fromkeys(("solve", "triangular_solve"), _solve),
+    **dict.fromkeys(("cholesky", "determinant", "eigh", "fft", "lu", "matrix_function", "qr", "slogdet", "svd", "tridiagonal_solve"),
+                    _same_attributes),
 }
