@@ -22,6 +22,7 @@ import ast
 import inspect
 import json
 import os
+import re
 import sys
 
 import numpy as np
@@ -150,7 +151,7 @@ def record_names(tf):
             except (TypeError, ValueError):
                 signature = "(...)"
             kind = "class" if inspect.isclass(thing) else "def"
-            lines.append("%s %s%s%s" % (kind, space + "." if space else "", name, signature))
+            lines.append("%s %s%s%s" % (kind, space + "." if space else "", name, re.sub(r" at 0x[0-9a-f]+", "", signature)))
     with open(os.path.join(HERE, "names.txt"), "w") as file:
         file.write("\n".join(lines) + "\n")
 
