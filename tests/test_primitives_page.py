@@ -28,6 +28,7 @@ FAMILIES = {
     "contraction": "Products",
     "linear_algebra": "Systems of equations",
     "factorisations": "Factorisations of matrices",
+    "matrix_functions": "Functions of matrices",
     "complex": "Complex numbers",
     "fft": "Fourier transforms",
     "convolution": "Convolutions",
