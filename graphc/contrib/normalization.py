@@ -7,6 +7,7 @@ from typing import Any
 from graphc.contrib.framework import add_arg_scope, model_variable
 from graphc.contrib.outputs import collected, keep_variable, model_getter
 from graphc.core import dtypes
+from graphc.core.convert import constant
 from graphc.core.graph import get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.core.operation import Tensor
@@ -17,6 +18,7 @@ from graphc.ops.array import identity, reshape, shape
 from graphc.ops.declare import as_tensor
 from graphc.ops.elementwise import maximum, square
 from graphc.ops.normalization import batch_normalization as normalised
+from graphc.ops.normalization import layer_norm as layer_normalised
 from graphc.ops.normalization import moments
 from graphc.ops.reductions import reduce_mean
 from graphc.variable_scope import variable_scope
@@ -111,8 +113,13 @@ def layer_norm(inputs: Any, center: bool = True, scale: bool = True, activation_
     with variable_scope(scope, "LayerNorm", [x], reuse=reuse):
         beta = _parameter("beta", center, dims, x, None, _ZEROS, variables_collections, trainable)
         gamma = _parameter("gamma", scale, dims, x, None, _ONES, variables_collections, trainable)
-        mean, variance = moments(x, list(range(first, x.rank)), keep_dims=True)
-        outputs = normalised(x, mean, variance, beta, gamma, 1e-3 if x.dtype is dtypes.float16 else 1e-12)
+        epsilon = 1e-3 if x.dtype is dtypes.float16 else 1e-12
+        if first == x.rank - 1 and len(dims) == 1:  # one operation does all
+            one, zero = (each if each is not None else constant(value, x.dtype, dims) for each, value in ((gamma, 1), (beta, 0)))
+            outputs = layer_normalised(x, one, zero, epsilon)
+        else:
+            mean, variance = moments(x, list(range(first, x.rank)), keep_dims=True)
+            outputs = normalised(x, mean, variance, beta, gamma, epsilon)
         outputs.set_shape(x.shape)
         return collected(outputs_collections, outputs if activation_fn is None else activation_fn(outputs))
 

@@ -99,7 +99,7 @@ def recall(labels: Any, predictions: Any, weights: Any = None, metrics_collectio
     return _share(("tp", "fn"), name, "recall", labels, predictions, weights, metrics_collections, updates_collections)
 
 
-@composite("CheckedShare")
+@composite("CheckedShare", gradient=False)
 def CHECKED_SHARE(predictions: Node) -> Node:
     """`predictions`, which in checked mode must be in [0, 1]."""
     if are_wanted() and predictions.type.is_static:
