@@ -206,7 +206,7 @@ ELSEWHERE_OPERATIONS = {
     "Assert": "tests/test_checks.py",
     **dict.fromkeys(("Print", "PrintV2"), "tests/test_prints.py"),
     **dict.fromkeys(("PyFunc", "PyFuncStateless"), "tests/test_python_calls.py"),
-    **dict.fromkeys(("RandomStandardNormal", "TruncatedNormal", "RandomUniformInt", "RandomGamma", "RandomPoissonV2", "Multinomial",
+    **dict.fromkeys(("RandomStandardNormal", "TruncatedNormal", "RandomUniformInt", "RandomGamma", "ImplicitGamma", "RandomPoissonV2", "Multinomial",
                      "StatelessRandomUniform", "StatelessRandomNormal", "StatelessTruncatedNormal", "StatelessRandomUniformInt",
                      "StatelessMultinomial"), "test_random_numbers_are_those_of_the_interpreter"),
     **dict.fromkeys(("Assign", "AssignAdd", "AssignSub"), "test_updates_of_variables"),

@@ -164,3 +164,18 @@ def test_stateless_numbers_are_a_function_of_the_seed() -> None:
     assert stats.chisquare(np.bincount(whole + 3)).pvalue > 1e-3
     with pytest.raises(ValueError, match="seed must be a vector of two integers"):
         gc.random.stateless_uniform([2], [1, 2, 3])
+
+
+def test_gamma_numbers_move_with_their_parameters() -> None:
+    """By alpha at a constant value of the distribution function, here by differences of scipy's; by beta as a scale."""
+    alphas, beta = gc.constant([0.6, 2.0, 30.0], gc.float64), gc.constant(2.0, gc.float64)
+    numbers = gc.random_gamma([50], alphas, beta, gc.float64, seed=4)
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, (50, 3))
+    by_alpha, by_beta = gc.gradients(numbers, [alphas, beta], gc.constant(weights))
+    with gc.Session() as session:
+        found, slope, scale_slope = session.run([numbers, by_alpha, by_beta])
+    shape, step = np.array([0.6, 2.0, 30.0]), 1e-5
+    level = stats.gamma.cdf(found * 2, shape)
+    moved = (stats.gamma.ppf(level, shape + step) - stats.gamma.ppf(level, shape - step)) / (2 * step)
+    np.testing.assert_allclose(slope, np.sum(weights * moved / 2, 0), rtol=1e-4)
+    np.testing.assert_allclose(scale_slope, np.sum(-weights * found / 2), rtol=1e-9)

@@ -6,6 +6,7 @@ Philox4x32-10 of (element, run) under a key made of the seeds.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from graphc.ops import draws
 from graphc.ops.creation import zeros_like
 from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope, shape_dims
 from graphc.ops.elementwise import add, add_v2, maximum, multiply, subtract, truediv
+from graphc.ops.gamma_gradient import RANDOM_GAMMA_GRAD
+from graphc.primitives.sugar import broadcast_to
 
 DEFAULT_GRAPH_SEED = 87654321
 
@@ -78,6 +81,21 @@ def RANDOM_UNIFORM_INT(state: State, shape: Node, minval: Node, maxval: Node, *,
 def RANDOM_GAMMA(state: State, shape: Node, alpha: Node, *, seed: int = 0, seed2: int = 0) -> Node:
     """Gamma distributed: `shape` numbers for each alpha."""
     return draws.gamma(state.counter(), (seed, seed2), shape_dims(shape, alpha.dtype), alpha)
+
+
+def _by_shape_parameter(sample: Node, alpha: Node, y: Node, g: Node) -> Sequence[Node | None]:
+    """How each sample moves with its alpha, summed over the samples of one alpha."""
+    wide = dtypes.float64 if alpha.dtype is dtypes.float64 else dtypes.float32
+    numbers = p.convert(sample, wide)
+    (slope,) = RANDOM_GAMMA_GRAD.nodes((broadcast_to(p.convert(alpha, wide), sample.shape), numbers), {})
+    leading = range(len(sample.shape) - len(alpha.shape))
+    return None, p.convert(p.reduce_sum(p.multiply(p.convert(g, wide), slope), tuple(leading)), alpha.dtype)
+
+
+@composite("ImplicitGamma", gradient=_by_shape_parameter)
+def IMPLICIT_GAMMA(sample: Node, alpha: Node) -> Node:
+    """The gamma distributed `sample` itself, which has a gradient by `alpha`."""
+    return sample
 
 
 @composite("RandomPoissonV2", stateful=True)
@@ -157,7 +175,8 @@ def random_uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any =
 
 def random_gamma(shape: Any, alpha: Any, beta: Any = None, dtype: Any = dtypes.float32, seed: int | None = None,
                  name: str | None = None) -> Tensor:
-    """`shape` gamma distributed numbers for each `alpha` (the shape of the distribution) and `beta` (its inverse scale, 1)."""
+    """`shape` gamma distributed numbers for each `alpha` (the shape of the distribution) and `beta` (its inverse scale, 1); differentiable
+    by both."""
     with name_scope(name, "random_gamma", [shape, alpha, beta]):
         dims = as_tensor(shape, None if isinstance(shape, Tensor) else dtypes.int32, "shape")
         kind = as_dtype(dtype)
@@ -165,7 +184,8 @@ def random_gamma(shape: Any, alpha: Any, beta: Any = None, dtype: Any = dtypes.f
         inverse_scale = as_tensor(1 if beta is None else beta, kind, "beta")
         spread = add_v2(concentration, zeros_like(inverse_scale), "add")
         numbers = declare_one(RANDOM_GAMMA, {"shape": dims, "alpha": spread}, _seeds(seed), other={"shape": INDEX})
-        return maximum(np.finfo(kind.np_dtype).tiny, truediv(numbers, inverse_scale))
+        samples = declare_one(IMPLICIT_GAMMA, {"sample": numbers, "alpha": spread})
+        return maximum(np.finfo(kind.np_dtype).tiny, truediv(samples, inverse_scale))
 
 
 def random_poisson(lam: Any, shape: Any, dtype: Any = dtypes.float32, seed: int | None = None, name: str | None = None) -> Tensor:
