@@ -86,7 +86,7 @@ def test_values_that_are_no_tensors() -> None:
     refused(TypeError, "Failed to convert object of type <class 'str'> to Tensor.*", lambda: gc.constant("text"))
     refused(TypeError, "Failed to convert object of type <class 'object'> to Tensor.*", lambda: gc.constant(object()))
     refused(TypeError, ".*", lambda: gc.constant(np.array([1, None], object)))
-    refused(TypeError, ".*", lambda: gc.constant(1 + 2j))
+    refused(TypeError, "Expected float32, got .*", lambda: gc.constant(1 + 2j, gc.float32))
 
 
 def test_a_tensor_of_another_graph(world: World) -> None:

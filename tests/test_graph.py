@@ -91,7 +91,7 @@ def test_constants_take_the_type_tf1_gives_them(value: Any, dtype: Any, expected
     (object(), None, TypeError, "Failed to convert object of type <class 'object'> to Tensor."),
     (np.array([1, None]), None, TypeError, "Failed to convert object of type <class 'numpy.ndarray'> to Tensor."),
     ("text", None, TypeError, "Failed to convert object of type <class 'str'> to Tensor. Contents: 'text'."),
-    (1 + 2j, None, TypeError, "Failed to convert object of type <class 'complex'> to Tensor."),
+    (1 + 2j, dtypes.float32, TypeError, "Expected float32, got (1+2j) of type 'complex' instead."),
     (2**70, None, TypeError, "Failed to convert object of type <class 'int'> to Tensor."),
     ([[1, 2], [3]], None, ValueError, "Argument must be a dense tensor: [[1, 2], [3]]"),
     (300, "uint8", ValueError, "300 is out of the range of uint8"),
