@@ -19,8 +19,8 @@ right anywhere but inside a `dot`, but are computed again for every element that
 a group: a node read at two different indices (through two slices) is computed at both.
 
 Memory. In one iteration every load comes before the first store, so an output may lie in the memory of an operand that is only read at
-the element being written: in a `loop`, `scan` or `dot` group one under no view, in a `row` group also under the reductions, where the output needs
-the last of them.
+the element being written: in a `loop`, `scan` or `dot` group one under no view, in a `row` group also under the reductions, where the
+output needs the last of them.
 
 Numbers. The 16-bit floats are float32 inside a kernel: reductions and products accumulate in float32. A sum has one accumulator per
 lane and part of its vector loop, added up as a tree, so its error grows with n / (lanes * parts), not n. Nothing depends on the number

@@ -5,8 +5,8 @@
       for j in count { carried assign= carried + x[p, j, q]   y[p, j, q] = carried }
     } }
 
-What its operands are made of is computed on the way, and so is what follows from its result at the same place. The walks are independent, so
-the schedules share them out over vectors and threads; where there are few and long ones, `passes.split_scans`
+What its operands are made of is computed on the way, and so is what follows from its result at the same place. The walks are
+independent, so the schedules share them out over vectors and threads; where there are few and long ones, `passes.split_scans`
 has cut them before. 16-bit floats are carried in float32 and rounded when stored.
 """
 from __future__ import annotations

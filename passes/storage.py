@@ -116,7 +116,8 @@ def _is_read_before(parameter: Node, body: Program, output: Node) -> bool:
             return False
         if groups.is_reduction(node) and groups.is_trailing(node):
             continue
-        keeps = isinstance(node.primitive.loop, Map | Scan) or (groups.is_view(node) and groups.keeps_place(node)) or _changes_part(node, in_place)
+        stays = isinstance(node.primitive.loop, Map | Scan) or (groups.is_view(node) and groups.keeps_place(node))
+        keeps = stays or _changes_part(node, in_place)
         if not keeps or node.type.size != size:
             return False
         in_place.add(node)

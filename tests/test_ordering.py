@@ -29,6 +29,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "top_k beyond the row": (lambda: gc.nn.top_k([1.0, 2.0], 3), ValueError, r"input must have last dimension >= k = 3 but is 2"),
     "negative k": (lambda: gc.nn.top_k([1.0, 2.0], -1), ValueError, r"k must be non-negative but is -1"),
     "top_k of bools": (lambda: gc.nn.top_k([True, False]), TypeError, r"parameter 'input' has DataType bool"),
+    "sort of complex numbers": (lambda: gc.sort([1j]), TypeError, r"argsort\(c128\[1\]\): complex numbers have no order"),
     "direction": (lambda: gc.sort([1, 2], direction="UP"), ValueError, r"UP should be one of ASCENDING, DESCENDING"),
     "axis of a sort": (lambda: gc.sort([[1, 2]], 2), ValueError, r"axis 2 is out of bounds for an array of rank 2"),
     "sort of a scalar": (lambda: gc.argsort(3), ValueError, r"axis -1 is out of bounds for an array of rank 0"),

@@ -76,8 +76,8 @@ def TOP_K(input: Node, k: Node, *, sorted: bool = True) -> tuple[Node, Node]:
     """The k greatest of each row (the last axis) and their positions. (sorted: they always are.)"""
     if not input.shape:
         raise ValueError("input must be at least rank 1 but is rank 0")
-    if input.dtype.is_bool:
-        raise TypeError("Value passed to parameter 'input' has DataType bool not in list of numeric types")
+    if input.dtype.is_bool or input.dtype.is_complex:
+        raise TypeError(f"Value passed to parameter 'input' has DataType {input.dtype.name} not in list of real numbers")
     if k.shape != ():
         raise ValueError(f"k must be a scalar, got shape {show_dims(k.shape)}")
     count, length = determined(k), input.shape[-1]

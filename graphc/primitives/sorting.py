@@ -76,6 +76,8 @@ def _checked_axis(name: str, axis: int, *types: TensorType) -> None:
 
 def _argsort_type(attrs: ArgsortAttrs, x: TensorType) -> TensorType:
     _checked_axis("argsort", attrs.axis, x)
+    if x.dtype.is_complex:
+        raise TypeError(f"{call('argsort', (x,))}: complex numbers have no order")
     return x.with_dtype(dtypes.int32)
 
 
