@@ -355,7 +355,7 @@ def conv2d_backprop_input(input_sizes: Any, filter: Any = None, out_backprop: An
     return _backprop_input(CONV_2D_BACKPROP_INPUT, input_sizes, filter, out_backprop, attrs, name)
 
 
-def conv2d_backprop_filter(input: Any, filter_sizes: Any, out_backprop: Any, strides: Any = None, padding: Any = None,
+def conv2d_backprop_filter(input: Any, filter_sizes: Any, out_backprop: Any, strides: Any, padding: Any,
                            use_cudnn_on_gpu: bool = True, data_format: str = "NHWC", dilations: Any = (1, 1, 1, 1),
                            name: str | None = None) -> Tensor:
     """The gradient of `conv2d` by its filter of shape `filter_sizes`."""

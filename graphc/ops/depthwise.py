@@ -61,15 +61,14 @@ def DEPTHWISE_BACKPROP_FILTER(input: Node, filter_sizes: Node, out_backprop: Nod
 
 # Functions ----------------------------------------------------------------------------------------------------------------------------
 
-def depthwise_conv2d(input: Any, filter: Any = None, strides: Any = None, padding: Any = None, rate: Any = None, name: str | None = None,
-                     data_format: str | None = None, dilations: Any = None, filters: Any = None) -> Tensor:
+def depthwise_conv2d(input: Any, filter: Any, strides: Any, padding: Any, rate: Any = None, name: str | None = None,
+                     data_format: str | None = None, dilations: Any = None) -> Tensor:
     """Each channel of `input` [batch, height, width, channels] with filters of its own, `filter` [height, width, channels, multiplier].
 
     strides: four numbers in the order of `data_format`. rate (also called dilations): the distance of the taps, one number for each
     spatial axis; above 1 only with strides of 1. Outer channel k is made of channel k // multiplier.
     """
     rate = alternative("rate", rate, "dilations", dilations)
-    filter = alternative("filter", filter, "filters", filters)
     with name_scope(name, "depthwise", [input, filter]) as scope:
         layout = data_format or "NHWC"
         steps, apart = checked_list("depthwise_conv2d_native", "strides", strides, 4), per_axis(rate, 2, layout, "dilations")

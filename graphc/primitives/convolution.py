@@ -363,12 +363,40 @@ def _expand_filter(node: Node) -> Node:
         return _diagonal_blocks(make(CONVOLUTION_FILTER, (x, y), dense), groups, together)
     if groups > 1 and 1 in (x.dims[-1] // groups, y.dims[-1] // groups):
         return _filter_tap_by_tap(node)
+    if groups == 1 and _is_narrow(a, sizes, x.dims[-1]):
+        return _filter_in_rows(node)
     seen = windows(x, constant(0, x.dtype), 1, sizes, a.strides, a.rhs_dilation, a.low, a.high, a.lhs_dilation)
     positions = tuple(range(1 + rank))
     if groups == 1:
         return dot_general(seen, y, (), (), positions, positions)
     product = dot_general(_in_groups(seen, groups), _in_groups(y, groups), (2 * rank + 1,), (rank + 1,), positions, positions)
     return reshape(transpose(product, (*range(1, rank + 2), 0, rank + 2)), node.dims)
+
+
+def _is_narrow(a: ConvolutionAttrs, sizes: Ints, features: int) -> bool:
+    """Whether a tap's features fill no vector, but those of a row of taps, which lie side by side, almost do."""
+    if not sizes or features >= WIDE or a.rhs_dilation[-1] > 1 or a.lhs_dilation[-1] > 1:
+        return False
+    row = sizes[-1] * features
+    return row > 1 and row % WIDE > 0 and _whole(row) <= 2 * row
+
+
+def _whole(row: int) -> int:
+    """`row` elements in whole vectors."""
+    return -(-row // WIDE) * WIDE
+
+
+def _filter_in_rows(node: Node) -> Node:
+    """With the features of a row as more of its elements: a filter of one feature, its rows filled up to vectors and cut off after."""
+    (x, y), a = node.operands, node.attrs.convolution
+    *above, taps = node.dims[:-2]
+    features, elements = x.dims[-1], x.dims[-2] * x.dims[-1]
+    stride, low = a.strides[-1] * features, (a.low[-1] or 0) * features
+    high = spread(y.dims[-2], stride) - 1 + _whole(taps * features) - low - elements
+    rows = replace(a, strides=(*a.strides[:-1], stride), low=(*a.low[:-1], low), high=(*a.high[:-1], high))
+    filled = make(CONVOLUTION_FILTER, (reshape(x, (*x.dims[:-2], elements, 1)), y), ConvolutionFilterAttrs(
+        rows, (*above, _whole(taps * features))))
+    return reshape(_along(filled, len(above), 0, taps * features, 1), node.dims)
 
 
 def _filter_tap_by_tap(node: Node) -> Node:
