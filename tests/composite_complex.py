@@ -219,10 +219,17 @@ def _short_time() -> Iterator[Case]:
         spectra = gc.signal.stft(x, 8, 2)
         return gc.signal.inverse_stft(spectra, 8, 2, window_fn=gc.signal.inverse_stft_window_fn(2))[:, 6:34]
     yield Case("signal.inverse_stft", "round-trip", back, (x,), lambda x: x[:, 6:34], depth=64, scale=8.0)
+    yield Case("signal.inverse_stft_window_fn", "squares-add-up",
+               lambda n: gc.signal.overlap_and_add(gc.stack([gc.signal.inverse_stft_window_fn(4)(8, gc.float64) * _hann(8)] * 9), 4)[8:32] * n,
+               (np.array(1.0),), lambda n: np.ones(24), depth=8)
     yield Case("signal.inverse_stft", "plain", lambda x: gc.signal.inverse_stft(gc.cast(x, gc.complex64), 6, 3, window_fn=None),
                (_z("spectra", F32, 2, 4, 5),), lambda x: _added(np.fft.irfft(x)[..., :6], 3), depth=32, scale=8.0)
     yield Case("signal.linear_to_mel_weight_matrix", "", lambda n: gc.signal.linear_to_mel_weight_matrix(5, 33, 4000, 50, 1500) * n,
                (np.array(1, np.float32),), lambda n: _mel(5, 33, 4000, 50, 1500), depth=4)
+
+
+def _hann(size: int) -> gc.Tensor:
+    return gc.signal.hann_window(size, dtype=gc.float64)
 
 
 def _mel(bands: int, bins: int, rate: float, low: float, high: float) -> Array:
