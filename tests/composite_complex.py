@@ -220,7 +220,8 @@ def _short_time() -> Iterator[Case]:
         return gc.signal.inverse_stft(spectra, 8, 2, window_fn=gc.signal.inverse_stft_window_fn(2))[:, 6:34]
     yield Case("signal.inverse_stft", "round-trip", back, (x,), lambda x: x[:, 6:34], depth=64, scale=8.0)
     yield Case("signal.inverse_stft_window_fn", "squares-add-up",
-               lambda n: gc.signal.overlap_and_add(gc.stack([gc.signal.inverse_stft_window_fn(4)(8, gc.float64) * _hann(8)] * 9), 4)[8:32] * n,
+               lambda n: n * gc.signal.overlap_and_add(
+                   gc.stack([gc.signal.inverse_stft_window_fn(4)(8, gc.float64) * _hann(8)] * 9), 4)[8:32],
                (np.array(1.0),), lambda n: np.ones(24), depth=8)
     yield Case("signal.inverse_stft", "plain", lambda x: gc.signal.inverse_stft(gc.cast(x, gc.complex64), 6, 3, window_fn=None),
                (_z("spectra", F32, 2, 4, 5),), lambda x: _added(np.fft.irfft(x)[..., :6], 3), depth=32, scale=8.0)
