@@ -8,6 +8,7 @@ The formula by hand is what somebody would write down who knows the primitives a
 """
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -178,15 +179,18 @@ def measure(name: str, row: Row) -> str:
                 weights = gc.constant(rng.uniform(0.5, 1.5, session.run(result, feeds).shape).astype(np.float32))
             slopes = [each for each in gc.gradients(result, inputs, weights) if each is not None]
             for what, fetches in (("forward", result), ("gradient", slopes)):
-                calls[f"{side} {what}"] = lambda fetches=fetches: session.run(fetches, feeds)  # type: ignore[misc]
+                calls[f"{side} {what}"] = functools.partial(session.run, fetches, feeds)
         times = {each: 1e6 * timing.median for each, timing in interleaved(calls, SECONDS).items()}
-    cells = [f"{times[f'composite {what}']:9.0f} {times[f'by hand {what}']:9.0f} {times[f'composite {what}'] / times[f'by hand {what}']:6.2f}"
-             for what in ("forward", "gradient")]
+    cells = []
+    for what in ("forward", "gradient"):
+        ours, plain = times[f"composite {what}"], times[f"by hand {what}"]
+        cells.append(f"{ours:9.0f} {plain:9.0f} {ours / plain:6.2f}")
     return f"{name:18} {'   '.join(cells)}"
 
 
 def main(names: Sequence[str]) -> None:
-    print(f"{'':18} {'forward, us':>26}   {'gradient, us':>26}\n{'':18} {'composite   by hand  ratio':>26}   {'composite   by hand  ratio':>26}")
+    heads = "composite   by hand  ratio"
+    print(f"{'':18} {'forward, us':>26}   {'gradient, us':>26}\n{'':18} {heads}   {heads}")
     for name, row in ROWS.items():
         if not names or name in names:
             print(measure(name, row), flush=True)

@@ -84,11 +84,14 @@ def summary(table: list[Row]) -> str:
         own = [row for row in table if row.subject == subject]
         there = [row for row in own if row.present]
         uses, all_uses = sum(row.uses for row in there), sum(row.uses for row in own)
-        lines.append(f"{subject or 'the language':40} {len(there):>5} of {len(own):>3} {uses:>6} of {all_uses:>5}  {100 * uses / all_uses:3.0f}%")
-    present, everything = sum(row.uses for row in table if row.present), sum(row.uses for row in table)
-    lines.append(f"{'all':40} {sum(row.present for row in table):>5} of {len(table):>3} {present:>6} of {everything:>5}  "
-                 f"{100 * present / everything:3.0f}%")
+        lines.append(_line(subject or "the language", len(there), len(own), uses, all_uses))
+    present = [row for row in table if row.present]
+    lines.append(_line("all", len(present), len(table), sum(row.uses for row in present), sum(row.uses for row in table)))
     return "\n".join(lines)
+
+
+def _line(subject: str, names: int, of_names: int, uses: int, of_uses: int) -> str:
+    return f"{subject:40} {names:>5} of {of_names:>3} {uses:>6} of {of_uses:>5}  {100 * uses / of_uses:3.0f}%"
 
 
 def main() -> None:

@@ -58,9 +58,9 @@ def einsum_cases() -> Iterator[Case]:
             yield Case("einsum", f"{equation}-{dtype.code}", lambda *x, e=equation: gc.einsum(e, *x), arrays,
                        lambda *x, e=equation: np.einsum(e, *x), depth=25, slopes=2 if dtype is F64 and len(shapes) < 3 else 0, known=known)
     more: tuple[tuple[str, DType, tuple[Shape, ...]], ...] = (
-        ("bij,bjk->bik", F32, ((3, 33, 17), (3, 17, 65))), ("ij,ij->j", F32, ((300, 1030), (300, 1030))), ("ij,jk->ik", F32, ((0, 3), (3, 5))),
-        ("ij,jk->ik", F32, ((4, 0), (0, 5))), ("ij,jk->ik", SMALL_FLOATS[0], ((7, 33), (33, 5))), ("i,i->", SMALL_FLOATS[1], ((33,), (33,))),
-        ("i,j->ij", F32, ((1030,), (65,))))
+        ("bij,bjk->bik", F32, ((3, 33, 17), (3, 17, 65))), ("ij,ij->j", F32, ((300, 1030), (300, 1030))),
+        ("ij,jk->ik", F32, ((0, 3), (3, 5))), ("ij,jk->ik", F32, ((4, 0), (0, 5))), ("i,j->ij", F32, ((1030,), (65,))),
+        ("ij,jk->ik", SMALL_FLOATS[0], ((7, 33), (33, 5))), ("i,i->", SMALL_FLOATS[1], ((33,), (33,))))
     for equation, dtype, shapes in more:
         arrays = tuple(sample(f"{equation}{n}", uniform(-1, 1), dtype, *shape) for n, shape in enumerate(shapes))
         yield Case("einsum", f"{equation}-{name_of(dtype, *shapes)}", lambda *x, e=equation: gc.einsum(e, *x), arrays,
@@ -176,7 +176,8 @@ def arithmetic_cases() -> Iterator[Case]:
         yield Case("linalg.normalize", f"{order}-{axis}", lambda x, o=order, a=axis: gc.linalg.normalize(x, o, a), (array,), normalised,
                    slopes=1)
     numbers = np.array([[3, 4], [5, 12]], np.int32)
-    yield Case("math.reduce_euclidean_norm", "int32", lambda x: gc.math.reduce_euclidean_norm(x, 1), (numbers,), lambda x: np.array([5, 13]))
+    yield Case("math.reduce_euclidean_norm", "int32", lambda x: gc.math.reduce_euclidean_norm(x, 1), (numbers,),
+               lambda x: np.array([5, 13]))
     for name, function in {"arg_max": np.argmax, "arg_min": np.argmin}.items():
         yield Case(name, "old", lambda x, n=name: public(n)(x, 0), (numbers,), lambda x, f=function: f(x, 0), dtype=dtypes.int64)
     yield from _shape_cases()

@@ -38,8 +38,8 @@ Every public function that declares operations, one line each, made from the cod
 (`tests/test_operations_page.py`). `gc` is `import graphc as gc`; names, arguments and results are TensorFlow 1.15's.
 
 - *declares*: the types of the operations, in TensorFlow's words.
-- *takes*: element types of the first argument. *floats*: float16, bfloat16, float32, float64; *integers*: int8 to int64 and uint8 to uint64;
-  *numbers*: both; *complex*: complex64, complex128.
+- *takes*: element types of the first argument. *floats*: float16, bfloat16, float32, float64; *integers*: int8 to int64 and uint8 to
+  uint64; *numbers*: both; *complex*: complex64, complex128.
 - *shapes*: of a sample, arguments and results.
 - *gradient*: *yes*: derived from the expansion into primitives; *own*: by a rule of its own. Either is differentiable again, to any order.
 - *kernels*: what the default pipeline makes of the sample: *loop*, *row*, *column* and *dot* are fused kernels
@@ -76,8 +76,13 @@ def entries() -> list[Entry]:
     names: dict[Any, list[str]] = {}
     for name, function in public_functions().items():
         names.setdefault(function, []).append(name)
-    found = [Entry(tuple(sorted(own, key=lambda n: (n in OLD_NAMES, n.count("."), n))), function, tuple(c for n in own for c in cases.get(n, ())))
-             for function, own in names.items()]
+
+    def ranked(name: str) -> tuple[bool, int, str]:
+        return name in OLD_NAMES, name.count("."), name
+
+    def samples(own: Iterable[str]) -> tuple[Case, ...]:
+        return tuple(case for name in own for case in cases.get(name, ()))
+    found = [Entry(tuple(sorted(own, key=ranked)), function, samples(own)) for function, own in names.items()]
     return sorted(found, key=lambda entry: entry.names[0])
 
 

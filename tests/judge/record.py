@@ -24,10 +24,11 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = Path(__file__).resolve().parent
 SPACES = ("", "math", "bitwise", "random", "nn", "linalg", "debugging", "image", "losses", "metrics", "layers", "initializers", "signal",
           "spectral", "sparse", "quantization", "dtypes", "manip", "sets", "distributions")
 
@@ -81,7 +82,8 @@ def text(value):
 def dims(shape):
     if shape.dims is None:
         return "?"
-    return "[%s]" % ",".join("?" if d is None else str(d) for d in shape.as_list())
+    listed = ",".join("?" if d is None else str(d) for d in shape.as_list())
+    return f"[{listed}]"
 
 
 def answer(code, tf, inputs):
@@ -92,18 +94,18 @@ def answer(code, tf, inputs):
             result = evaluate(code, tf, placeholders)
             results = flat(result, tf.Tensor)
         except Exception as error:
-            return ["! %s" % type(error).__name__]
+            return [f"! {type(error).__name__}"]
         if not results:
-            return ["~ %s" % plain(result)]
-        lines = [": %s %s %s %s" % (t.op.type, t.dtype.base_dtype.name, dims(t.shape), t.name) for t in results]
+            return [f"~ {plain(result)}"]
+        lines = [f": {t.op.type} {t.dtype.base_dtype.name} {dims(t.shape)} {t.name}" for t in results]
         feeds = {placeholders[name]: array for name, (array, _) in inputs.items()}
         with tf.Session() as session:
             try:
                 session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
                 values = session.run(results, feeds)
             except Exception as error:
-                return lines + ["!! %s" % type(error).__name__]
-            lines += ["= %s" % text(value) for value in values]
+                return [*lines, f"!! {type(error).__name__}"]
+            lines += [f"= {text(value)}" for value in values]
             smooth = [(t, v) for t, v in zip(results, values) if t.dtype.is_floating or t.dtype.is_complex]
             by = [t for t in placeholders.values() if t.dtype.is_floating or t.dtype.is_complex]
             if smooth:
@@ -112,8 +114,8 @@ def answer(code, tf, inputs):
                     found = [(t, g) for t, g in zip(by, slopes) if g is not None]
                     arrays = session.run([tf.convert_to_tensor(g) for _, g in found], feeds)
                 except Exception:  # TensorFlow knows none here
-                    return lines + ["' none"]
-                lines += ["' %s %s" % (t.op.name, text(g)) for (t, _), g in zip(found, arrays)]
+                    return [*lines, "' none"]
+                lines += [f"' {t.op.name} {text(g)}" for (t, _), g in zip(found, arrays)]
     return lines
 
 
@@ -124,7 +126,7 @@ def record(path, tf, inputs, everything):
         if code is not None:
             written.extend(known if known and not everything else answer(code, tf, inputs))
 
-    for line in open(path).read().splitlines():
+    for line in path.read_text().splitlines():
         if line.startswith((">>> ", "#")) or not line:
             close()
             code, known = None, []
@@ -134,8 +136,7 @@ def record(path, tf, inputs, everything):
         else:
             known.append(line)
     close()
-    with open(path, "w") as file:
-        file.write("\n".join(written) + "\n")
+    path.write_text("\n".join(written) + "\n")
 
 
 def record_names(tf):
@@ -151,22 +152,20 @@ def record_names(tf):
             except (TypeError, ValueError):
                 signature = "(...)"
             kind = "class" if inspect.isclass(thing) else "def"
-            lines.append("%s %s%s%s" % (kind, space + "." if space else "", name, re.sub(r" at 0x[0-9a-f]+", "", signature)))
-    with open(os.path.join(HERE, "names.txt"), "w") as file:
-        file.write("\n".join(lines) + "\n")
+            signature = re.sub(r" at 0x[0-9a-f]+", "", signature)
+            lines.append(f"{kind} {space}{'.' if space else ''}{name}{signature}")
+    (HERE / "names.txt").write_text("\n".join(lines) + "\n")
 
 
 def main(arguments):
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
-
     from inputs import INPUTS
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
     chosen = [each for each in arguments if not each.startswith("-")]
-    for name in sorted(os.listdir(HERE)):
-        stem, ending = os.path.splitext(name)
-        if ending == ".txt" and stem not in ("names", "differences") and (not chosen or stem in chosen):
-            record(os.path.join(HERE, name), tf, INPUTS, "--all" in arguments)
+    for path in sorted(HERE.glob("*.txt")):
+        if path.stem not in ("names", "differences") and (not chosen or path.stem in chosen):
+            record(path, tf, INPUTS, "--all" in arguments)
     record_names(tf)
 
 
