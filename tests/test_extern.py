@@ -22,6 +22,7 @@ from graphc.runtime.executable import HostKernel, NativeExecutable
 from graphc.runtime.host_steps import any_of_host, on_host
 from graphc.runtime.placed import PlacedExecutable
 from graphc.runtime.segments import split
+from tests.cuda_worker import run
 from tests.executing import execute
 
 GOOD, BAD = np.array([[4.0, 0], [2, 3]], np.float32), -np.eye(2, dtype=np.float32)
@@ -168,3 +169,39 @@ def test_compiled_for_a_gpu_it_is_a_segment_of_the_host() -> None:
     assert [segment.device for segment in plan.segments] == ["sm_90", "CPU:0", "sm_90"]
     assert "transfer" in print_program(plan.program)
     assert [kernel.name.split("_")[0] for kernel in plan.kernels][1] == "segment1"
+
+
+def test_sessions_on_a_gpu_do_what_those_on_a_cpu_do() -> None:
+    """Where all is forced onto a GPU (a fake one): factorisations, transforms, complex variables, gradients, an error."""
+    run("""
+    def compute(device):
+        graph = gc.Graph()
+        with graph.as_default():
+            x = gc.placeholder(gc.float32, [3, 3], name="x")
+            v = gc.Variable(np.array([1 + 2j, 3, -1j], np.complex64), name="v")
+            spectrum = gc.fft(gc.cast(x, gc.complex64) * v)
+            factor = gc.cholesky(gc.matmul(x, x, transpose_b=True) + gc.eye(3), name="factor")
+            loss = gc.reduce_sum(gc.abs(spectrum)) + gc.reduce_sum(factor * factor)
+            fetches = [spectrum, factor, loss, *gc.gradients(loss, [x, v]), gc.svd(x, compute_uv=False)]
+            step = gc.train.GradientDescentOptimizer(0.1).minimize(loss)
+            init = gc.global_variables_initializer()
+            bad = gc.assign_add(v, gc.cast(gc.cholesky(-x * x, name="bad")[0], gc.complex64))
+        feed = {x: np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)}
+        with gc.Session(graph=graph, config=gc.ConfigProto(device=device)) as session:
+            session.run(init)
+            found = [session.run(fetches, feed)]
+            for _ in range(3):
+                session.run(step, feed)
+            before = session.run(v)
+            try:
+                session.run(bad, {x: np.eye(3, dtype=np.float32)})
+            except gc.errors.InvalidArgumentError as error:
+                assert "in operation 'bad' (Cholesky)" in str(error), error
+            else:
+                raise AssertionError("the matrix is not positive definite")
+            assert np.array_equal(session.run(v), before)
+            return [*found[0], before]
+    for here, there in zip(compute("cpu"), compute("gpu"), strict=True):
+        assert here.dtype == there.dtype
+        np.testing.assert_allclose(there, here, rtol=2e-4, atol=1e-5)
+    """)
