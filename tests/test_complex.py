@@ -11,13 +11,16 @@ import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.convert import as_array
 from graphc.core.interpret import interpret
+from graphc.core.loops import Extern, Region, Reinterpret
 from graphc.core.program import Program
 from graphc.core.text import print_program
 from graphc.core.types import TensorType
 from graphc.core.verify import verify
+from graphc.passes.expand import Expand
 from graphc.passes.pipelines import PIPELINES, run_pipeline
 from graphc.passes.real import Real
 from tests.executing import execute
+from tests.op_cases import CASES
 
 C64, C128, F32 = dtypes.complex64, dtypes.complex128, dtypes.float32
 Z = np.array([[1 + 2j, -3j, 0.5], [2 - 1j, 1j, -4]], np.complex64)
@@ -135,6 +138,26 @@ def test_it_is_the_same_on_any_number_of_threads_and_width(vector_bits: int) -> 
     results = [execute(program, [feed], threads=threads)[0][0] for threads in (1, 3)]
     assert results[0].tobytes() == results[1].tobytes()
     np.testing.assert_allclose(results[0], (np.exp(feed) / (feed + 3)).sum(1), rtol=2e-4)
+
+
+# What every primitive makes of them -------------------------------------------------------------------------------------------------------
+
+def test_every_primitive_refuses_complex_numbers_or_has_a_form_in_their_parts() -> None:
+    """The float32 samples of the table of operations, declared for complex numbers."""
+    taken: set[str] = set()
+    for case in (each for each in CASES if each.types and each.types[0].dtype is F32):
+        types = [each.with_dtype(C64) if each.dtype is F32 else each for each in case.types]
+        parameters = tuple(p.parameter(f"x{n}", each) for n, each in enumerate(types))
+        try:
+            program = Program(parameters, (case.build(*parameters),))
+        except (TypeError, ValueError):
+            continue
+        made = verify(Real()(Expand()(program)))
+        computed = [node for node in made.nodes if node.operands and not isinstance(node.primitive.loop, Extern | Reinterpret | Region)]
+        assert not [node for node in computed if any(each.dtype.is_complex for each in node.types)], case.id
+        taken.add(case.primitive)
+    assert taken >= {"add", "divide", "gather", "scatter", "reduce_prod", "linear_recurrence", "windows", "dot_general"}
+    assert not taken & {"maximum", "sort", "argmax", "clamp", "floor"}
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ reduce_prod = _reduction("reduce_prod", "multiply", is_numeric, _prod, _product_
 
 def _position(name: str, combine: str, function: Callable[..., Any], doc: str) -> Callable[[Node, int, DType], Node]:
     def infer(attrs: ArgReduceAttrs, x: TensorType) -> TensorType:
+        need(is_any, name, (x,))
         if not 0 <= attrs.axis < x.rank or x.shape[attrs.axis] == 0:
             raise ValueError(f"{call(name, (x,))}: axis {attrs.axis} must be between 0 and {x.rank - 1} and not empty")
         if not attrs.dtype.is_integer:
