@@ -30,20 +30,29 @@ def blocks(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_readme_snippets_print_what_they_say() -> None:
+def run_page(path: Path, compared: int) -> dict[str, Any]:
+    """Runs the Python blocks of a page one after the other; those that follow as text are what they print. Gives the names they make."""
     names: dict[str, Any] = {}
-    printed, compared = "", 0
-    for language, body in blocks(README):
+    printed, found = "", 0
+    for language, body in blocks(path.read_text()):
         if language == "python":
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
-                exec(compile(body, "README.md", "exec"), names)
+                exec(compile(body, path.name, "exec"), names)
             printed = out.getvalue()
         elif language == "text":
             assert printed == body
-            compared += 1
-    assert compared == 2
-    names["session"].close()
+            found += 1
+    assert found == compared
+    return names
+
+
+def test_readme_snippets_print_what_they_say() -> None:
+    run_page(ROOT / "README.md", compared=2)["session"].close()
+
+
+def test_the_page_about_gradients_prints_what_it_says() -> None:
+    run_page(ROOT / "docs" / "gradients.md", compared=5)
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
