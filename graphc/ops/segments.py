@@ -29,8 +29,9 @@ COMBINES = {"Sum": "add", "Prod": "multiply", "Max": "maximum", "Min": "minimum"
 
 def _start(kind: str, type_: TensorType) -> Node:
     """What a segment without rows has: 0, 1, the least or the greatest finite number."""
-    value = {"Sum": 0, "Prod": 1, "Max": type_.dtype.min, "Min": type_.dtype.max}[kind]
-    return p.full(value, type_)
+    if kind in ("Sum", "Prod"):
+        return p.full(0 if kind == "Sum" else 1, type_)
+    return p.full(type_.dtype.min if kind == "Max" else type_.dtype.max, type_)
 
 
 def _reduced(kind: str, data: Node, ids: Node, count: Dim) -> Node:

@@ -93,7 +93,8 @@ def _scatter_type(attrs: ScatterAttrs, x: TensorType, indices: TensorType, updat
     types = (x, indices, updates)
     if attrs.combine not in _COMBINE:
         raise ValueError(f"{call('scatter', types)}: combine must be one of {', '.join(_COMBINE)}, not {attrs.combine!r}")
-    need(is_numeric if attrs.combine == "add" else is_ordered if attrs.combine == "multiply" else is_any, "scatter", types)
+    if attrs.combine != "assign":
+        need({"add": is_numeric, "multiply": is_ordered}.get(attrs.combine, is_any), "scatter", types)
     if updates.dtype is not x.dtype:
         raise TypeError(f"{call('scatter', types)}: updates must have the element type of operand 0")
     expected = _gathered("scatter", attrs.axis, types)
