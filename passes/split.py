@@ -24,6 +24,7 @@ from graphc.primitives import constant, pad, reshape
 WIDTH = 128  # elements: columns fewer than this are taken several rows at a time, to fill vectors and warps
 LANES = 32  # columns that one block of a GPU reduces side by side
 ROWS = 8  # rows above so many must be that many times longer to be worth cutting: the others keep the machine busy
+WALKS = ScanSizes()
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Sizes:
     long_column: int = 0  # elements per result, for ROWS * LANES columns: shorter columns stay whole
     steps: int = 256  # rows of a column per piece, at least
     pieces: int = 1 << 62  # of the whole reduction, about: pieces grow where there would be more
-    scans: ScanSizes = ScanSizes()  # for walks along an axis
+    scans: ScanSizes = WALKS  # for walks along an axis
 
 
 CPU = Sizes()
