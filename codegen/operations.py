@@ -65,7 +65,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def result_dtype(op: str, operands: Sequence[DType]) -> DType | None:
-    """The type of `op` on operands of these types; None for a conversion, which may give any. ValueError where there is no such operation."""
+    """The type of `op` on operands of these types; None for a conversion, which may give any. ValueError for an unknown operation."""
     if op in ("convert", "bitcast_convert"):
         _require(len(operands) == 1, f"{op} takes one operand; got {len(operands)}")
         return None

@@ -19,12 +19,13 @@ def test_static_values() -> None:
 
 def test_dimensions() -> None:
     shape = gc.placeholder(gc.float32, [None, 3]).shape
-    assert [gc.dimension_value(shape[0]), gc.dimension_value(shape[1]), gc.dimension_value(5), gc.dimension_value(None)] == [None, 3, 5, None]
+    assert [gc.dimension_value(each) for each in (shape[0], shape[1], 5, None)] == [None, 3, 5, None]
     assert gc.dimension_at_index(shape, 1).value == 3
     assert gc.dimension_at_index(gc.TensorShape(None), 4).value is None
 
 
 def test_what_is_a_tensor() -> None:
-    assert [gc.is_tensor(each) for each in (gc.constant(1), gc.Variable(1), 1, np.ones(2), [gc.constant(1)], None)] == [True, True] + [False] * 4
+    values = (gc.constant(1), gc.Variable(1), 1, np.ones(2), [gc.constant(1)], None)
+    assert [gc.is_tensor(each) for each in values] == [True, True] + [False] * 4
     assert gc.executing_eagerly() is False
     assert gc.placeholder(gc.float32, [2])[gc.newaxis, :].shape.as_list() == [1, 2]

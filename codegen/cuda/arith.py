@@ -120,7 +120,10 @@ def convert(value: Value, dtype: DType) -> Value:
 
 
 # How CUDA takes the bits of a float, as a signed integer, and makes a float of them.
-_BITS_OF_FLOAT = {dtypes.float32: ("__float_as_int", "__int_as_float", "int"), dtypes.float64: ("__double_as_longlong", "__longlong_as_double", "i64")}
+_BITS_OF_FLOAT = {
+    dtypes.float32: ("__float_as_int", "__int_as_float", "int"),
+    dtypes.float64: ("__double_as_longlong", "__longlong_as_double", "i64"),
+}
 
 
 def _bitcast(value: Value, dtype: DType, step: int | None) -> Value:

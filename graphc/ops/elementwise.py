@@ -122,7 +122,8 @@ cos = _unary("Cos", p.cosine, "cos x, x in radians.")
 tan = _unary("Tan", p.tan, "tan x, x in radians.")
 asin = _unary("Asin", _asin, "The angle in [-pi/2, pi/2] whose sine is x.", _inverse_gradient(_cosine_slope))
 acos = _unary("Acos", _acos, "The angle in [0, pi] whose cosine is x.", _inverse_gradient(lambda x: p.negate(_cosine_slope(x))))
-atan = _unary("Atan", lambda x: holomorphic.atan(x) if x.dtype.is_complex else p.atan2(x, one_like(x)), "The angle in (-pi/2, pi/2) whose tangent is x.",
+atan = _unary("Atan", lambda x: holomorphic.atan(x) if x.dtype.is_complex else p.atan2(x, one_like(x)),
+              "The angle in (-pi/2, pi/2) whose tangent is x.",
               _inverse_gradient(lambda x: p.add(one_like(x), p.multiply(x, x))))
 sinh = _unary("Sinh", _sinh, "The hyperbolic sine.", lambda x, y, g: (p.multiply(g, _cosh(x)),))
 cosh = _unary("Cosh", _cosh, "The hyperbolic cosine.", lambda x, y, g: (p.multiply(g, _sinh(x)),))

@@ -160,7 +160,8 @@ def _has_plain_bits(dtype: DType) -> bool:
 
 def _bitcast_type(attrs: ConvertAttrs, x: TensorType) -> TensorType:
     if not (_has_plain_bits(x.dtype) and _has_plain_bits(attrs.dtype) and x.dtype.size == attrs.dtype.size):
-        raise TypeError(f"{call('bitcast_convert', (x,))}: needs integers, f32 or f64 of one width, not {x.dtype.code} and {attrs.dtype.code}")
+        raise TypeError(f"{call('bitcast_convert', (x,))}: needs integers, f32 or f64 of one width, not {x.dtype.code} and "
+                        f"{attrs.dtype.code}")
     return x.with_dtype(attrs.dtype)
 
 
