@@ -17,7 +17,7 @@ import numpy as np
 
 import graphc as gc
 from benchmarks import gpu_peers as peers
-from benchmarks import gpu_section
+from benchmarks import sections
 from graphc.runtime.cuda import detect
 from graphc.terminal import Progress, seconds_text, table
 from graphc.timing import Timing, interleaved
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(lines, header, indent=0))
     if options.write:
         devices = "; ".join(f"{found.name} ({found.arch})" for found in detect.devices())
-        gpu_section.write(section(rows, devices))
+        sections.write("gpu", section(rows, devices))
     return 0
 
 

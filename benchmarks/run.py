@@ -32,7 +32,7 @@ os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THR
 import numpy as np
 
 import graphc as gc
-from benchmarks import gpu_section, limits, peers, starts
+from benchmarks import limits, peers, sections, starts
 from graphc import digits
 from graphc.models import MODELS, attention, mlp, rows
 from graphc.models.mlp_by_hand import MlpByHand
@@ -215,9 +215,13 @@ the same rounds.
 
 {markdown(["model", "arena", "least possible", "a buffer per value"], arena_rows())}
 
+## The language
+
+{sections.read("language")}
+
 ## GPU
 
-{gpu_section.read()}
+{sections.read("gpu")}
 """
 
 

@@ -281,8 +281,11 @@ class Classifier:
         if list(written) != [scatter]:
             raise Illegal("an output beside the scatter's")
         inside = set(nodes)
-        if any(read.source in inside for read in _reads_of(scatter.operands[0])):
+        updated = {read.source for read in _reads_of(scatter.operands[0])}
+        if not updated.isdisjoint(inside):
             raise Illegal("better updated where it is stored")
+        if any(read.source in updated for node in nodes if node is not scatter for read in self.reads(node)):
+            raise Illegal("reads elsewhere what is updated where it is stored")
         if any(self._is_costly(read.source, inside) for read in _reads_of(scatter.operands[1]) if read.source in inside):
             raise Illegal("costly indices")
         self._require_no_repetition(nodes, written, set(), keeps_place)

@@ -138,3 +138,21 @@ def test_fused_training_agrees_with_unfused() -> None:
         other, weights = train_digits(100, pipeline=pipeline)
         np.testing.assert_allclose(fused, other, rtol=2e-3, atol=2e-4)
         np.testing.assert_allclose(weights_fused, weights, atol=2e-3)
+
+
+def test_the_rows_of_an_embedding_are_updated_where_they_are() -> None:
+    """The rows looked up are read before any is written, by a kernel of their own: one kernel for both would need a copy of the table."""
+    table = np.random.default_rng(0).standard_normal((500, 8), np.float32)
+    held, ids = gc.Variable(table, name="table"), np.array([3, 7, 3, 499])
+    loss = gc.reduce_sum(gc.square(gc.nn.embedding_lookup(held, ids))) / 2.0
+    step = gc.train.GradientDescentOptimizer(0.25).minimize(loss)
+    with gc.Session() as session:
+        session.run(gc.global_variables_initializer())
+        memory = session.compile(step).memory
+        session.run(step)
+        found = session.run(held)
+    want = table.copy()
+    np.subtract.at(want, ids, 0.25 * table[ids])
+    np.testing.assert_allclose(found, want, rtol=1e-6)
+    assert memory.in_place == ("table",)
+    assert memory.arena_bytes <= 4 * 8 * 4 + 64
