@@ -48,7 +48,15 @@ def test_the_samples_are_of_every_primitive_that_stands_alone() -> None:
 
 @pytest.mark.parametrize("case", SAMPLES, ids=lambda case: case.id)
 def test_every_primitive_parses_back(case: Case) -> None:
-    program = case.program()
+    parses_back(case.program())
+
+
+def test_the_gradient_of_a_filter_parses_back() -> None:
+    x, y = (p.parameter(name, TensorType(F32, (2, size, 3))) for name, size in (("x", 7), ("y", 3)))
+    parses_back(Program((x, y), (p.convolution_filter(x, y, (2,), (2,), (0,), (1,), rhs_dilation=(2,)),)))
+
+
+def parses_back(program: Program) -> None:
     assert again(program) == program
     assert again(program).nodes == program.nodes
 

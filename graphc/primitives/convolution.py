@@ -57,11 +57,18 @@ class ConvolutionAttrs:
 
 
 @dataclass(frozen=True)
-class ConvolutionFilterAttrs:
+class ConvolutionFilterAttrs(ConvolutionAttrs):
     """The attributes of the convolution of which this is the filter's gradient, and the sizes of the filter along the spatial axes."""
 
-    convolution: ConvolutionAttrs
     sizes: Dims
+
+    @classmethod
+    def of(cls, a: ConvolutionAttrs, sizes: Dims) -> ConvolutionFilterAttrs:
+        return cls(a.strides, a.low, a.high, a.lhs_dilation, a.rhs_dilation, a.feature_group_count, sizes)
+
+    @property
+    def convolution(self) -> ConvolutionAttrs:
+        return ConvolutionAttrs(self.strides, self.low, self.high, self.lhs_dilation, self.rhs_dilation, self.feature_group_count)
 
 
 # Types ----------------------------------------------------------------------------------------------------------------------------------
@@ -196,7 +203,7 @@ def _by_operand(attrs: ConvolutionAttrs, sizes: Dims, w: Node, y: Node) -> Node:
 
 def _convolution_vjp(node: Node, g: Node) -> Cotangents:
     (x, w), a = node.operands, node.attrs
-    return (_by_operand(a, x.shape[1:-1], w, g), make(CONVOLUTION_FILTER, (x, g), ConvolutionFilterAttrs(a, w.shape[:-2])))
+    return (_by_operand(a, x.shape[1:-1], w, g), make(CONVOLUTION_FILTER, (x, g), ConvolutionFilterAttrs.of(a, w.shape[:-2])))
 
 
 def _filter_vjp(node: Node, g: Node) -> Cotangents:
@@ -355,11 +362,11 @@ def _expand_filter(node: Node) -> Node:
         return full(0, node.type)
     if math.prod(a.lhs_dilation) > math.prod(a.strides):
         # Few elements of each window of x are there, but every element of y is in windows over y: the same sums seen from the other side.
-        back = ConvolutionFilterAttrs(_back(a, x.dims[1:-1], y.dims[1:-1], sizes), sizes)
+        back = ConvolutionFilterAttrs.of(_back(a, x.dims[1:-1], y.dims[1:-1], sizes), sizes)
         return _turned(make(CONVOLUTION_FILTER, (y, x), back), groups)
     together = _together(groups, x.dims[-1] // groups, y.dims[-1] // groups)
     if together > 1:
-        dense = ConvolutionFilterAttrs(replace(a, feature_group_count=groups // together), sizes)
+        dense = ConvolutionFilterAttrs.of(replace(a, feature_group_count=groups // together), sizes)
         return _diagonal_blocks(make(CONVOLUTION_FILTER, (x, y), dense), groups, together)
     if groups > 1 and 1 in (x.dims[-1] // groups, y.dims[-1] // groups):
         return _filter_tap_by_tap(node)
@@ -394,7 +401,7 @@ def _filter_in_rows(node: Node) -> Node:
     stride, low = a.strides[-1] * features, (a.low[-1] or 0) * features
     high = spread(y.dims[-2], stride) - 1 + _whole(taps * features) - low - elements
     rows = replace(a, strides=(*a.strides[:-1], stride), low=(*a.low[:-1], low), high=(*a.high[:-1], high))
-    filled = make(CONVOLUTION_FILTER, (reshape(x, (*x.dims[:-2], elements, 1)), y), ConvolutionFilterAttrs(
+    filled = make(CONVOLUTION_FILTER, (reshape(x, (*x.dims[:-2], elements, 1)), y), ConvolutionFilterAttrs.of(
         rows, (*above, _whole(taps * features))))
     return reshape(_along(filled, len(above), 0, taps * features, 1), node.dims)
 
@@ -452,7 +459,7 @@ def convolution_filter(x: Node, y: Node, sizes: Sequence[Dim], strides: Sequence
     """The gradient by the filter, of spatial `sizes`, of the convolution of `x` that has these attributes, where `y` is that of its result:
     [sizes..., features / groups, outer features]."""
     attrs = _attributes(len(x.shape) - 2, strides, low, high, lhs_dilation, rhs_dilation, feature_group_count)
-    return make(CONVOLUTION_FILTER, (x, y), ConvolutionFilterAttrs(attrs, tuple(sizes)))
+    return make(CONVOLUTION_FILTER, (x, y), ConvolutionFilterAttrs.of(attrs, tuple(sizes)))
 
 
 def convolution_back(y: Node, w: Node, sizes: Sequence[Dim], strides: Sequence[int] | None = None, low: Sequence[Dim] | None = None,
