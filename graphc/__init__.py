@@ -66,7 +66,9 @@ from graphc.initializers import (
 )
 from graphc.inspecting import dimension_at_index, dimension_value, executing_eagerly, get_static_value, is_tensor, newaxis
 from graphc.jacobians import hessians, jacobian, jvp
-from graphc.ops import *  # every function that declares an operation; `graphc.ops.__all__` lists them
+from graphc.ops.names_arrays import *  # every function that declares an operation, in three lists
+from graphc.ops.names_numbers import *
+from graphc.ops.names_others import *
 from graphc.partitions import fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner
 from graphc.readiness import assert_variables_initialized, is_variable_initialized, report_uninitialized_variables
 from graphc.registered_gradients import NoGradient, NotDifferentiable, RegisterGradient, custom_gradient

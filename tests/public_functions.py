@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import graphc as gc
+from graphc.ops import names_arrays, names_numbers, names_others
 from tests.composite_cases import Array, Case
 
 NAMESPACES = ("bitwise", "debugging", "distributions", "image", "layers", "linalg", "losses", "math", "metrics", "nn", "quantization",
               "random", "signal", "sparse")
+TOP_LEVEL = (names_arrays, names_numbers, names_others)
 Shape = tuple[int | None, ...] | None
 
 
 def public_functions() -> dict[str, Any]:
     """Every public function that may declare operations, by its name below `gc`."""
-    tables = {"": gc.ops, **{f"{space}.": getattr(gc, space) for space in NAMESPACES if hasattr(gc, space)}}
-    named = {f"{prefix}{name}": getattr(module, name) for prefix, module in tables.items() for name in module.__all__}
+    tables = [*(("", names) for names in TOP_LEVEL), *((f"{space}.", getattr(gc, space)) for space in NAMESPACES if hasattr(gc, space))]
+    named = {f"{prefix}{name}": getattr(module, name) for prefix, module in tables for name in module.__all__}
     return {name: thing for name, thing in named.items() if inspect.isfunction(thing)}
 
 
