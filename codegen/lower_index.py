@@ -206,7 +206,8 @@ def _joined(constant: int, terms: Terms) -> Index:
         if terms.get(partner) == coefficient * atom.divisor * inner:
             rest = {a: c for a, c in terms.items() if a not in (atom, partner)}
             return Index(constant, frozenset((a, c) for a, c in rest.items() if c)) + atom.x * coefficient
-        above = next((a for a, c in terms.items() if isinstance(a, Remainder) and a.x == quotient and c == coefficient * atom.divisor), None)
+        whole = coefficient * atom.divisor
+        above = next((a for a, c in terms.items() if isinstance(a, Remainder) and a.x == quotient and c == whole), None)
         if above is not None:
             rest = {a: c for a, c in terms.items() if a not in (atom, above)}
             joined = atom.x % (atom.divisor * above.divisor) * coefficient

@@ -269,7 +269,8 @@ def patch_cases() -> Iterator[Case]:
                    lambda a, f=function: f(a, sizes=[1, 2, 2, 1], strides=[1, 1, 1, 1], rates=[1, 1, 1, 1], padding="VALID"), arrays,
                    lambda a: patched(a, (2, 2), (1, 1), "VALID", (1, 1)))
     yield from _case("image.extract_patches", "valid",
-                     lambda a: gc.image.extract_patches(a, [1, 2, 3, 1], [1, 1, 2, 1], [1, 2, 1, 1], "VALID"), lambda a: patched(a, (2, 3), (1, 2), "VALID", (2, 1)), (1, 4, 6, 1))
+                     lambda a: gc.image.extract_patches(a, [1, 2, 3, 1], [1, 1, 2, 1], [1, 2, 1, 1], "VALID"),
+                     lambda a: patched(a, (2, 3), (1, 2), "VALID", (2, 1)), (1, 4, 6, 1))
     yield from _case("extract_volume_patches", "same", lambda a: gc.extract_volume_patches(a, [1, 2, 1, 2, 1], [1, 1, 2, 1, 1], "SAME"),
                      lambda a: patched(a, (2, 1, 2), (1, 2, 1), "SAME", (1, 1, 1)), (1, 3, 3, 2, 2))
 

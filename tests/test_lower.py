@@ -115,6 +115,13 @@ def test_splitting_an_index_and_joining_it_again_costs_nothing(dims: list[int], 
     assert li.unflatten(li.flatten(loops, tuple(dims)), tuple(dims)) == loops
 
 
+def test_what_is_split_and_joined_in_part_is_whole_again() -> None:
+    i = li.variable(li.LoopVar("i", 1000))
+    assert i // 2 % 3 * 2 + i % 2 == i % 6
+    assert i % 6 // 2 == i // 2 % 3
+    assert (i // 2 % 3 * 2 + i % 2) * 5 + 7 == i % 6 * 5 + 7
+
+
 def test_ranges_decide_conditions() -> None:
     i = VARS[0]
     assert li.within([(i, 0, 3)]) is None

@@ -287,7 +287,9 @@ def _left(product: ir.Product, element: str, lanes: int, rows: Cut, columns: Cut
         if pitch is not None and step is not None:
             # Rows that a way's size (or a simple fraction of it) lies between share few sets of the cache.
             conflicts = pitch != 0 and rows.sizes[0] > _WAYS * _WAY_BYTES // math.gcd(pitch * size, _WAY_BYTES)
-            if columns.count < _REUSED or not (conflicts or abs(step) * size >= _FAR_STEP):
+            # So do steps of depth, one line each, while all of a block's must wait for the next panel of columns.
+            deep = step not in (0, 1) and depth_block > _WAYS * _WAY_BYTES // math.gcd(step * size, _WAY_BYTES) and columns.count > 1
+            if not deep and (columns.count < _REUSED or not (conflicts or abs(step) * size >= _FAR_STEP)):
                 return Operand(expr, True, False, step * size, pitch * size)
     if _lies_along(expr, k, i):
         # One line more than a power of two, so that the rows of a panel do not all fall into the same set of the cache.
