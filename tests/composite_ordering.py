@@ -124,6 +124,10 @@ def order_cases() -> Iterator[Case]:
         yield Case("searchsorted", f"vector-{side}", lambda s, v, d=side: gc.searchsorted(s, v, d, gc.int64),
                    (np.array([1, 3, 3, 5], np.int32), np.arange(8, dtype=np.int32)), lambda s, v, d=side: np.searchsorted(s, v, d),
                    dtype=I64)
+    yield Case("searchsorted", "rows of none", gc.searchsorted, (np.zeros((2, 3, 4), np.float32), np.zeros((2, 3, 0), np.float32)),
+               lambda s, v: np.zeros((2, 3, 0)), dtype=I32)
+    yield Case("searchsorted", "in rows of none", gc.searchsorted, (np.zeros((2, 3, 0), np.float32), np.ones((2, 3, 2), np.float32)),
+               lambda s, v: np.zeros((2, 3, 2)), dtype=I32)
 
 
 # Distinct values ------------------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from graphc.core.names import nearest
 from graphc.core.primitive import lookup
 from graphc.core.program import Literal, Node, make, substitute
 from graphc.core.static import UnknownRank
-from graphc.core.types import Dims, TensorType
+from graphc.core.types import Dim, Dims, TensorType
 
 Attrs = Mapping[str, Any]
 Expand = Callable[..., Node | Sequence[Node]]
@@ -130,7 +130,14 @@ class OpDef:
         if not found and problem is not None:
             raise problem
         outputs = zip(*found, strict=True)
-        return tuple((types[0].dtype, types[0].shape if len(set(types)) == 1 else None) for types in outputs)
+        return tuple((types[0].dtype, _agreed([t.shape for t in types])) for types in outputs)
+
+
+def _agreed(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...] | None:
+    """What is true of all `shapes`: None where they differ in rank, and for each dim that they differ in."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return None
+    return tuple(dims[0] if len(set(dims)) == 1 else None for dims in zip(*shapes, strict=True))
 
 
 class _Declared:

@@ -120,7 +120,13 @@ def by_input(sizes: Node, w: Node, y: Node, strides: Ints, padding: str, dilatio
     geometry = _geometry(dims[1:-1], w.shape[:-2], strides, padding, dilations, explicit, data_format)
     _check_given(dims[1:-1], w, y, geometry)
     result = channels_back(p.convolution_back(y, w, dims[1:-1], feature_group_count=groups, **geometry), data_format)
-    return result if None not in declared else p.reshape(result, declared)
+    return _of_shape(result, declared)
+
+
+def _of_shape(result: Node, declared: Dims) -> Node:
+    """`result`, its dims known where either it or `declared` knows them."""
+    dims = tuple(own if own is not None else said for own, said in zip(result.shape, declared, strict=True))
+    return result if dims == result.shape else p.reshape(result, dims)
 
 
 def by_filter(x: Node, dims: Dims, y: Node, strides: Ints, padding: str, dilations: Ints, explicit: Ints, data_format: str) -> Node:
@@ -132,7 +138,7 @@ def by_filter(x: Node, dims: Dims, y: Node, strides: Ints, padding: str, dilatio
     if None not in (dims[-1], y.shape[-1]) and dims[-1] != y.shape[-1]:
         raise ValueError(f"filter and out_backprop must have the same out_depth: {dims[-1]} and {y.shape[-1]}")
     result = p.convolution_filter(x, y, dims[:-2], feature_group_count=groups, **geometry)
-    return result if None not in dims else p.reshape(result, dims)
+    return _of_shape(result, dims)
 
 
 def spelled(sizes: Node, rank: int) -> Dims:

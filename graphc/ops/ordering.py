@@ -17,6 +17,7 @@ from graphc.core.types import TensorType, dims_product, same_dims, show_dims
 from graphc.ops.array import reshape, shape
 from graphc.ops.declare import INDEX, as_tensor, declare, declare_one, name_scope, normal_axis
 from graphc.ops.joining import stack
+from graphc.ops.reductions import reduce_prod
 from graphc.ops.parts import undetermined
 from graphc.ops.positions import determined
 from graphc.ops.selection import bisect, top_order
@@ -183,8 +184,13 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left", out_type
     if side not in ("left", "right"):
         raise ValueError(f"side must be either 'right' or 'left'.  Saw: {side}.")
     sequence, wanted = as_tensor(sorted_sequence), as_tensor(values)
-    rows = reshape(sequence, stack([-1, shape(sequence)[-1]]))
-    queries = reshape(wanted, stack([-1, shape(wanted)[-1]]))
+    rows, queries = _as_rows(sequence), _as_rows(wanted)
     bound = LOWER_BOUND if side == "left" else UPPER_BOUND
     found = declare_one(bound, {"sorted_inputs": rows, "values": queries}, {"out_type": as_dtype(out_type)}, name)
     return reshape(found, shape(wanted))
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    """`x` [..., n] as a matrix; where n is 0, -1 would not say how many rows there are."""
+    sizes = shape(x)
+    return reshape(x, stack([reduce_prod(sizes[:-1]), sizes[-1]]))
