@@ -261,7 +261,7 @@ def making_cases() -> Iterator[Case]:
                        lambda n, f=function, d=dtype: f(tuple(n), d.np_dtype), dtype=dtype)
             yield Case(name, "plain" + dtype.name, lambda n, f=name, d=dtype: public(f)([3, 0], d), (_vector(),),
                        lambda n, f=function, d=dtype: f((3, 0), d.np_dtype), dtype=dtype)
-    for numbers, dtype in (((3, 33, 4), I32), ((5, -5, -3), dtypes.int64), ((0, 1, 0.125), F32), ((1, 0, 1), I32)):
+    for numbers, dtype in (((3, 33, 4), I32), ((5, -5, -3), dtypes.int64), ((0, 1, 0.125), F32), ((1, 1, 1), I32)):
         fed = tuple(np.array(n, dtype.np_dtype) for n in numbers)
         yield Case("range", f"{dtype.name}{numbers}", gc.range, fed, lambda a, b, c, d=dtype: np.arange(a, b, c).astype(d.np_dtype),
                    dtype=dtype)
