@@ -1,4 +1,7 @@
-"""Random Programs for hypothesis: small DAGs of primitives with broadcasts, reductions, products, views and variables, values kept tame."""
+"""Random Programs for hypothesis: small DAGs of primitives with broadcasts, reductions, products, views and variables, values kept tame.
+
+What goes beyond these, walks, orders, scatters, windows and so on, is drawn from `random_steps`.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,8 +12,10 @@ import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.program import Node, Program
 from graphc.core.types import TensorType
+from tests.random_steps import Pool, step, update
 
 SIZES = (1, 2, 3, 5, 8, 17, 33)
+LONGEST = 14  # steps
 UNARY: tuple[Callable[[Node], Node], ...] = (
     p.negate, p.abs_, p.tanh, p.logistic, p.erf, p.sine, p.cosine, lambda x: p.exponential(p.tanh(x)), lambda x: p.log_plus_one(p.abs_(x)),
     lambda x: p.sqrt(p.add(p.abs_(x), _const(0.5, x))), lambda x: p.multiply(x, x))
@@ -25,27 +30,40 @@ def _const(value: float, like: Node) -> Node:
 
 
 @st.composite
-def programs(draw: st.DrawFn, dtype: dtypes.DType = dtypes.float32) -> Program:
-    """A Program of 3 to 25 nodes or so, 1 to 3 outputs, and at times a variable that is read and written."""
+def programs(draw: st.DrawFn, dtype: dtypes.DType = dtypes.float32, special: int = 0, host: bool = True) -> Program:
+    """A Program of 3 to 40 nodes or so, 1 to 3 outputs, and at times a variable that is read and written.
+
+    special: how many tenths of the steps are from `random_steps`; where there are any, the last parameter is of int32. host: whether
+    functions of the host are among them."""
     shapes = [tuple(draw(st.lists(st.sampled_from(SIZES), min_size=0, max_size=3))) for _ in range(draw(st.integers(1, 3)))]
     parameters = [p.parameter(f"x{n}", TensorType(dtype, shape)) for n, shape in enumerate(shapes)]
+    if special:
+        places = tuple(draw(st.lists(st.sampled_from(SIZES[:5]), min_size=0, max_size=2)))
+        parameters.append(p.parameter("places", TensorType(dtypes.int32, places)))
     values: list[Node] = list(parameters)
     variable = None
     if draw(st.booleans()):
         variable = p.variable_read("v", TensorType(dtype, draw(st.sampled_from(shapes))))
         values.append(variable)
-    for _ in range(draw(st.integers(2, 14))):
-        values.append(draw(_step(values)))
-    outputs = draw(st.lists(st.sampled_from(values[-6:]), min_size=1, max_size=3))
+    pool = Pool(dtype, values, host)
+    for _ in range(draw(st.integers(2, LONGEST))):
+        values.append(draw(step(pool) if special and draw(st.integers(0, 9)) < special else _step(pool)))
+    outputs = draw(st.lists(st.sampled_from(values[-6:]), min_size=0 if special else 1, max_size=3))
+    outputs += values[-1:] * bool(special)
     effects: tuple[Node, ...] = ()
     if variable is not None:
         fitting = [v for v in values if v.type == variable.type]
-        effects = (p.variable_assign("v", draw(st.sampled_from(fitting))),)
+        new = draw(st.sampled_from(fitting))
+        for _ in range(draw(st.integers(0, 2)) if special else 0):
+            new = draw(update(pool, new))
+        effects = (p.variable_assign("v", new),)
     return Program(tuple(parameters), tuple(outputs), effects)
 
 
 @st.composite
-def _step(draw: st.DrawFn, values: list[Node]) -> Node:
+def _step(draw: st.DrawFn, pool: Pool) -> Node:
+    """One more node of the floating type."""
+    values = [v for v in pool.nodes if v.dtype is pool.dtype]
     x = draw(st.sampled_from(values[-5:]))
     kind = draw(st.sampled_from(("unary", "binary", "binary", "reduce", "normalise", "view", "dot", "constant", "row")))
     if kind == "unary":
@@ -53,8 +71,8 @@ def _step(draw: st.DrawFn, values: list[Node]) -> Node:
     if kind == "constant":
         return draw(st.sampled_from(BINARY))(x, _const(draw(st.sampled_from((0.0, 1.0, -1.0, 2.0, 0.3))), x))
     if kind == "reduce" and x.dims:
-        axes = draw(st.sets(st.integers(0, len(x.dims) - 1), min_size=1))
-        return draw(st.sampled_from(REDUCE))(x, sorted(axes))
+        some = draw(st.sets(st.integers(0, len(x.dims) - 1), min_size=1))
+        return draw(st.sampled_from(REDUCE))(x, sorted(some))
     if kind in ("normalise", "row") and x.dims:
         axes = [len(x.dims) - 1] if kind == "row" else sorted(draw(st.sets(st.integers(0, len(x.dims) - 1), min_size=1)))
         reduced = draw(st.sampled_from(REDUCE))(x, axes)
@@ -92,7 +110,8 @@ def _view(draw: st.DrawFn, x: Node) -> Node:
         case "reverse":
             return p.reverse(x, (axis,))
         case _:
-            return p.broadcast_in_dim(x, (3, *x.dims), range(1, rank + 1)) if rank < 4 else x
+            fits = rank < 4 and x.type.size <= 5000
+            return p.broadcast_in_dim(x, (3, *x.dims), range(1, rank + 1)) if fits else x
 
 
 @st.composite

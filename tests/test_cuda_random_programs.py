@@ -71,6 +71,22 @@ def test_plans_for_a_gpu_agree_with_the_interpreter(pipeline: str, monkeypatch: 
     check()
 
 
+def test_plans_for_a_gpu_of_every_kind_of_step_agree_with_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "COMPILERS", [])
+
+    @given(st.lists(programs(special=6, host=False), min_size=6, max_size=6), st.integers(0, 1000))
+    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(several: list[Program], seed: int) -> None:
+        executables = [compile_cuda_program(program, DEFAULT, SM_90, Products()) for program in several]
+        host.build_many([source(kernel) for executable in executables for kernel in executable.kernels])
+        for number, (program, executable) in enumerate(zip(several, executables, strict=True)):
+            feeds, variables = _values(program, seed)
+            found = run(executable, feeds, variables, "reversed")
+            compare(program, found, interpret(program, feeds, variables), variables, f"program {number}")
+
+    check()
+
+
 def test_a_plan_whose_updates_share_a_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four variables, each updated from its own feed: one launch, and every update right."""
     monkeypatch.setattr(compiler, "COMPILERS", [])

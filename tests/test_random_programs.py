@@ -17,21 +17,27 @@ from graphc.passes.pipelines import DEFAULT, NONE, PIPELINES, UNFUSED, run_pipel
 from tests.executing import execute
 from tests.random_programs import programs
 
-LOOSE = {dtypes.float32: 2e-3, dtypes.float64: 1e-9}  # relative to the largest value: chains of up to 14 operations may cancel
+# Relative to the largest value: chains of up to 14 operations may cancel.
+LOOSE = {dtypes.float32: 2e-3, dtypes.float64: 1e-9, dtypes.complex64: 2e-3, dtypes.complex128: 1e-9}
 
 
 def _values(program: Program, seed: int) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     generator = np.random.default_rng(seed)
-    feeds = [generator.standard_normal(p.dims).astype(p.dtype.np_dtype) for p in program.parameters]
+    feeds = [np.asarray(generator.integers(-3, 20, p.dims) if p.dtype.is_integer else generator.standard_normal(p.dims))
+             .astype(p.dtype.np_dtype) for p in program.parameters]
     return feeds, {name: generator.standard_normal(t.dims).astype(t.dtype.np_dtype) for name, t in program.variables.items()}
 
 
 def _agree(actual: np.ndarray, expected: np.ndarray, dtype: dtypes.DType) -> None:
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype
+    if dtype not in LOOSE:
+        np.testing.assert_array_equal(actual, expected)
+        return
     finite = np.abs(expected[np.isfinite(expected)])
     scale = max(1.0, float(finite.max(initial=0.0)))
-    np.testing.assert_allclose(actual.astype(np.float64), expected.astype(np.float64), rtol=LOOSE[dtype], atol=LOOSE[dtype] * scale)
+    wide = np.complex128 if dtype.is_complex else np.float64
+    np.testing.assert_allclose(actual.astype(wide), expected.astype(wide), rtol=LOOSE[dtype], atol=LOOSE[dtype] * scale)
 
 
 def _check(program: Program, seed: int, pipelines: tuple[str, ...], compiled: bool) -> None:
@@ -69,6 +75,40 @@ def test_compiled_programs_agree_with_the_interpreter(program: Program, seed: in
 def test_compiled_programs_agree_at_every_width() -> None:
     @given(programs(dtypes.float64), st.integers(0, 1000))
     @settings(max_examples=15)
+    def check(program: Program, seed: int) -> None:
+        _check(program, seed, ("default",), compiled=True)
+
+    check()
+
+
+@given(programs(special=6), st.integers(0, 1000))
+@settings(max_examples=40)
+def test_passes_keep_the_meaning_of_every_kind_of_step(program: Program, seed: int) -> None:
+    """Walks, orders, scatters, windows, complex numbers, functions of the host: `random_steps`."""
+    _check(program, seed, ("default",), compiled=False)
+
+
+def test_every_kind_of_step_gives_the_same_bits_on_any_number_of_threads() -> None:
+    @given(programs(special=6), st.integers(0, 1000))
+    @settings(max_examples=15)
+    def check(program: Program, seed: int) -> None:
+        feeds, variables = _values(program, seed)
+        wanted, written = interpret(program, feeds, variables)
+        found = [execute(program, feeds, variables, threads=threads) for threads in (1, 2)]
+        for a, b, node in zip(found[0][0], wanted, program.outputs, strict=True):
+            _agree(a, b, node.dtype)
+        for variable, value in written.items():
+            _agree(found[0][1].get(variable, variables[variable]), value, program.variables[variable].dtype)
+        first, second = ([a.tobytes() for a in (*outputs, *updated.values())] for outputs, updated in found)
+        assert first == second
+
+    check()
+
+
+@pytest.mark.usefixtures("vector_bits")
+def test_every_kind_of_step_agrees_at_every_width() -> None:
+    @given(programs(dtypes.float64, special=6), st.integers(0, 1000))
+    @settings(max_examples=6)
     def check(program: Program, seed: int) -> None:
         _check(program, seed, ("default",), compiled=True)
 
