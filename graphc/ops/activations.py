@@ -89,7 +89,13 @@ def SELU(features: Node) -> Node:
     return p.select(p.compare(features, zeros_like(features), "LT"), below, _scaled(features, SELU_SCALE))
 
 
-@composite("Softsign")
+def _softsign_gradient(features: Node, y: Node, g: Node) -> Gradient:
+    """g / (1 + |x|)^2, which is 0 at the infinities, where the derivative of the quotient is not a number."""
+    falling = p.divide(fill_like(features, 1), p.add(p.abs_(features), fill_like(features, 1)))
+    return (p.multiply(g, p.multiply(falling, falling)),)
+
+
+@composite("Softsign", gradient=_softsign_gradient)
 def SOFTSIGN(features: Node) -> Node:
     """x / (1 + |x|)."""
     return p.divide(features, p.add(p.abs_(features), fill_like(features, 1)))

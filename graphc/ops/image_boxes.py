@@ -206,7 +206,7 @@ def DRAW_BOUNDING_BOXES(images: Node, boxes: Node, colors: Node, *, grey_is_whit
     if boxes.shape[2] not in (4, None):
         raise ValueError(f"boxes must have 4 columns, y1, x1, y2, x2, but are {show_dims(boxes.shape)}")
     if not all(each.type.is_static for each in (images, boxes, colors)):
-        return images
+        return undetermined(images, images.shape, p.convert(colors, images.dtype))
     pictures, height, width, depth = images.dims
     count = boxes.dims[1]
     shape = (pictures, height, width, count)

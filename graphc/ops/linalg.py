@@ -24,6 +24,7 @@ from graphc.ops.declare import as_tensor, declare, declare_one, name_scope
 from graphc.ops.elementwise import cast, divide, greater, log
 from graphc.ops.linear import matmul
 from graphc.ops.matrices import at_least, matrix_diag_part
+from graphc.ops.parts import undetermined
 from graphc.ops.reductions import reduce_max, reduce_sum
 from graphc.primitives import matrices as m
 
@@ -33,11 +34,14 @@ Pair = tuple[Tensor, Tensor]
 # Rules of shapes ------------------------------------------------------------------------------------------------------------------------
 
 def square(x: Node) -> Node:
-    """`x`, which must be square matrices."""
+    """`x`, which must be square matrices: where one of the two sizes is known, both are."""
     rows, columns = at_least(x, 2).shape[-2:]
     if not same_dim(rows, columns):
         raise ValueError(f"Dimensions must be equal, but are {rows} and {columns}")
-    return x
+    if rows == columns:
+        return x
+    size = columns if rows is None else rows
+    return p.reshape(x, (*x.shape[:-2], size, size))
 
 
 def _system(matrix: Node, rhs: Node) -> None:
@@ -80,7 +84,7 @@ def _inverse_gradient(input: Node, output: Node, g: Node, *, adjoint: bool) -> S
 @composite("MatrixInverse", gradient=_inverse_gradient)
 def MATRIX_INVERSE(input: Node, *, adjoint: bool = False) -> Node:
     """The inverses of square matrices, or of their adjoints."""
-    square(input)
+    input = square(input)
     return p.solve(m.adjoint(input) if adjoint else input, m.identity(input, input.shape[-1]))
 
 
@@ -140,7 +144,7 @@ def REGULARISED_SOLVE(matrix: Node, rhs: Node, *, l2_regularizer: float = 0.0) -
     _system(matrix, rhs)
     rows, columns = matrix.shape[-2:]
     if rows is None or columns is None:
-        return p.full(0, rhs.type.with_shape((*rhs.shape[:-2], columns, rhs.shape[-1])))
+        return undetermined(matrix, (*rhs.shape[:-2], columns, rhs.shape[-1]), rhs)
     turned = m.adjoint(matrix)
     if rows >= columns:
         return _by_cholesky(m.product(turned, matrix), m.product(turned, rhs), l2_regularizer)
@@ -228,7 +232,7 @@ def SVD(input: Node, *, compute_uv: bool = True, full_matrices: bool = False) ->
 @composite("SelfAdjointEigV2")
 def SELF_ADJOINT_EIG(input: Node, *, compute_v: bool = True) -> Sequence[Node]:
     """Eigenvalues, least first, and eigenvectors, of self-adjoint matrices of which the lower triangle is read."""
-    square(input)
+    input = square(input)
     if compute_v:
         return p.eigh(input)
     return p.eigenvalues(input), p.full(0, input.type.with_shape((0,)))

@@ -17,9 +17,9 @@ from graphc.core.types import TensorType, dims_product, same_dims, show_dims
 from graphc.ops.array import reshape, shape
 from graphc.ops.declare import INDEX, as_tensor, declare, declare_one, name_scope, normal_axis
 from graphc.ops.joining import stack
-from graphc.ops.reductions import reduce_prod
 from graphc.ops.parts import undetermined
 from graphc.ops.positions import determined
+from graphc.ops.reductions import reduce_prod
 from graphc.ops.selection import bisect, top_order
 
 

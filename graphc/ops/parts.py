@@ -1,6 +1,7 @@
 """Parts of nodes along one axis, and results that are not determined yet: what the expansions of several families share."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import graphc.primitives as p
@@ -9,12 +10,15 @@ from graphc.core.program import Node
 from graphc.core.types import Dim, TensorType
 
 
-def undetermined(x: Node, shape: Sequence[Dim]) -> Node:
-    """Stands for a result of `shape` made from `x` while the graph is declared and a value that it rests on is unknown.
+def undetermined(x: Node, shape: Sequence[Dim], *more: Node) -> Node:
+    """Stands for a result of `shape` made from `x` (and `more` of its dtype) while the graph is declared and a value that it rests on is
+    unknown.
 
-    It has the type, depends on `x`, so that gradients find their way, and on a parameter, so that nothing takes its value for known.
+    It has the type, depends on all of them, so that gradients find their way, and on a parameter, so that nothing takes its value for
+    known.
     """
-    some = (p.reduce_sum if x.dtype.is_complex else p.reduce_max)(x, range(len(x.shape)))
+    reduce = p.reduce_sum if x.dtype.is_complex else p.reduce_max
+    some = functools.reduce(p.subtract, [reduce(each, range(len(each.shape))) for each in (x, *more)])
     return p.broadcast_in_dim(p.select(p.parameter("?which", TensorType(dtypes.bool, ())), some, some), shape, ())
 
 

@@ -13,7 +13,6 @@ import graphc.primitives as p
 from graphc.core.opdef import OpDef, composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
-from graphc.core.static import UnknownRank
 from graphc.core.types import Dims, dims_product, same_dims, show_dims
 from graphc.ops.checked import check_tuples
 from graphc.ops.declare import INDEX, declare_one, shape_dims
@@ -27,12 +26,12 @@ def scattered(tensor: Node, indices: Node, updates: Node, combine: str) -> Node:
     if depth is None:
         if not indices.shape:
             raise ValueError("indices must have at least one axis, which holds the index tuples")
-        raise UnknownRank(tensor.dtype)
+        return undetermined(tensor, tensor.shape, updates)
     check_updates(tensor.shape, indices.shape, updates.shape, depth)
     leading, rest = tensor.shape[:depth], tensor.shape[depth:]
     known = [dim for dim in leading if dim is not None]
     if len(known) < depth:
-        return undetermined(tensor, tensor.shape)
+        return undetermined(tensor, tensor.shape, updates)
     check_tuples(indices, tensor.shape)
     rows = p.reshape(tensor, (math.prod(known), *rest))
     return p.reshape(p.scatter(rows, positions(indices, known), updates, 0, combine), tensor.shape)

@@ -137,7 +137,7 @@ def DYNAMIC_STITCH(*inputs: Node) -> Node:
     rest = _common_rest(indices, data)
     sizes = [dims_product(each.shape) for each in indices]
     if None in sizes:
-        return undetermined(data[0], (None, *rest))
+        return undetermined(data[0], (None, *rest), *data[1:])
     known = [size or 0 for size in sizes]
     where = _joined([p.reshape(each, (size,)) for each, size in zip(indices, known, strict=True)])
     rows = _joined([p.reshape(each, (size, *rest)) for each, size in zip(data, known, strict=True)])

@@ -18,7 +18,7 @@ from graphc.core.opdef import composite
 from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.core.static import static_dims
-from graphc.core.types import Dim, TensorType
+from graphc.core.types import Dim, TensorType, show_dims
 from graphc.ops.array import expand_dims, identity, range_, reshape, shape, size, squeeze
 from graphc.ops.creation import fill, ones, ones_like, zeros, zeros_like
 from graphc.ops.declare import as_tensor, declare, name_scope, normal_axis
@@ -53,6 +53,9 @@ LONG = dtypes.int64
 @composite("SparseReorder")
 def SPARSE_REORDER(input_indices: Node, input_values: Node, input_shape: Node) -> Sequence[Node]:
     """The positions in row-major order, and the values that go with them. Equal positions keep their order."""
+    if len(input_indices.shape) != 2 or len(input_values.shape) != 1:
+        raise ValueError(f"Shape must be rank 2 for indices and rank 1 for values, but is {show_dims(input_indices.shape)} and "
+                         f"{show_dims(input_values.shape)}")
     dims = known(shape_of(input_shape, input_indices.dtype, input_values.dtype))
     if dims is None or input_indices.shape[0] is None:
         return undetermined(input_indices, input_indices.shape), undetermined(input_values, input_values.shape)

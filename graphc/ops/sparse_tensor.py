@@ -17,8 +17,9 @@ from graphc.core.scopes import get_default_session
 from graphc.core.shapes import TensorShape, as_dims
 from graphc.core.static import partial_value
 from graphc.core.types import Dims
+from graphc.ops.array import shape
 from graphc.ops.declare import name_scope
-from graphc.ops.elementwise import div, multiply, truediv
+from graphc.ops.elementwise import cast, div, multiply, not_equal, truediv
 from graphc.ops.gathering import gather_nd
 
 
@@ -141,16 +142,18 @@ class SparseTensor(CompositeTensor):
             return dense
         if dense.shape_tuple is None:
             raise ValueError("the rank of a dense tensor that meets a sparse one must be known")
-        rank = self._indices.shape_tuple[-1] if self._indices.shape_tuple else None
+        rank = self._rank()
         if rank is None or len(dense.shape_tuple) > rank:
             raise ValueError(f"SparseTensors support broadcasting only of the dense side: its shape {dense.shape} must have at most as "
                              f"many axes as the sparse one, {rank}")
-        if None in dense.shape_tuple:
-            raise ValueError(f"the shape of a dense tensor that meets a sparse one must be known, not {dense.shape}")
         first = rank - len(dense.shape_tuple)
-        # Along an axis of size 1 everything reads its only element.
-        own = np.array([0 if dim == 1 else 1 for dim in dense.shape_tuple], np.int64)
-        return gather_nd(dense, multiply(self._indices[:, first:], constant(own)))
+        own = cast(not_equal(shape(dense), 1), dtypes.int64)  # along an axis of size 1 everything reads its only element
+        return gather_nd(dense, multiply(self._indices[:, first:], own))
+
+    def _rank(self) -> int | None:
+        """Of the tensor, as far as the shapes of its parts say it."""
+        columns, entries = self._indices.shape_tuple, self._dense_shape.shape_tuple
+        return columns[1] if columns and columns[1] is not None else entries[0] if entries else None
 
     def __repr__(self) -> str:
         return f"SparseTensor(indices={self._indices}, values={self._values}, dense_shape={self._dense_shape})"
