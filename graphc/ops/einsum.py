@@ -97,9 +97,10 @@ def _diagonal(x: Node, labels: Labels) -> tuple[Node, Labels]:
 
 
 def _without_broadcast(x: Node, labels: Labels, sizes: dict[Label, Dim]) -> tuple[Node, Labels]:
-    """`x` without the axes of 1 that broadcast to something else."""
+    """`x` without the axes of 1 that broadcast to something else, and of the sizes that other operands tell."""
     kept = [axis for axis, label in enumerate(labels) if x.shape[axis] != 1 or sizes[label] == 1]
-    return p.reshape(x, tuple(x.shape[axis] for axis in kept)), tuple(labels[axis] for axis in kept)
+    told = [sizes[label] if dim is None and isinstance(label, str) else dim for label, dim in zip(labels, x.shape, strict=True)]
+    return p.reshape(x, [told[axis] for axis in kept]), tuple(labels[axis] for axis in kept)
 
 
 def _summed(x: Node, labels: Labels, needed: set[Label]) -> tuple[Node, Labels]:

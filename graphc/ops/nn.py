@@ -21,6 +21,7 @@ from graphc.ops.declare import as_tensor, declare_one, name_scope
 from graphc.ops.elementwise import cast, exp, greater_equal, less_equal, log, logical_and, negative
 from graphc.ops.joining import concat
 from graphc.ops.linear import matmul
+from graphc.ops.parts import replaced
 from graphc.ops.random import random_uniform
 from graphc.ops.reductions import count_nonzero
 
@@ -37,7 +38,8 @@ def BIAS_ADD(value: Node, bias: Node, *, data_format: str = "NHWC") -> Node:
     known = (value.shape[axis], bias.shape[0])
     if None not in known and known[0] != known[1]:
         raise ValueError(f"Dimensions must be equal, but are {known[0]} and {known[1]}")
-    return p.add(value, p.broadcast_in_dim(bias, (*value.shape[:axis], value.shape[axis], *value.shape[axis + 1:]), (axis,)))
+    channels = known[1] if known[0] is None else known[0]
+    return p.add(value, p.broadcast_in_dim(bias, replaced(value.shape, axis, channels), (axis,)))
 
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:

@@ -75,7 +75,7 @@ def sparse_transpose(sp_input: Any, perm: Any = None, name: str | None = None) -
     """The axes in another order: axis i of the result is axis perm[i] (default: reversed)."""
     sp = as_sparse(sp_input)
     with name_scope(name, "SparseTranspose", list(sp.components)):
-        rank = sp.indices.shape_tuple[1] if sp.indices.shape_tuple else None
+        rank = sp.known_rank
         if perm is None and rank is None:
             raise ValueError("the rank of a sparse tensor that is transposed without perm must be known")
         order = as_tensor(list(range(rank or 0))[::-1] if perm is None else perm, None, "perm")

@@ -109,6 +109,12 @@ class SparseTensor(CompositeTensor):
     def get_shape(self) -> TensorShape:
         return self.shape
 
+    @property
+    def known_rank(self) -> int | None:
+        """The number of axes, where the shape of a part tells it when the graph is declared."""
+        columns, entries = self._indices.shape_tuple, self._dense_shape.shape_tuple
+        return columns[1] if columns and columns[1] is not None else entries[0] if entries else None
+
     def consumers(self) -> list[Operation]:
         return list(dict.fromkeys(op for t in self.components for op in t.consumers()))
 
@@ -142,18 +148,13 @@ class SparseTensor(CompositeTensor):
             return dense
         if dense.shape_tuple is None:
             raise ValueError("the rank of a dense tensor that meets a sparse one must be known")
-        rank = self._rank()
+        rank = self.known_rank
         if rank is None or len(dense.shape_tuple) > rank:
             raise ValueError(f"SparseTensors support broadcasting only of the dense side: its shape {dense.shape} must have at most as "
                              f"many axes as the sparse one, {rank}")
         first = rank - len(dense.shape_tuple)
         own = cast(not_equal(shape(dense), 1), dtypes.int64)  # along an axis of size 1 everything reads its only element
         return gather_nd(dense, multiply(self._indices[:, first:], own))
-
-    def _rank(self) -> int | None:
-        """Of the tensor, as far as the shapes of its parts say it."""
-        columns, entries = self._indices.shape_tuple, self._dense_shape.shape_tuple
-        return columns[1] if columns and columns[1] is not None else entries[0] if entries else None
 
     def __repr__(self) -> str:
         return f"SparseTensor(indices={self._indices}, values={self._values}, dense_shape={self._dense_shape})"
