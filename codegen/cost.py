@@ -6,7 +6,7 @@ from the cache after that. The guess is only good enough to decide whether a lau
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from graphc.codegen import ir
@@ -100,16 +100,20 @@ class _Count:
             self.block(stmt.epilogue, *_with(extents, known, i, j))
 
     def expr(self, expr: ir.Expr, extents: dict[str, int], known: dict[str, Linear]) -> None:
-        """Counts an expression evaluated once per iteration of `extents`; of a load, its index is free."""
+        """Counts an expression evaluated once per iteration of `extents`; of a load, its index is free but for what that loads."""
         if isinstance(expr, ir.Load):
-            self.access(expr.buffer, expr.index, "read", extents, known)
-            for inner in (*expr.index, *(() if expr.where is None else (expr.where,))):
-                if linear(inner, known) is None:
-                    self.expr(inner, extents, known)
+            self.load(expr, extents, known)
         elif isinstance(expr, ir.Apply) and linear(expr, known) is None:
             self.flops += math.prod(extents.values()) * _weight(expr.op)
             for arg in expr.args:
                 self.expr(arg, extents, known)
+
+    def load(self, load: ir.Load, extents: dict[str, int], known: dict[str, Linear]) -> None:
+        self.access(load.buffer, load.index, "read", extents, known)
+        for expr in (*load.index, *(() if load.where is None else (load.where,))):
+            if linear(expr, known) is None:
+                for inner in _outermost_loads(expr):
+                    self.load(inner, extents, known)
 
     def access(
         self, buffer: ir.Buffer, index: tuple[ir.Expr, ...], direction: str, extents: dict[str, int], known: dict[str, Linear]
@@ -125,6 +129,15 @@ class _Count:
         key = tuple(form and (form.const, tuple(sorted((c, extents[name]) for name, c in form.terms))) for form in forms)
         sets = self.seen.setdefault((buffer.name, direction), {})
         sets[key] = max(sets.get(key, 0), size)
+
+
+def _outermost_loads(expr: ir.Expr) -> Iterator[ir.Load]:
+    """The loads in `expr` that stand in no other's index."""
+    if isinstance(expr, ir.Load):
+        yield expr
+    elif isinstance(expr, ir.Apply):
+        for arg in expr.args:
+            yield from _outermost_loads(arg)
 
 
 def _with(

@@ -299,7 +299,7 @@ def test_what_text_cannot_spell_is_checked_too() -> None:
         ("there is no operation 'frobnicate'", (x,), (ir.Let(ir.Var("a"), apply("frobnicate", ir.index(1))),)),
         ("add gives i64 here, not f32", (x,),
          (ir.Let(ir.Var("a", dtypes.float32), apply("add", ir.index(1), ir.index(1), dtype=dtypes.float32)),)),
-        ("an accumulator combines by add, multiply, maximum, minimum, and, or; not by subtract", (x,),
+        ("an accumulator combines by add, multiply, maximum, minimum, and, or, assign; not by subtract", (x,),
          (ir.Acc(ir.Var("a"), ir.index(0)), ir.Update(ir.Var("a"), "subtract", ir.index(1)))),
     ]  # fmt: skip
     for rule, params, body in wrong:
@@ -468,6 +468,14 @@ def test_cost_of_a_product() -> None:
     spent = cost(parse_kernel(DENSE))
     assert spent.flops == 2 * 4 * 8 * 6 + 6 * 8 + 4 * 8 * 2
     assert spent.bytes == 4 * (4 * 6 + 6 * 8 + 8 + 4 * 8)
+
+
+def test_the_index_of_a_load_costs_only_what_it_loads() -> None:
+    """Windows find their places by divisions, a gather by a load: neither is arithmetic on what is computed."""
+    text = ("kernel k(x: f32[40] in, p: i64[9] in, y: f32[9] out) { for i in 9 serial { "
+            "y[i] = x[i / 3 * 7 + i % 3 where i % 3 < 2] + x[p[i] * 2 % 40] } }")
+    assert cost(parse_kernel(text)).flops == 9
+    assert cost(parse_kernel(text)).bytes == 4 * (9 + 9 + 9) + 8 * 9
 
 
 def test_bytes_never_exceed_the_buffers() -> None:
