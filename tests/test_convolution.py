@@ -113,7 +113,7 @@ def test_a_size_that_is_computed_is_checked_when_it_is_known() -> None:
     sizes = gc.placeholder(gc.int32, [4])
     given, ones = image(1, 4, 4, 2), np.ones((1, 4, 4, 2), np.float32)
     result = gc.nn.conv2d_transpose(given, gc.ones([3, 3, 1, 2]), sizes, 2)
-    assert result.shape.as_list() == [None] * 4
+    assert result.shape.as_list() == [1, None, None, 1]  # images and features are the operands'
     with gc.Session() as session:
         assert session.run(result, {sizes: [1, 8, 8, 1], given: ones}).shape == (1, 8, 8, 1)
         with pytest.raises(gc.errors.InvalidArgumentError, match="actual = 4, computed = 6"):
@@ -131,7 +131,7 @@ def test_declared_shapes_and_names() -> None:
             (gc.nn.conv1d(image(2, 3, 7), image(3, 3, 5), 2, "SAME", data_format="NCW"), "conv1d/Squeeze:0", [2, 5, 4]),
             (gc.nn.conv3d(image(2, 7, 6, 5, 3), image(3, 3, 2, 3, 5), [1, 2, 2, 1, 1], "SAME"), "Conv3D:0", [2, 4, 3, 5, 5]),
             (gc.nn.convolution(image(2, 7, 8, 3), w, "SAME", [2, 2]), "convolution:0", [2, 4, 4, 8]),
-            (gc.nn.conv2d_transpose(image(2, 4, 5, 8), w, gc.placeholder(gc.int32), 2), "conv2d_transpose:0", [None] * 4),
+            (gc.nn.conv2d_transpose(image(2, 4, 5, 8), w, gc.placeholder(gc.int32), 2), "conv2d_transpose:0", [2, None, None, 3]),
             (gc.nn.depthwise_conv2d(image(None, None, 8, 4), image(3, 3, 4, 2), [1] * 4, "VALID"), "depthwise:0", [None, None, 6, 8]),
             (gc.nn.separable_conv2d(image(2, 7, 8, 4), image(3, 3, 4, 2), image(1, 1, 8, 5), [1] * 4, "VALID"), "separable_conv2d:0",
              [2, 5, 6, 5]),
