@@ -12,6 +12,7 @@ from graphc.core.operation import Tensor
 from graphc.core.program import Node
 from graphc.ops.array import transpose
 from graphc.ops.declare import as_tensor, declare_one, name_scope, normal_axis
+from graphc.ops.elementwise import cast
 from graphc.primitives.sugar import fill_like, reduce_and_spread, zeros_like
 
 Gradient = Sequence[Node | None]
@@ -149,9 +150,10 @@ def swish(features: Any, name: str | None = None) -> Tensor:
 
 
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:
-    """x, or alpha x where x is negative."""
+    """x, or alpha x where x is negative; integers become float32."""
     with name_scope(name, "LeakyRelu", [features]) as scope:
-        return declare_one(LEAKY_RELU, {"features": as_tensor(features, name="features")}, {"alpha": float(alpha)}, scope)
+        x = as_tensor(features, name="features")
+        return declare_one(LEAKY_RELU, {"features": cast(x, dtypes.float32) if x.dtype.is_integer else x}, {"alpha": float(alpha)}, scope)
 
 
 def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Tensor:

@@ -85,6 +85,8 @@ def sparse_transpose(sp_input: Any, perm: Any = None, name: str | None = None) -
 @composite("SparseGroups", gradient=False)
 def GROUPS(indices: Node, dense_shape: Node) -> Sequence[Node]:
     """For each position the number of its group of equal ones, which are numbered in row-major order; and the first of each group."""
+    if len(indices.shape) != 2:
+        raise ValueError(f"Shape must be rank 2 but is rank {len(indices.shape)}")
     dims, count = known(shape_of(dense_shape, indices.dtype, indices.dtype)), indices.shape[0]
     if dims is None or count is None:
         return undetermined(indices, (count,)), undetermined(indices, (None,))
