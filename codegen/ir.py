@@ -134,8 +134,8 @@ class Acc:
 
 @dataclass(frozen=True)
 class Update:
-    """`var = combine(var, value)`, `combine` one of COMBINERS. "assign" is `var = value`: it carries a value from one iteration of a loop to
-    the next, so the loop keeps its order, and is no vector or team loop unless the accumulator is its own."""
+    """`var = combine(var, value)`, `combine` one of COMBINERS. "assign" is `var = value`: it carries a value from one iteration of a loop
+    to the next, so the loop keeps its order, and is no vector or team loop unless the accumulator is its own."""
 
     var: Var
     combine: str
