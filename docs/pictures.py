@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graphc.bench import PIPELINES
-from graphc.dump import compiled, flow_picture, picture
+from graphc.arguments import PIPELINES
+from graphc.compiled import compiled
+from graphc.dump import flow_picture, picture
 from graphc.pictures.canvas import Canvas
 from graphc.pictures.stages import stage_bars
 

@@ -6,12 +6,21 @@ from contextlib import ExitStack
 from typing import Any
 
 import graphc as gc
+from graphc.arguments import PIPELINES, Commands, add_device, add_model
 from graphc.models import declare
 from graphc.runtime.executable import CudaExecutable
 from graphc.terminal import Progress, bytes_text, seconds_text, table
 from graphc.timing import Timing, interleaved
 
-PIPELINES = ("default", "unfused", "none")
+
+def add_command(commands: Commands) -> None:
+    """`graphc bench MODEL`."""
+    command = commands.add_parser("bench", help="time a model fused, unfused and unoptimised")
+    add_model(command)
+    command.add_argument("--seconds", type=float, default=2.0, help="how long to measure (default: %(default)s)")
+    command.add_argument("--threads", type=int, default=0, help="threads in one run (default: one per core)")
+    add_device(command)
+    command.set_defaults(command=lambda o: main(o.model, o.seconds, o.threads, o.device))
 
 
 def main(name: str, seconds: float = 2.0, threads: int = 0, device: str | None = None) -> None:

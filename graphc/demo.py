@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import graphc as gc
 from graphc import digits
+from graphc.arguments import Commands, add_device
 from graphc.models import mlp
 from graphc.models.mlp_by_hand import MlpByHand
 from graphc.terminal import Progress, bytes_text, seconds_text, table
@@ -34,6 +35,14 @@ class Trained:
     first_seconds: float
     seconds: float
     predictions: NDArray[np.int64]
+
+
+def add_command(commands: Commands) -> None:
+    """`graphc demo`."""
+    command = commands.add_parser("demo", help="train a network on real handwritten digits and show what the compiler did")
+    command.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the training digits (default: %(default)s)")
+    add_device(command)
+    command.set_defaults(command=lambda o: main(o.epochs, o.device))
 
 
 def main(epochs: int = EPOCHS, device: str | None = None) -> None:

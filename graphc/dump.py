@@ -1,14 +1,16 @@
 """`graphc dump MODEL`: what every stage of the compiler made of a model, as text or as a picture. Stands on top."""
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import graphc as gc
-from graphc.bench import PIPELINES
+from graphc import dump_cuda
+from graphc.arguments import PIPELINES, Commands, add_model, add_pipeline
+from graphc.compiled import compiled
 from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program
-from graphc.models import declare
 from graphc.pictures.canvas import Canvas
 from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
@@ -18,13 +20,36 @@ from graphc.runtime.staged import StagedExecutable
 from graphc.terminal import bytes_text, table
 
 
-def compiled(name: str, pipeline: str = "default", target: str = "", products: str = "auto") -> gc.Executable:
-    """The executable of the model called `name`, for this machine's CPU or for a GPU such as "sm_90", where `products` says who multiplies
-    matrices (see `ConfigProto`)."""
-    config = gc.ConfigProto(pipeline=pipeline, products=products)
-    with gc.Graph().as_default() as graph, gc.Session(graph=graph, config=config) as session:
-        fetches, feeds = declare(name)
-        return session.compile(fetches, feeds, target=target)
+def add_command(commands: Commands) -> None:
+    """`graphc dump MODEL`."""
+    command = commands.add_parser("dump", help="print what every stage made of a model")
+    add_model(command)
+    add_pipeline(command)
+    command.add_argument("--stage", metavar="NAME", help="this stage only")
+    command.add_argument("--kernels", action="store_true", help="the kernels instead, in the kernel language")
+    command.add_argument("--llvm", action="store_true", help="the kernels instead, as LLVM text")
+    command.add_argument("--target", default="", metavar="ARCH", help="for a GPU such as sm_90, which need not be there: as CUDA C, "
+                         "or with --stage and --kernels what it is made from")
+    command.add_argument("--products", choices=("auto", "cublaslt", "generated"), default="auto", help="with --target: who multiplies "
+                         "matrices, cublasLt (which need not be here) or generated kernels (default: cublasLt if it is here)")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="with --target: write a .cu file for each launch, and an index")
+    command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of the stages and the memory instead")
+    command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and their values (.svg or .dot)")
+    command.set_defaults(command=_command)
+
+
+def _command(options: argparse.Namespace) -> None:
+    if options.out is not None and not options.target:
+        raise ValueError("--out takes CUDA C: say for which GPU, as in --target sm_90")
+    if options.target and (options.llvm or options.svg is not None or options.flow is not None):
+        raise ValueError("--llvm, --svg and --flow show what a CPU runs: leave --target out")
+    if options.target and not options.kernels and options.stage is None:
+        dump_cuda.main(options.model, options.pipeline, options.target, options.products, options.out)
+    elif options.svg is None and options.flow is None:
+        main(options.model, options.pipeline, options.stage, options.kernels, options.llvm, options.target, options.products)
+    for file, flow in ((options.svg, False), (options.flow, True)):
+        if file is not None:
+            draw_to(file, options.model, options.pipeline, flow)
 
 
 def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "", products: str = "auto") -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from graphc.codegen.cuda.compiler import HEADER
-from graphc.dump import compiled
+from graphc.compiled import compiled
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch
 from graphc.runtime.executable import CudaExecutable, CudaKernel
 from graphc.terminal import bytes_text, table

@@ -5,11 +5,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from graphc.arguments import Commands
 from graphc.core.parse import parse_program
 from graphc.core.program import Program
 from graphc.core.text import print_program
 from graphc.core.verify import verify
 from graphc.passes.pipelines import PASSES
+
+
+def add_command(commands: Commands) -> None:
+    """`graphc opt`."""
+    command = commands.add_parser("opt", help="apply passes to the text of a program (as `graphc dump MODEL --stage NAME` prints it)")
+    command.add_argument("--pass", dest="passes", action="append", required=True, metavar="NAME", help="a pass; may be given again")
+    command.add_argument("file", type=Path, metavar="FILE", help="the program's text, - for standard input")
+    command.set_defaults(command=lambda o: main(o.passes, o.file))
 
 
 def main(names: Sequence[str], file: Path) -> None:

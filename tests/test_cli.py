@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from graphc.cli import main
+from graphc.compiled import compiled
 from graphc.core.parse import parse_program
-from graphc.dump import compiled
 
 MODEL = """
 import numpy as np
@@ -95,7 +95,7 @@ def test_opt_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that a command with wrong input says."""
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
@@ -115,6 +115,12 @@ def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pyt
     assert "No such file" in complaint_of(["opt", "--pass", "fuse", str(tmp_path / "missing.txt")], capsys)
     file.write_text("def build(): pass")
     assert complaint_of(["bench", str(file)], capsys).endswith("must return (fetches, feeds), feeds a dictionary; it returned NoneType")
+    file.write_text("import graphc as gc\n\ndef build():\n    return gc.ones([2]) + gc.ones([3]), {}")
+    assert complaint_of(["bench", str(file)], capsys).startswith(f"graphc: {file}:4 raised ")
+    file.write_text("1 / 0")
+    assert complaint_of(["dump", str(file)], capsys) == f"graphc: {file}:1 raised ZeroDivisionError: division by zero"
+    file.write_text("def (")
+    assert complaint_of(["dump", str(file)], capsys).startswith(f"graphc: {file} raised SyntaxError: ")
     file.write_text("x = 1")
     assert complaint_of(["bench", str(file)], capsys).endswith("defines no function build() that returns (fetches, feeds)")
 

@@ -15,10 +15,10 @@ import graphc.primitives as p
 from graphc.codegen import interp, ir
 from graphc.codegen.cuda.gemm import Gemm, Matrix, explain, gemm_of
 from graphc.codegen.lower import lower
+from graphc.compiled import compiled
 from graphc.core import dtypes
 from graphc.core.program import Node
 from graphc.core.types import TensorType
-from graphc.dump import compiled
 from tests.kernels import group
 from tests.test_product import COLUMN, DEPTH, ROW, Case, f32, number
 from tests.tolerances import assert_close

@@ -15,8 +15,8 @@ from graphc.codegen.cuda.product_plan import Plan, Source, Tile, make_plan
 from graphc.codegen.gpu import MAX_THREADS, STATIC_SHARED_BYTES, gpu_for
 from graphc.codegen.lower import lower
 from graphc.codegen.schedule_gpu import schedule_gpu
+from graphc.compiled import compiled
 from graphc.core import dtypes
-from graphc.dump import compiled
 from tests import groups
 from tests.cuda_host import host
 from tests.kernels import run_node

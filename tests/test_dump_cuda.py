@@ -10,8 +10,8 @@ from graphc import dump_cuda
 from graphc.cli import main
 from graphc.codegen.cuda import compiler
 from graphc.codegen.cuda.compiler import compile_cuda
+from graphc.compiled import compiled
 from graphc.core.errors import InvalidArgumentError
-from graphc.dump import compiled
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.executable import CudaExecutable
 from graphc.runtime.targets_cuda import OnGpu

@@ -273,6 +273,8 @@ def FITTED(input: Node, length: Node) -> Node:
 @composite("InverseWindow")
 def INVERSE_WINDOW(window: Node, frame_step: Node) -> Node:
     """A window divided, at each place, by the sum of the squares of all windows, `frame_step` apart, that overlap there."""
+    if len(window.shape) != 1:
+        raise ValueError(f"Shape must be rank 1 but is rank {len(window.shape)}")
     size, step = window.shape[0], _count("frame_step", frame_step)
     if size is None or step is None:
         return window
