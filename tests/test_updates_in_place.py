@@ -70,10 +70,15 @@ def test_a_box() -> None:
 
 
 def test_not_where_the_old_value_is_read_besides() -> None:
-    """Updates that are gathered from the rows that they change."""
+    """Updates that are the same table, or rows of it: the kernel would read them while it writes. Gathered rows are a step before."""
     ids = p.parameter("ids", IDS)
-    update = p.multiply(p.gather(table(), ids), p.full(2, t(3, 8)))
-    assert in_place(assigned(p.scatter(table(), ids, update, 0, "add"))) == [False]
+    assert in_place(assigned(p.scatter(table(), p.parameter("all", t(50, dtype=dtypes.int32)), table(), 0, "add"))) == [False]
+    viewed = assigned(p.scatter(table(), ids, p.slice_(table(), (4, 0), (7, 8)), 0, "add"))
+    assert [n.name for n in viewed.nodes if partly_changed(n) is not None] == ["fusion"]
+    assert in_place(viewed) == [False]
+    gathered = assigned(p.scatter(table(), ids, p.multiply(p.gather(table(), ids), p.full(2, t(3, 8))), 0, "add"))
+    assert "gather" in [n.name for n in gathered.nodes]
+    assert in_place(gathered) == [True]
     with gc.Graph().as_default(), gc.Session() as session:
         start = np.arange(12, dtype=np.float32).reshape(4, 3)
         variable, where = gc.Variable(start), gc.placeholder(gc.int32, [3])
