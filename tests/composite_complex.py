@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, Callable[[Array], Any]] = {
     "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "rsqrt": lambda z: 1 / np.sqrt(z), "sin": np.sin,
     "cos": np.cos, "tan": np.tan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asin": np.arcsin, "acos": np.arccos,
     "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
-    "square": np.square, "reciprocal": np.reciprocal, "negative": np.negative, "sign": lambda z: z / np.abs(z)}
+    "square": np.square, "reciprocal": np.reciprocal, "negative": np.negative, "sign": lambda z: z / np.abs(z), "conj": np.conj}
 
 
 def function_cases() -> Iterator[Case]:
@@ -52,6 +52,8 @@ def function_cases() -> Iterator[Case]:
             yield Case("real", f"{shape}{dtype.name}", gc.real, (z,), np.real, dtype=real)
             yield Case("imag", f"{shape}{dtype.name}", gc.imag, (z,), np.imag, dtype=real)
             yield Case("angle", f"{shape}{dtype.name}", gc.angle, (z,), np.angle, dtype=real, depth=4)
+            yield Case("angle", f"slope{shape}{dtype.name}", lambda x, y: gc.angle(gc.complex(x, y)), (x, y), lambda x, y: np.arctan2(y, x),
+                       slopes=slopes, depth=4)
             yield Case("conj", f"{shape}{dtype.name}", gc.conj, (z,), np.conj)
             yield Case("abs", f"{shape}{dtype.name}", gc.abs, (z,), np.abs, dtype=real, depth=4)
             yield Case("real", f"of-real{shape}{real.name}", gc.real, (x,), lambda x: x)
@@ -80,6 +82,8 @@ def _two_operands(x: Array, y: Array) -> Iterator[Case]:
                scale=8.0)
     yield Case("transpose", "conjugate", lambda a: gc.transpose(a, [1, 2, 0], conjugate=True), (a,),
                lambda a: np.conj(a.transpose(1, 2, 0)))
+    yield Case("transpose", "conjugate-slope", lambda x, y: _both(gc.transpose(gc.complex(x, y), [1, 0], conjugate=True)), (x, y),
+               lambda x, y: np.stack([x.T, -y.T]), slopes=2)
     yield Case("reduce_mean", "complex", lambda a: gc.reduce_mean(a, 1), (a,), lambda a: a.mean(1), depth=9)
     yield Case("norm", "complex", gc.norm, (a,), lambda a: np.linalg.norm(a.reshape(-1)).astype(np.complex128), depth=306, scale=8.0)
     yield Case("cast", "to-complex", lambda x: gc.cast(x, gc.complex128), (x,), lambda x: x.astype(complex), dtype=C128)
@@ -223,6 +227,15 @@ def _short_time() -> Iterator[Case]:
                lambda n: n * gc.signal.overlap_and_add(
                    gc.stack([gc.signal.inverse_stft_window_fn(4)(8, gc.float64) * _hann(8)] * 9), 4)[8:32],
                (np.array(1.0),), lambda n: np.ones(24), depth=8)
+    window = np.array([0.5, 1.5, 2.0, 1.25, 0.75])
+    yield Case("signal.inverse_stft_window_fn", "slope", lambda w: gc.signal.inverse_stft_window_fn(2, lambda n, dtype: w)(5, gc.float64),
+               (window,), lambda w: w / np.array([w[0::2] @ w[0::2], w[1::2] @ w[1::2]])[[0, 1, 0, 1, 0]], depth=4, slopes=2)
+    for length in (6, 9):
+        yield Case("signal.inverse_stft", f"slope-{length}",
+                   lambda x, y, n=length: gc.signal.inverse_stft(gc.complex(x, y), n, 3, 8, window_fn=None),
+                   (_z("re", F64, 2, 4, 5), _z("im", F64, 2, 4, 5)),
+                   lambda x, y, n=length: _added(np.pad(np.fft.irfft(x + 1j * y), [(0, 0), (0, 0), (0, 1)])[..., :n], 3), depth=32,
+                   scale=8.0, slopes=1)
     yield Case("signal.inverse_stft", "plain", lambda x: gc.signal.inverse_stft(gc.cast(x, gc.complex64), 6, 3, window_fn=None),
                (_z("spectra", F32, 2, 4, 5),), lambda x: _added(np.fft.irfft(x)[..., :6], 3), depth=32, scale=8.0)
     yield Case("signal.linear_to_mel_weight_matrix", "", lambda n: gc.signal.linear_to_mel_weight_matrix(5, 33, 4000, 50, 1500) * n,

@@ -61,7 +61,7 @@ def system_cases() -> Iterator[Case]:
             factor = np.linalg.cholesky(_definite(f"c{shape}", F64, *shape)).astype(dtype.np_dtype)
             yield _on("cholesky_solve", "", gc.cholesky_solve, lambda c, b: _solved(np.tril(c) @ _turned(np.tril(c)), b), (factor, b),
                       slopes=2)
-        for shape in ((5, 3), (3, 5), (2, 4, 3), (4, 4)):
+        for shape in ((5, 2), (2, 5), (2, 4, 3), (4, 4)):
             a, b = _regular(f"ls{shape}", dtype, *shape), sample(f"lb{shape}", uniform(-2, 2), dtype, *shape[:-1], 2)
             yield _on("matrix_solve_ls", "", gc.matrix_solve_ls, lambda a, b: np.linalg.pinv(a) @ b, (a, b), slopes=1, scale=64.0)
             yield _on("matrix_solve_ls", "ridge", lambda a, b: gc.matrix_solve_ls(a, b, 0.25), _ridge, (a, b), slopes=1)

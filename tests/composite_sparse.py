@@ -114,6 +114,8 @@ def _other_forms() -> Iterator[Case]:
     yield Case("sparse_to_dense", "scalar", lambda v: gc.sparse_to_dense(1, [3], v), (np.array(5.0),),
                lambda v: np.array([0, 5.0, 0]), slopes=1)
     yield Case("sparse_to_dense", "outside", lambda v: gc.sparse_to_dense([2, 7], [4], v), (values,), lambda v: np.array([0, 0, 1.5, 0]))
+    yield Case("square", "rows by index", lambda v: gc.square(gc.IndexedSlices(v, gc.constant([0, 2, 0]), gc.constant([4, 2]))),
+               (sample("rows", SIGNED, F64, 3, 2),), lambda v: np.stack([v[0] + v[2], 0 * v[0], v[1], 0 * v[0]]) ** 2, slopes=2)
     dims = np.array([2, 3])
     yield Case("sparse_to_dense", "fed", lambda v, d: gc.sparse_to_dense([[0, 2], [1, 0]], d, v), (values, dims),
                lambda v, d: np.array([[0, 0, 1.5], [-2, 0, 0]]), known="rank")

@@ -200,6 +200,13 @@ def test_flat_functions_have_no_gradient(subject: str) -> None:
     assert gc.gradients(gc.cast(y, gc.float64), x) == [None]
 
 
+def test_least_squares_by_singular_values_have_no_gradient() -> None:
+    """As in TF1: an error, rather than a slope that would be wrong where singular values count as zero."""
+    a, b = gc.placeholder(gc.float64, [3, 2]), gc.placeholder(gc.float64, [3, 1])
+    with pytest.raises(ValueError, match="Gradient not defined for fast=False"):
+        gc.gradients(gc.matrix_solve_ls(a, b, fast=False), [a, b])
+
+
 # Completeness ---------------------------------------------------------------------------------------------------------------------------
 
 NOT_DIFFERENTIABLE: Mapping[str, str] = {
@@ -217,6 +224,12 @@ NOT_DIFFERENTIABLE: Mapping[str, str] = {
     "Print": "tests/test_prints.py",
     "Range": "test_gradients_of_ranges",
     "ImplicitGamma": "tests/test_random.py",
+    **dict.fromkeys(("AdjustContrastv2", "AdjustHue", "AdjustSaturation", "CropAndResize", "DrawBoundingBoxesV2", "ExtractGlimpse",
+                     "MultiscaleSSIM", "PerImageStandardization", "ResizeArea", "ResizeBicubic", "ResizeBilinear",
+                     "ResizeNearestNeighbor", "SSIM"), "computed in float32: test_images.py::test_gradient_in_float32"),
+    "LRN": "TensorFlow's own slopes: tests/recorded_images.py, in test_composites.py::test_values",
+    "MatrixSolveLs": "refused: test_least_squares_by_singular_values_have_no_gradient",
+    "RaisedCosineWindow": "takes a length",
     **dict.fromkeys(("BroadcastWeights", "SqueezeBeside"), "test_gradients_by_weights"),
 }
 
