@@ -201,7 +201,6 @@ ELSEWHERE_FUNCTIONS = {
     **dict.fromkeys((f"metrics.{name}" for name in gc.metrics.__all__), "they accumulate over runs: tests/test_programs_tf1.py"),
 }
 ELSEWHERE_OPERATIONS = {
-    "RandomGammaGrad": "tests/test_distributions.py",
     "NoOp": "has no value",
     "Assert": "tests/test_checks.py",
     **dict.fromkeys(("Print", "PrintV2"), "tests/test_prints.py"),

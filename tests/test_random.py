@@ -11,6 +11,8 @@ from scipy import stats
 import graphc as gc
 from graphc.core.interpret import interpret
 from graphc.core.specialise import specialise
+from graphc.ops.declare import declare_one
+from graphc.ops.random import IMPLICIT_GAMMA
 
 Array = np.ndarray[Any, Any]
 Build = Callable[[], gc.Tensor]
@@ -179,3 +181,13 @@ def test_gamma_numbers_move_with_their_parameters() -> None:
     moved = (stats.gamma.ppf(level, shape + step) - stats.gamma.ppf(level, shape - step)) / (2 * step)
     np.testing.assert_allclose(slope, np.sum(weights * moved / 2, 0), rtol=1e-4)
     np.testing.assert_allclose(scale_slope, np.sum(-weights * found / 2), rtol=1e-9)
+
+
+def test_gamma_slopes_far_out() -> None:
+    """The answers of TensorFlow 1.15's RandomGammaGrad, where a number is 0 too, and where its density is near nothing."""
+    sample, alpha = gc.placeholder(gc.float32, [6]), gc.placeholder(gc.float32, [6])
+    (slope,) = gc.gradients(declare_one(IMPLICIT_GAMMA, {"sample": sample, "alpha": alpha}), alpha)
+    feeds = {sample: [0.0, 1.2e-38, 1e-30, 0.0, 30.0, 0.1], alpha: [1e-3, 1e-3, 1e-2, 0.5, 1.0, 5.0]}
+    with gc.Session() as session:
+        found = session.run(slope, feeds)
+    np.testing.assert_allclose(found, [0, 1.0408840e-33, 6.8516676e-27, 0, 4.0107031, 8.1586674e-02], rtol=1e-4)

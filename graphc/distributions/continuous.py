@@ -36,10 +36,8 @@ from graphc.ops.elementwise import (
     xlogy,
 )
 from graphc.ops.gamma import digamma, lgamma
-from graphc.ops.gamma_gradient import random_gamma_grad
 from graphc.ops.incomplete import betainc, igamma
 from graphc.ops.random import random_gamma, random_normal, random_uniform
-from graphc.registered_gradients import custom_gradient
 
 INF = float("inf")
 
@@ -235,19 +233,8 @@ class Laplace(_Real):
 # Gamma and Exponential -------------------------------------------------------------------------------------------------------------------
 
 def gamma_sample(whole: Tensor, concentration: Tensor, dtype: DType, seed: int | None) -> Tensor:
-    """Gamma(concentration, 1) samples of shape `whole`, differentiable by `concentration` (implicit reparameterisation: M. Figurnov et al.,
-    "Implicit reparameterization gradients", 2018)."""
-    alpha = concentration + fill(whole, dtype.as_numpy_dtype(0))
-    return _drawn(alpha, seed)
-
-
-def _drawn(alpha: Tensor, seed: int | None) -> Tensor:
-    def draw(alpha: Tensor) -> Any:
-        sample = random_gamma([], alpha, dtype=alpha.dtype, seed=seed)
-        return sample, lambda g: g * random_gamma_grad(alpha, sample)
-    result: Tensor = custom_gradient(draw)(alpha)
-    return result
-
+    """Gamma(concentration, 1) samples of shape `whole`, differentiable by `concentration`."""
+    return random_gamma([], concentration + fill(whole, dtype.as_numpy_dtype(0)), dtype=dtype, seed=seed)
 
 
 class Gamma(_Real):

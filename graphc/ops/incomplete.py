@@ -260,9 +260,15 @@ def _incomplete_gamma(type_name: str, which: int) -> OpDef:
 IGAMMA, IGAMMAC = _incomplete_gamma("Igamma", 0), _incomplete_gamma("Igammac", 1)
 
 
-def igamma_grad_a_of(a: Node, x: Node) -> Node:
-    """The derivative of igamma by `a`, for operands of one shape."""
-    return _by_parameter(lambda a, x: _in_double(_of_gamma(0), a, x), (a, x), 0, fill_like(a, 1))
+def gamma_sample_slope(a: Node, sample: Node) -> Node:
+    """How gamma distributed numbers move with `a`, of their shape: -(dP / da) / (dP / dx) at x = `sample`, where P stays the same. 0 for 0,
+    to which small numbers round. M. Figurnov, S. Mohamed and A. Mnih, "Implicit reparameterization gradients", 2018."""
+    def slope(a: Node, x: Node, points: int) -> Node:
+        drawn = test(x, "GT", 0)
+        y = where(drawn, x, 1)
+        by_a = _by_parameter(lambda a, y: _of_gamma(0)(a, y, points), (a, y), 0, fill_like(a, 1))
+        return where(drawn, p.negate(p.divide(by_a, _density(a, y, points))), 0)
+    return _in_double(slope, a, sample)
 
 
 def igamma(a: Any, x: Any, name: str | None = None) -> Tensor:

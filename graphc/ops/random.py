@@ -23,7 +23,7 @@ from graphc.ops import draws
 from graphc.ops.creation import zeros_like
 from graphc.ops.declare import INDEX, as_tensor, declare_one, name_scope, shape_dims
 from graphc.ops.elementwise import add, add_v2, maximum, multiply, subtract, truediv
-from graphc.ops.gamma_gradient import RANDOM_GAMMA_GRAD
+from graphc.ops.incomplete import gamma_sample_slope
 from graphc.primitives.sugar import broadcast_to
 
 DEFAULT_GRAPH_SEED = 87654321
@@ -86,8 +86,7 @@ def RANDOM_GAMMA(state: State, shape: Node, alpha: Node, *, seed: int = 0, seed2
 def _by_shape_parameter(sample: Node, alpha: Node, y: Node, g: Node) -> Sequence[Node | None]:
     """How each sample moves with its alpha, summed over the samples of one alpha."""
     wide = dtypes.float64 if alpha.dtype is dtypes.float64 else dtypes.float32
-    numbers = p.convert(sample, wide)
-    (slope,) = RANDOM_GAMMA_GRAD.nodes((broadcast_to(p.convert(alpha, wide), sample.shape), numbers), {})
+    slope = gamma_sample_slope(broadcast_to(p.convert(alpha, wide), sample.shape), p.convert(sample, wide))
     leading = range(len(sample.shape) - len(alpha.shape))
     return None, p.convert(p.reduce_sum(p.multiply(p.convert(g, wide), slope), tuple(leading)), alpha.dtype)
 
