@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphc.core.program import Node, Program
 from graphc.passes.absorb import Absorb
@@ -21,6 +21,7 @@ from graphc.passes.fold import fold_rule
 from graphc.passes.fuse import Fuse
 from graphc.passes.order import Order
 from graphc.passes.real import Real
+from graphc.passes.record import Applied, recording
 from graphc.passes.recompute import Recompute
 from graphc.passes.rewrite import Rewrite
 from graphc.passes.rules_algebra import ALGEBRA
@@ -49,13 +50,14 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a pass made: its name, the Program after it, milliseconds, and the problem where it failed (then the Program is the one
-    before)."""
+    """What a pass made: its name, the Program after it, milliseconds, the problem where it failed (then the Program is the one before), and
+    the rules that it applied, in order."""
 
     name: str
     program: Program
     ms: float = 0.0
     problem: str = ""
+    applied: tuple[Applied, ...] = field(default=(), repr=False)
 
 
 # Stability first: it recognises the formulas that algebra would take apart.
@@ -105,11 +107,12 @@ def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:
     stages = [Stage("specialise", program)]
     for name, apply in pipeline.passes:
         start = time.perf_counter()
-        try:
-            after, problem = apply(stages[-1].program), ""
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
+        with recording() as applied:
+            try:
+                after, problem = apply(stages[-1].program), ""
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
         if (name, apply) in (*FIRST, SORTED) and not problem and after is stages[-1].program:
             continue  # a stage that few programs need is not shown for the others
-        stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem))
+        stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem, tuple(applied)))
     return stages

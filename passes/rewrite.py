@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from graphc.core.program import Node, Program, make
+from graphc.passes.record import Applied, note
 
 STEPS_PER_NODE = 20  # rewrites allowed, per node of the program; more means a cycle
 RECENT = 6  # rewrites that the message about a cycle shows
@@ -37,32 +38,36 @@ class Rule:
         return "~" not in self.maths
 
 
+class RuleFailed(RuntimeError):
+    """A rule raised: the message says which, on what node, and what."""
+
+
 class RewriteLoop(RuntimeError):
     """Rules undo each other: the message lists the last ones applied."""
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Applies a table of rules to every node, operands first, until none applies."""
+    """Applies a table of rules to every node, operands first, until none applies, or (to bisect) `limit` times at most."""
 
     rules: tuple[Rule, ...]
     name: str = "rewrite"
-    fired: dict[str, int] = field(default_factory=dict, compare=False, repr=False)  # rule name -> times, of the last run
+    limit: int | None = None
 
     def __call__(self, program: Program) -> Program:
-        self.fired.clear()
-        return _Rewriter(program, self.rules, self.fired).program()
+        return _Rewriter(program, self.rules, self.limit).program()
 
 
 class _Rewriter:
-    def __init__(self, program: Program, rules: Sequence[Rule], fired: dict[str, int]) -> None:
+    def __init__(self, program: Program, rules: Sequence[Rule], limit: int | None) -> None:
         self.source = program
         self.by_root: defaultdict[str, list[Rule]] = defaultdict(list)
         for rule in rules:
             self.by_root[rule.root].append(rule)
-        self.fired = fired
+        self.limit = limit
         self.done: dict[Node, Node] = {}  # node -> its final form
         self.pending: dict[Node, Node] = {}  # node -> its replacement, whose final form is being made
+        self.applied = 0
         self.budget = STEPS_PER_NODE * (len(program.nodes) + 25)
         self.recent: list[str] = []
 
@@ -108,8 +113,13 @@ class _Rewriter:
         return node if operands == node.operands else make(node.primitive, operands, node.attrs)
 
     def _first_match(self, node: Node) -> Node | None:
+        if self.applied == self.limit:
+            return None
         for rule in (*self.by_root[node.name], *self.by_root["*"]):
-            replacement = rule.apply(node)
+            try:
+                replacement = rule.apply(node)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                raise RuleFailed(f"rule {rule.name!r} failed on {node!r}: {type(error).__name__}: {error}") from error
             if replacement is not None and replacement is not node:
                 self._count(rule, node, replacement)
                 return replacement
@@ -118,10 +128,10 @@ class _Rewriter:
     def _count(self, rule: Rule, before: Node, after: Node) -> None:
         if before.types != after.types:
             raise TypeError(f"rule {rule.name!r} changed the type of {before!r} to {', '.join(map(str, after.types))}")
-        self.fired[rule.name] = self.fired.get(rule.name, 0) + 1
+        note(Applied(rule.name, rule.maths, before, after))
+        self.applied += 1
         self.recent = [*self.recent[1 - RECENT:], f"{rule.name}: {before!r} -> {after!r}"]
-        self.budget -= 1
-        if self.budget < 0:
+        if self.applied > self.budget:
             raise RewriteLoop(self._loop_message())
 
     def _loop_message(self) -> str:

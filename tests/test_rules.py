@@ -21,7 +21,8 @@ from graphc.core.types import TensorType
 from graphc.core.verify import verify
 from graphc.passes.fold import fold_rule
 from graphc.passes.pipelines import SIMPLIFY
-from graphc.passes.rewrite import Rewrite, RewriteLoop, Rule
+from graphc.passes.record import recording
+from graphc.passes.rewrite import Rewrite, RewriteLoop, Rule, RuleFailed
 from graphc.passes.rules_stability import STABILITY
 from graphc.passes.split import SPLIT
 from tests.random_programs import programs
@@ -99,8 +100,9 @@ def test_rules_have_names_of_their_own_and_examples() -> None:
 @settings(max_examples=100)
 def test_simplified_programs_are_simple(program: Program) -> None:
     once = SIMPLIFY(program)
-    assert SIMPLIFY(once) == once
-    assert not SIMPLIFY.fired
+    with recording() as applied:
+        assert SIMPLIFY(once) == once
+    assert applied == []
 
 
 STEPS = ("negate", "abs", "transpose", "flat", "spread", "one", "zero", "half", "three", "sum", "exp", "log", "swap", "less")
@@ -150,11 +152,29 @@ def test_a_rule_that_changes_a_type_is_an_error() -> None:
         Rewrite((wrong,))(function_of(p.negate(x_())))
 
 
-def test_fired_counts_each_rewrite_once() -> None:
-    rewrite = Rewrite(SIMPLIFY.rules)
+def test_every_application_is_recorded_once() -> None:
     x = x_()
-    rewrite(function_of(p.add(p.negate(p.negate(p.exponential(x))), const(0, x))))
-    assert rewrite.fired == {"negate twice": 1, "add 0": 1}
+    twice = p.negate(p.negate(p.exponential(x)))
+    with recording() as applied:
+        Rewrite(SIMPLIFY.rules)(function_of(p.add(twice, const(0, x))))
+    assert [(each.rule, each.before, each.after) for each in applied] == [
+        ("negate twice", twice, p.exponential(x)), ("add 0", p.add(p.exponential(x), const(0, x)), p.exponential(x))]
+    assert str(applied[0]) == "negate twice: -(-x) = x"
+
+
+def test_a_limit_stops_after_so_many_applications() -> None:
+    x = x_()
+    program = function_of(p.negate(p.negate(p.exponential(p.negate(p.negate(x))))))
+    left = {n: len([node for node in Rewrite(SIMPLIFY.rules, limit=n)(program).nodes if node.name == "negate"]) for n in (0, 1, 2, 3)}
+    assert left == {0: 4, 1: 2, 2: 0, 3: 0}
+
+
+def test_a_rule_that_raises_is_named() -> None:
+    def broken(node: Node) -> Node:
+        raise KeyError("nothing")
+
+    with pytest.raises(RuleFailed, match=r"rule 'odd' failed on <negate\(parameter\): f32\[3,5\]>: KeyError: 'nothing'"):
+        Rewrite((Rule("odd", "x = x", "negate", broken),))(function_of(p.negate(x_())))
 
 
 def test_an_unchanged_program_is_given_back_itself() -> None:
