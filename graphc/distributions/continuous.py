@@ -52,20 +52,39 @@ class _Real(Distribution):
         return {name: tuple(int(d) for d in sample_shape) for name in cls.names}
 
 
-# Normal ----------------------------------------------------------------------------------------------------------------------------------
-
-class Normal(_Real):
-    """Normal with mean `loc` and standard deviation `scale` > 0."""
+class _LocationScale(_Real):
+    """A symmetric distribution around `loc`, as wide as `scale` > 0."""
 
     names = ("loc", "scale")
 
-    def __init__(self, loc: Any, scale: Any, validate_args: bool = False, allow_nan_stats: bool = True, name: str = "Normal") -> None:
+    def __init__(self, loc: Any, scale: Any, validate_args: bool, allow_nan_stats: bool, name: str) -> None:
         parameters = dict(locals())
         super().__init__("float32", FULLY_REPARAMETERIZED, validate_args, allow_nan_stats, parameters, name=name)
         with self._scope(""):
             self.loc, spread = floating(loc=loc, scale=scale)
             self.scale = checked(spread, validate_args, assert_positive)
         self._take(self.loc, self.scale)
+
+    def _mean(self) -> Tensor:
+        return self._spread(self.loc)
+
+    def _variance(self) -> Tensor:
+        return square(self._stddev())
+
+    def _mode(self) -> Tensor:
+        return self._mean()
+
+    def _z(self, value: Tensor) -> Tensor:
+        return (value - self.loc) / self.scale
+
+
+# Normal ----------------------------------------------------------------------------------------------------------------------------------
+
+class Normal(_LocationScale):
+    """Normal with mean `loc` and standard deviation `scale` > 0."""
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool = False, allow_nan_stats: bool = True, name: str = "Normal") -> None:
+        super().__init__(loc, scale, validate_args, allow_nan_stats, name)
 
     def _sample(self, whole: Tensor, seed: int | None) -> Tensor:
         return random_normal(whole, dtype=self.dtype, seed=seed) * self.scale + self.loc
@@ -91,20 +110,8 @@ class Normal(_Real):
     def _entropy(self) -> Tensor:
         return self._spread(0.5 + HALF_LOG_TWO_PI + log(self.scale))
 
-    def _mean(self) -> Tensor:
-        return self._spread(self.loc)
-
     def _stddev(self) -> Tensor:
         return self._spread(self.scale)
-
-    def _variance(self) -> Tensor:
-        return square(self._stddev())
-
-    def _mode(self) -> Tensor:
-        return self._mean()
-
-    def _z(self, value: Tensor) -> Tensor:
-        return (value - self.loc) / self.scale
 
 
 @RegisterKL(Normal, Normal)
@@ -168,18 +175,11 @@ class Uniform(_Real):
 
 # Laplace ---------------------------------------------------------------------------------------------------------------------------------
 
-class Laplace(_Real):
+class Laplace(_LocationScale):
     """exp(-|x - loc| / scale) / (2 scale), scale > 0."""
 
-    names = ("loc", "scale")
-
     def __init__(self, loc: Any, scale: Any, validate_args: bool = False, allow_nan_stats: bool = True, name: str = "Laplace") -> None:
-        parameters = dict(locals())
-        super().__init__("float32", FULLY_REPARAMETERIZED, validate_args, allow_nan_stats, parameters, name=name)
-        with self._scope(""):
-            self.loc, spread = floating(loc=loc, scale=scale)
-            self.scale = checked(spread, validate_args, assert_positive)
-        self._take(self.loc, self.scale)
+        super().__init__(loc, scale, validate_args, allow_nan_stats, name)
 
     def _sample(self, whole: Tensor, seed: int | None) -> Tensor:
         tiny = 2.0 ** -24 if self.dtype.size <= 4 else 2.0 ** -53
@@ -214,20 +214,8 @@ class Laplace(_Real):
     def _entropy(self) -> Tensor:
         return self._spread(math.log(2) + 1.0 + log(self.scale))
 
-    def _mean(self) -> Tensor:
-        return self._spread(self.loc)
-
     def _stddev(self) -> Tensor:
         return self._spread(math.sqrt(2) * self.scale)
-
-    def _variance(self) -> Tensor:
-        return square(self._stddev())
-
-    def _mode(self) -> Tensor:
-        return self._mean()
-
-    def _z(self, value: Tensor) -> Tensor:
-        return (value - self.loc) / self.scale
 
 
 # Gamma and Exponential -------------------------------------------------------------------------------------------------------------------

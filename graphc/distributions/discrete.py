@@ -10,7 +10,8 @@ from graphc.core.operation import Tensor
 from graphc.core.shapes import TensorShape
 from graphc.distributions.continuous import gamma_sample
 from graphc.distributions.distribution import FULLY_REPARAMETERIZED, NOT_REPARAMETERIZED, Distribution, RegisterKL
-from graphc.distributions.parameters import checked, floating, logits_and_probs, normalized
+from graphc.distributions.parameters import checked, floating, logits_and_probs
+from graphc.ops.activations import log_softmax
 from graphc.ops.array import expand_dims, reshape, shape, size, transpose
 from graphc.ops.array import range_ as positions_below
 from graphc.ops.asserts import assert_equal, assert_near, assert_non_negative, assert_positive
@@ -118,7 +119,7 @@ class Categorical(Distribution):
         return cast(reshape(transpose(drawn), whole), self.dtype)
 
     def _log_prob(self, value: Tensor) -> Tensor:
-        logs = normalized(self.logits)
+        logs = log_softmax(self.logits)
         chosen = one_hot(cast(value, dtypes.int32), self.event_size, dtype=logs.dtype)
         held = where(greater(chosen + zeros_like(logs), 0.0), logs + zeros_like(chosen), zeros_like(logs + chosen))
         return reduce_sum(held, -1)
@@ -129,7 +130,7 @@ class Categorical(Distribution):
         return reduce_sum(below * self.probs, -1)
 
     def _entropy(self) -> Tensor:
-        return -reduce_sum(self.probs * _finite(normalized(self.logits)), -1)
+        return -reduce_sum(self.probs * _finite(log_softmax(self.logits)), -1)
 
     def _mode(self) -> Tensor:
         return cast(argmax(self.logits, -1), self.dtype)
@@ -142,7 +143,7 @@ def _finite(logs: Tensor) -> Tensor:
 
 @RegisterKL(Categorical, Categorical)
 def _categorical_from_categorical(a: Categorical, b: Categorical, name: str | None = None) -> Tensor:
-    return reduce_sum(a.probs * (_finite(normalized(a.logits)) - normalized(b.logits)), -1)
+    return reduce_sum(a.probs * (_finite(log_softmax(a.logits)) - log_softmax(b.logits)), -1)
 
 
 # Multinomial -----------------------------------------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class Multinomial(_Counts):
 
     def _log_prob(self, value: Tensor) -> Tensor:
         counts = self._checked(value)
-        logs = normalized(self.logits)
+        logs = log_softmax(self.logits)
         none = equal(counts + zeros_like(logs), 0.0)
         nothing = zeros_like(counts + logs)
         return self._log_combinations(counts) + reduce_sum(counts * where(none, nothing, logs + zeros_like(counts)), -1)

@@ -63,7 +63,7 @@ class Distribution:
         self._reparameterization_type = reparameterization_type
         self._validate_args, self._allow_nan_stats = validate_args, allow_nan_stats
         self._parameters = {key: value for key, value in (parameters or {}).items() if not key.startswith("_") and key != "self"}
-        self._graph_parents = list(graph_parents or [])
+        self._graph_parents = list(graph_parents or [])  # their shapes broadcast to batch_shape + event_shape
         chosen = name or type(self).__name__
         self._name = chosen if chosen.endswith("/") else f"{get_default_graph().unique_name(chosen)}/"
 
@@ -117,14 +117,10 @@ class Distribution:
 
     # -- shapes ---------------------------------------------------------------------------------------------------------------------------
 
-    def _batch_of(self) -> Sequence[Tensor]:
-        """The parameters whose shapes broadcast to batch_shape + event_shape."""
-        return self._graph_parents
-
     @property
     def _whole_shape(self) -> TensorShape:
         whole = TensorShape([])
-        for parameter in self._batch_of():
+        for parameter in self._graph_parents:
             whole = broadcast_static_shape(whole, parameter.shape)
         return whole
 
@@ -132,7 +128,7 @@ class Distribution:
         whole = self._whole_shape
         if whole.is_fully_defined():
             return convert_to_tensor(np.array(whole.as_list(), np.int32))
-        first, *rest = [shape(parameter) for parameter in self._batch_of()]
+        first, *rest = [shape(parameter) for parameter in self._graph_parents]
         for each in rest:
             first = broadcast_dynamic_shape(first, each)
         return first
@@ -367,4 +363,3 @@ def kl_divergence(distribution_a: Distribution, distribution_b: Distribution, al
         if allow_nan_stats:
             return result
         return distribution_a._required(result, ~reduce_any(result != result), "the divergence must not be NaN")
-

@@ -7,7 +7,7 @@ from typing import Any
 from graphc.core.convert import convert_to_tensor
 from graphc.core.graph import get_default_graph
 from graphc.core.operation import Operation, Tensor
-from graphc.ops.activations import log_softmax, softmax
+from graphc.ops.activations import softmax
 from graphc.ops.array import identity
 from graphc.ops.elementwise import log, log1p, sigmoid
 
@@ -55,9 +55,3 @@ def logits_and_probs(logits: Any, probs: Any, multidimensional: bool = False) ->
 def _check_rank(given: Tensor, multidimensional: bool) -> None:
     if multidimensional and given.rank == 0:
         raise ValueError("Shape must be at least rank 1 but is rank 0: the last axis of logits or probs holds the classes")
-
-
-def normalized(logits: Tensor) -> Tensor:
-    """The logarithms of the probabilities that belong to `logits`."""
-    return log_softmax(logits)
-
