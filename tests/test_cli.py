@@ -106,8 +106,8 @@ def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pyt
     file = tmp_path / "broken.txt"
     file.write_text(PROGRAM.replace("exponential(%0)", "exponential(%7)"))
     assert complaint_of(["dump", "nothing"], capsys) == (
-        "graphc: no model 'nothing': give one of mlp, attention, cnn, layernorm, softmax, elementwise, or a Python file that defines "
-        "build()")
+        "graphc: no model 'nothing': give one of mlp, attention, cnn, layernorm, softmax, elementwise, transformer, or a Python file that "
+        "defines build()")
     assert complaint_of(["dump", model, "--stage", "nope"], capsys) == (
         "graphc: no stage 'nope'; there are specialise, simplify, split, fuse, order")
     assert complaint_of(["opt", "--pass", "nope", str(file)], capsys).startswith("graphc: no pass 'nope'; there are ")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphc.models import attention, cnn, mlp, rows
+from graphc.models import attention, cnn, mlp, rows, transformer
 
 Build = Callable[[], tuple[Any, Mapping[Any, Any]]]
 
@@ -22,6 +22,7 @@ MODELS: dict[str, Build] = {
     "layernorm": rows.layernorm,
     "softmax": rows.softmax,
     "elementwise": rows.elementwise,
+    "transformer": transformer.build,
 }
 
 
