@@ -10,7 +10,7 @@ a library. Where kernels are fused, `recompute` follows at once, and `together` 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from graphc.core.program import Node, Program
@@ -50,14 +50,17 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a pass made: its name, the Program after it, milliseconds, the problem where it failed (then the Program is the one before), and
-    the rules that it applied, in order."""
+    """What a pass made: its name, the Program after it, milliseconds, and the problem where it failed (then the Program is the one before).
+    apply: the pass, None for what came before the first. applied: the rules that it applied, in order. became: the final forms of nodes that
+    it rewrote, where it says."""
 
     name: str
     program: Program
     ms: float = 0.0
     problem: str = ""
+    apply: Pass | None = None
     applied: tuple[Applied, ...] = field(default=(), repr=False)
+    became: Mapping[Node, Node] = field(default_factory=dict, repr=False)
 
 
 # Stability first: it recognises the formulas that algebra would take apart.
@@ -107,12 +110,13 @@ def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:
     stages = [Stage("specialise", program)]
     for name, apply in pipeline.passes:
         start = time.perf_counter()
-        with recording() as applied:
+        with recording() as record:
             try:
                 after, problem = apply(stages[-1].program), ""
             except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
                 after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
         if (name, apply) in (*FIRST, SORTED) and not problem and after is stages[-1].program:
             continue  # a stage that few programs need is not shown for the others
-        stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem, tuple(applied)))
+        stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem, apply, tuple(record.applied),
+                            record.became))
     return stages

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from graphc.core.program import Node, Program, make
-from graphc.passes.record import Applied, note
+from graphc.passes.record import Applied, note, note_forms
 
 STEPS_PER_NODE = 20  # rewrites allowed, per node of the program; more means a cycle
 RECENT = 6  # rewrites that the message about a cycle shows
@@ -74,6 +74,7 @@ class _Rewriter:
     def program(self) -> Program:
         for node in self.source.nodes:
             self.simplify(node)
+        note_forms(self.done)
         mapping = {node: self.done[node] for node in self.source.nodes if self.done[node] is not node}
         return self.source.rewritten(mapping) if mapping else self.source
 

@@ -100,9 +100,9 @@ def test_rules_have_names_of_their_own_and_examples() -> None:
 @settings(max_examples=100)
 def test_simplified_programs_are_simple(program: Program) -> None:
     once = SIMPLIFY(program)
-    with recording() as applied:
+    with recording() as record:
         assert SIMPLIFY(once) == once
-    assert applied == []
+    assert record.applied == []
 
 
 STEPS = ("negate", "abs", "transpose", "flat", "spread", "one", "zero", "half", "three", "sum", "exp", "log", "swap", "less")
@@ -155,11 +155,11 @@ def test_a_rule_that_changes_a_type_is_an_error() -> None:
 def test_every_application_is_recorded_once() -> None:
     x = x_()
     twice = p.negate(p.negate(p.exponential(x)))
-    with recording() as applied:
+    with recording() as record:
         Rewrite(SIMPLIFY.rules)(function_of(p.add(twice, const(0, x))))
-    assert [(each.rule, each.before, each.after) for each in applied] == [
+    assert [(each.rule, each.before, each.after) for each in record.applied] == [
         ("negate twice", twice, p.exponential(x)), ("add 0", p.add(p.exponential(x), const(0, x)), p.exponential(x))]
-    assert str(applied[0]) == "negate twice: -(-x) = x"
+    assert str(record.applied[0]) == "negate twice: -(-x) = x"
 
 
 def test_a_limit_stops_after_so_many_applications() -> None:

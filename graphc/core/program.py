@@ -134,7 +134,7 @@ class Program:
 
     parameters: `parameter` nodes in call order (all, used or not). outputs: one node per fetch. effects: `variable_assign` nodes, one per
     written variable. nodes: everything that outputs and effects need, in a valid order, which is the schedule. Two Programs are equal when
-    parameters, outputs and effects are the same nodes.
+    parameters, outputs and effects are the same nodes. operations: of the user's graph, in order, where the Program was just made of them.
     """
 
     parameters: tuple[Node, ...]
@@ -142,6 +142,7 @@ class Program:
     effects: tuple[Node, ...] = ()
     nodes: tuple[Node, ...] = field(default=(), compare=False)
     origins: Origins = field(default_factory=dict, compare=False, repr=False)
+    operations: tuple[Origin, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.nodes:

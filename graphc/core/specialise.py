@@ -162,7 +162,7 @@ class Expansion:
     """What a walk has made of the operations. outputs, effects: of a Program, where `need` is None.
 
     need: why the walk ended before the last operation; `live` are then the nodes that the operations from there on may read. Where it went
-    to the end they are the outputs and effects. homes: the devices of variables.
+    to the end they are the outputs and effects. homes: the devices of variables. operations: those expanded, in order.
     """
 
     parameters: tuple[Node, ...]
@@ -174,6 +174,7 @@ class Expansion:
     printings: tuple[Printing, ...]
     origins: Mapping[Node, tuple[Origin, ...]] = field(repr=False)
     homes: Mapping[str, str]
+    operations: tuple[Origin, ...] = field(repr=False)
 
 
 def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
@@ -190,7 +191,7 @@ def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, Ten
 
 def program_of(expansion: Expansion) -> Program:
     """The Program of an expansion that went to the end."""
-    return Program(expansion.parameters, expansion.outputs, expansion.effects, origins=expansion.origins)
+    return Program(expansion.parameters, expansion.outputs, expansion.effects, origins=expansion.origins, operations=expansion.operations)
 
 
 def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
@@ -209,12 +210,13 @@ def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorT
     for tensor, value in (values or {}).items():
         constant = lookup("constant")
         walk.nodes[tensor] = make(constant, (), constant.attrs(value=Literal(value)))
-    need, live = walk.go(needed(fetches, feeds), found or {})
+    operations = needed(fetches, feeds)
+    need, live = walk.go(operations, found or {})
     reached = [fetch for fetch in fetches if isinstance(fetch, Tensor) and (need is None or fetch in walk.nodes)]
     outputs = tuple([walk.value(fetch) for fetch in reached])
     effects = tuple(walk.state.effects())
     return Expansion(tuple(parameters), outputs, effects, (*outputs, *effects, *live), need, tuple(walk.collected.checks.values()),
-                     tuple(walk.collected.printings), walk.origins, walk.state.homes)
+                     tuple(walk.collected.printings), walk.origins, walk.state.homes, tuple(map(_origin, operations)))
 
 
 def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> list[Operation]:
@@ -331,9 +333,13 @@ def _unfed(operation: Operation) -> str:
     return explain(operation, f"You must feed a value for placeholder tensor '{operation.name}' {wanted}")
 
 
+def _origin(operation: Operation) -> Origin:
+    return Origin(operation.name, operation.type, operation.source)
+
+
 def _remember(operation: Operation, results: Sequence[Node], inputs: Sequence[Node], origins: dict[Node, tuple[Origin, ...]]) -> None:
     """Notes `operation` as the origin of its results, of the nodes below them that are new, and of the transfers made for it."""
-    origin = (Origin(operation.name, operation.type, operation.source),)
+    origin = (_origin(operation),)
     borders = set(inputs)
     origins.update({node: origin for node in borders if node.name == "transfer" and node not in origins})
     stack: list[Node] = []
