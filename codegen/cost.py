@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from graphc.codegen import ir
 from graphc.codegen.linear import Linear, linear
+from graphc.codegen.rewrite import substitute_expr
 
 # Numbers that an operation costs: choices and bit operations nothing, functions the length of their polynomial.
 _FREE = frozenset(("assign", "select", "convert", "bitcast_convert", "and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge",
@@ -125,10 +126,16 @@ class _Count:
             variables |= names
             size *= min(dim, math.prod(extents[name] for name in names))
         size = min(size, math.prod(extents[name] for name in variables))
-        # Loops of the same extents that touch the same elements may call their variables by other names.
-        key = tuple(form and (form.const, tuple(sorted((c, extents[name]) for name, c in form.terms))) for form in forms)
+        key = tuple(_place(expr, form, extents) for expr, form in zip(index, forms, strict=True))
         sets = self.seen.setdefault((buffer.name, direction), {})
         sets[key] = max(sets.get(key, 0), size)
+
+
+def _place(expr: ir.Expr, form: Linear | None, extents: dict[str, int]) -> object:
+    """What an index is, its loop variables named by their extents: loops that touch the same elements may call them by other names."""
+    if form is None:
+        return substitute_expr(expr, {name: ir.Var(str(extent)) for name, extent in extents.items()})
+    return form.const, tuple(sorted((c, extents[name]) for name, c in form.terms))
 
 
 def _outermost_loads(expr: ir.Expr) -> Iterator[ir.Load]:

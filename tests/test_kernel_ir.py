@@ -475,8 +475,11 @@ def test_the_index_of_a_load_costs_only_what_it_loads() -> None:
     text = ("kernel k(x: f32[40] in, p: i64[9] in, y: f32[9] out) { for i in 9 serial { "
             "y[i] = x[i / 3 * 7 + i % 3 where i % 3 < 2] + x[p[i] * 2 % 40] } }")
     assert cost(parse_kernel(text)).flops == 9
-    # Nothing is known of where such loads of one buffer lie, so they count as the same elements.
-    assert cost(parse_kernel(text)).bytes == 4 * (9 + 9) + 8 * 9
+    assert cost(parse_kernel(text)).bytes == 4 * (9 + 9 + 9) + 8 * 9
+    # Read again in another loop, by the same windows, they are the same elements.
+    twice = text.replace("y[i] =", "y[i] = x[i / 3 * 7 + i % 3 where i % 3 < 1] +").replace(
+        "{ for i", "{ acc m: f32 = 0.0_f32 for j in 9 serial { m add= x[j / 3 * 7 + j % 3 where j % 3 < 2] + x[p[j] * 2 % 40] } for i")
+    assert cost(parse_kernel(twice)).bytes == 4 * (9 + 9 + 9) + 8 * 9
 
 
 def test_bytes_never_exceed_the_buffers() -> None:
