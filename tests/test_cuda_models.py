@@ -17,12 +17,12 @@ from graphc.codegen.cuda.printer import CudaSource
 from graphc.codegen.gpu import gpu_for
 from graphc.codegen.lower import lower
 from graphc.codegen.schedule import CpuShape, schedule_cpu
-from graphc.models import MODELS, declare
 from graphc.passes.pipelines import DEFAULT
 from graphc.runtime.compile_cuda import Products, compile_cuda_program
 from graphc.runtime.executable import CudaExecutable, CudaKernel
 from tests.cuda_host import host
 from tests.cuda_worker import run
+from tests.small_models import SMALL_MODELS
 from tests.tolerances import assert_close
 
 Array = np.ndarray[Any, Any]
@@ -33,14 +33,14 @@ TERMS = 128  # summed into an element, about
 @cache
 def executable(model: str, arch: str) -> CudaExecutable:
     with gc.Graph().as_default(), gc.Session() as session:
-        fetches, feeds = declare(model)
+        fetches, feeds = SMALL_MODELS[model]()
         session.run(gc.global_variables_initializer())
         program = session.compile(fetches, feeds).stages[0].program
     return compile_cuda_program(program, DEFAULT, gpu_for(arch), Products())
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SMALL_MODELS)
 def test_no_kernel_spills(model: str, arch: str) -> None:
     for kernel in executable(model, arch).kernels:
         assert kernel.resources is not None, kernel.name
@@ -48,7 +48,7 @@ def test_no_kernel_spills(model: str, arch: str) -> None:
         assert kernel.occupancy > 0, kernel.name
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SMALL_MODELS)
 def test_kernels_on_the_host_compute_what_the_interpreter_does(model: str) -> None:
     compiled = executable(model, "sm_90")
     distinct = {kernel.symbol: kernel for kernel in compiled.kernels}
@@ -95,16 +95,16 @@ def expected(steps: Sequence[ir.Kernel], arrays: Sequence[Array]) -> list[Array]
 
 
 @pytest.mark.parametrize("products", ["generated", "auto"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SMALL_MODELS)
 def test_a_model_runs_on_a_device_as_on_the_cpu(model: str, products: str) -> None:
     """Three runs of each: launch by launch, recorded, replayed. The two that train must go down the same path."""
     run(f"""
-    from graphc.models import MODELS
+    from tests.small_models import SMALL_MODELS
 
     def results(device):
         with gc.Graph().as_default() as graph:
             gc.set_random_seed(0)
-            fetches, feeds = MODELS[{model!r}]()
+            fetches, feeds = SMALL_MODELS[{model!r}]()
             with gc.Session(graph=graph, config=gc.ConfigProto(device=device, products={products!r})) as session:
                 session.run(gc.global_variables_initializer())
                 return [session.run(fetches, feeds)[0] for _ in range(3)]

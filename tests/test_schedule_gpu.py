@@ -23,7 +23,6 @@ from graphc.codegen.verify import verify
 from graphc.core import dtypes
 from graphc.core.dtypes import DType
 from graphc.core.program import Node
-from graphc.models import MODELS, declare
 from graphc.passes.memory import plan_memory
 from graphc.passes.pipelines import DEFAULT, for_gpu, run_pipeline
 from tests.groups import F32, SAMPLES, Sample, columns, gelu, layer_norm, rows, softmax, t
@@ -31,6 +30,7 @@ from tests.kernel_samples import arguments, kernels
 from tests.kernels import Runner, group, run_node, run_program
 from tests.op_cases import CASES
 from tests.op_table import Case
+from tests.small_models import SMALL_MODELS
 from tests.test_lower import GOLDEN, loops_of
 from tests.tolerances import assert_close
 
@@ -127,14 +127,14 @@ def test_any_kernel_comes_out_right(kernel: ir.Kernel, seed: int) -> None:
 
 def steps_of(model: str) -> list[ir.Kernel]:
     with gc.Graph().as_default() as graph, gc.Session(graph=graph) as session:
-        fetches, feeds = declare(model)
+        fetches, feeds = SMALL_MODELS[model]()
         session.run(gc.global_variables_initializer())
         program = session.compile(fetches, feeds).stages[0].program
     steps = plan_memory(run_pipeline(program, for_gpu(DEFAULT))[-1].program).steps
     return [lower(step, f"k{n}") for n, step in enumerate(steps)]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SMALL_MODELS)
 def test_model(model: str) -> None:
     """Against the CPU's schedule, whose vectors the interpreter runs in reasonable time; a whole pass over the largest takes too long."""
     for kernel in steps_of(model):
