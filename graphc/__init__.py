@@ -5,7 +5,7 @@
 """
 import sys as _sys
 
-from graphc import contrib, distributions, initializers, layers, metrics, train
+from graphc import contrib, distributions, initializers, layers, metrics, passes, train
 from graphc.api import bitwise, debugging, image, linalg, losses, manip, math, nn, quantization, random, signal, sparse, spectral
 from graphc.core import dtypes, errors
 from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function

@@ -75,7 +75,7 @@ MAY_IMPORT = {
     "runtime": _DECLARING | {"runtime", "cuda"},
     "cuda": _DECLARING | {"runtime", "cuda", "codegen"},  # carries out what the CUDA code generator planned
     "api": _DECLARING | {"train", "api"},
-    "face": _DECLARING | {"train", "api", "runtime", "face"},
+    "face": _DECLARING | {"train", "api", "passes", "runtime", "face"},
     "tools": _DECLARING | {"train", "runtime", "cuda", "face", "tools"},
 }
 # The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc
