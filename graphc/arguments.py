@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Protocol
+from typing import Any, Protocol
 
 from graphc.models import MODELS
+from graphc.own_passes import pipeline_named
 
 PIPELINES = ("default", "unfused", "none")
 
@@ -23,8 +24,18 @@ def add_model(command: argparse.ArgumentParser) -> None:
 
 
 def add_pipeline(command: argparse.ArgumentParser) -> None:
-    """The option --pipeline."""
-    command.add_argument("--pipeline", choices=PIPELINES, default="default", help="the order of passes (default: %(default)s)")
+    """The option --pipeline: a name, or the `Pipeline` of a Python file."""
+    command.add_argument("--pipeline", action=_ChosenPipeline, default="default", metavar="PIPELINE", help=f"the order of passes: one of "
+                         f"{', '.join(PIPELINES)} (default: %(default)s), or a Python file that defines pipeline (a Pipeline), or passes "
+                         "(a list of (name, pass) to run after simplify)")
+
+
+class _ChosenPipeline(argparse.Action):
+    """Finds the pipeline while the command line is read: then every command has it, and what is wrong with it is one line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None,
+                 ) -> None:
+        setattr(namespace, self.dest, pipeline_named(values))
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

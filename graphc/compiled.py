@@ -5,7 +5,7 @@ import graphc as gc
 from graphc.models import declare
 
 
-def compiled(name: str, pipeline: str = "default", target: str = "", products: str = "auto") -> gc.Executable:
+def compiled(name: str, pipeline: str | gc.Pipeline = "default", target: str = "", products: str = "auto") -> gc.Executable:
     """The executable of the model called `name`, for this machine's CPU or for a GPU such as "sm_90", where `products` says who multiplies
     matrices (see `ConfigProto`)."""
     config = gc.ConfigProto(pipeline=pipeline, products=products)

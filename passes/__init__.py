@@ -22,12 +22,12 @@ Here stands what a user's own pass is written with:
   is verified; where it is wrong, or raises, a warning names the pass, and the compilation goes on without it.
 """
 from graphc.passes.patterns import Pattern, WrongRule, check, number, op, rule
-from graphc.passes.pipelines import PASSES, PIPELINES, Pass, Pipeline, Stage, run_pipeline
+from graphc.passes.pipelines import PASSES, PIPELINES, Pass, Pipeline, Stage, as_pass, run_pipeline
 from graphc.passes.rewrite import Rewrite, RewriteLoop, Rule, RuleFailed
 from graphc.passes.rules_common import sample, uniform
 from graphc.passes.users import PassFailed, map_nodes
 
 __all__ = [
     "PASSES", "PIPELINES", "Pass", "PassFailed", "Pattern", "Pipeline", "Rewrite", "RewriteLoop", "Rule", "RuleFailed", "Stage",
-    "WrongRule", "check", "map_nodes", "number", "op", "rule", "run_pipeline", "sample", "uniform",
+    "WrongRule", "as_pass", "check", "map_nodes", "number", "op", "rule", "run_pipeline", "sample", "uniform",
 ]

@@ -67,7 +67,7 @@ class Pipeline:
     def replaced(self, stage: str, given: Given) -> Pipeline:
         """This pipeline with another pass as `stage`."""
         place = self._place(stage)
-        passes = (*self.passes[:place], (stage, _as_pass(stage, given)), *self.passes[place + 1:])
+        passes = (*self.passes[:place], (stage, as_pass(stage, given)), *self.passes[place + 1:])
         return Pipeline(f"{self.name} with another {stage}", passes)
 
     def _with(self, place: int, name: str, given: Given) -> Pipeline:
@@ -75,7 +75,7 @@ class Pipeline:
             raise ValueError(f"a stage called {name!r} is there already: give yours another name")
         if not isinstance(name, str) or not name.strip():
             raise TypeError(f"a stage's name is a string; got {name!r}")
-        return Pipeline(f"{self.name} with {name}", (*self.passes[:place], (name, _as_pass(name, given)), *self.passes[place:]))
+        return Pipeline(f"{self.name} with {name}", (*self.passes[:place], (name, as_pass(name, given)), *self.passes[place:]))
 
     def _place(self, stage: str) -> int:
         names = [name for name, _ in self.passes]
@@ -87,7 +87,8 @@ class Pipeline:
         return self.name
 
 
-def _as_pass(name: str, given: Given) -> Pass:
+def as_pass(name: str, given: Given) -> Pass:
+    """The pass that stage `name` is given; TypeError where it is none."""
     rules = (given,) if isinstance(given, Rule) else tuple(given) if isinstance(given, Sequence) else ()
     if rules and all(isinstance(rule, Rule) for rule in rules):
         return Rewrite(rules, name)

@@ -43,6 +43,9 @@ ROOMS = {
     "graphc.template": "declare",
     "graphc.distributions": "declare",
     "graphc.api": "api",
+    "graphc.inspection": "inspection",
+    "graphc.limits": "machine",
+    "graphc.timing": "machine",
     "graphc.passes": "passes",
     "graphc.codegen": "codegen",
     "graphc.runtime": "runtime",
@@ -51,6 +54,8 @@ ROOMS = {
     "graphc.models": "tools",
     "graphc.demo": "tools",
     "graphc.arguments": "tools",
+    "graphc.scripts": "tools",
+    "graphc.own_passes": "tools",
     "graphc.compiled": "tools",
     "graphc.gpu": "tools",
     "graphc.dump": "tools",
@@ -58,9 +63,9 @@ ROOMS = {
     "graphc.__main__": "tools",
     "graphc.bench": "tools",
     "graphc.opt": "tools",
-    "graphc.pictures": "tools",
-    "graphc.terminal": "tools",
-    "graphc.timing": "tools",
+    "graphc.pictures": "drawing",
+    "graphc.terminal": "drawing",
+    "graphc.profile": "tools",
     "graphc.cli": "tools",
 }
 _DECLARING = {"core", "primitives", "ops", "declare"}
@@ -72,11 +77,14 @@ MAY_IMPORT = {
     "train": _DECLARING | {"train"},
     "passes": {"core", "primitives", "passes"},
     "codegen": {"core", "primitives", "codegen"},
-    "runtime": _DECLARING | {"runtime", "cuda"},
+    "drawing": {"drawing"},
+    "machine": {"core", "codegen", "machine"},  # what it can do at most, and how long things take
+    "inspection": {"core", "primitives", "passes", "codegen", "runtime", "drawing", "machine", "inspection"},  # of the runtime the types
+    "runtime": _DECLARING | {"runtime", "cuda", "inspection", "drawing", "machine"},
     "cuda": _DECLARING | {"runtime", "cuda", "codegen"},  # carries out what the CUDA code generator planned
     "api": _DECLARING | {"train", "api"},
     "face": _DECLARING | {"train", "api", "passes", "runtime", "face"},
-    "tools": _DECLARING | {"train", "runtime", "cuda", "face", "tools"},
+    "tools": _DECLARING | {"train", "runtime", "cuda", "face", "drawing", "inspection", "machine", "tools"},
 }
 # The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc
 # opt` applies passes one by one, and `graphc dump` writes the header that CUDA texts include.

@@ -5,13 +5,12 @@ A model is a function without arguments that appends to the default graph and re
 """
 from __future__ import annotations
 
-import runpy
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from graphc.models import attention, cnn, mlp, rows, transformer
+from graphc.scripts import names_of, raised
 
 Build = Callable[[], tuple[Any, Mapping[Any, Any]]]
 
@@ -33,7 +32,7 @@ def declare(name: str) -> tuple[Any, Mapping[Any, Any]]:
     try:
         built = build()
     except Exception as error:  # the user's code
-        raise _raised(name, error) from error
+        raise raised(name, error) from error
     if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[1], Mapping)):
         raise ValueError(f"build() of {name} must return (fetches, feeds), feeds a dictionary; it returned {type(built).__name__}")
     return built
@@ -43,22 +42,10 @@ def load(name: str) -> Build:
     """The built-in model `name`, or the function `build` of the Python file `name`; ValueError that says what is missing."""
     if name in MODELS:
         return MODELS[name]
-    path = Path(name)
-    if not path.is_file():
+    if not Path(name).is_file():
         raise ValueError(f"no model {name!r}: give one of {', '.join(MODELS)}, or a Python file that defines build()")
-    try:
-        build = runpy.run_path(str(path)).get("build")
-    except Exception as error:  # the user's code
-        raise _raised(name, error) from error
+    build = names_of(name).get("build")
     if not callable(build):
         raise ValueError(f"{name} defines no function build() that returns (fetches, feeds)")
     found: Build = build
     return found
-
-
-def _raised(name: str, error: Exception) -> ValueError:
-    """What a model's file raised, in one line, with the line of that file."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
-    where = f"{name}:{lines[-1]}" if lines and lines[-1] else name
-    message = str(error).strip().splitlines()
-    return ValueError(f"{where} raised {type(error).__name__}{f': {message[0]}' if message else ''}")
