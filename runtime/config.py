@@ -11,6 +11,7 @@ from graphc.passes.pipelines import PIPELINES, Pipeline
 __all__ = ["PIPELINES", "ConfigProto", "GPUOptions", "Pipeline", "Settings"]
 
 PRODUCTS = ("auto", "cublaslt", "generated")
+ALL, NAN = "all", "nan"  # what `check_numerics` may forbid
 PRECISIONS = ("float32", "tfloat32", "bfloat16", "float16")
 
 
@@ -39,7 +40,7 @@ class Settings:
     allow_soft_placement and log_device_placement. cpus, gpus: how many devices of each kind there may be, None: all of them.
     visible_gpus: the machine's numbers of the GPUs to use, in order; None: all. memory_fraction: 0 for no limit. products,
     products_precision: who computes matrix products on a GPU, and to what their operands are rounded. checked: whether indices and the like
-    are checked.
+    are checked. check_numerics: what a run may not give: "all" that is not finite, "nan" alone, or "" for anything goes.
     """
 
     pipeline: Pipeline
@@ -54,6 +55,7 @@ class Settings:
     products: str = "auto"
     products_precision: str = "float32"
     checked: bool = False
+    check_numerics: str = ""
 
 
 @dataclass(slots=True)
@@ -68,8 +70,10 @@ class ConfigProto:
     products: on a GPU matrix products are computed by "cublaslt", by "generated" kernels, or ("auto") by cublasLt where it is installed.
     products_precision: to what float32 operands of products are rounded there: "float32" (not at all), "tfloat32", "bfloat16", "float16";
     sums are float32. checked: an index, label or segment id out of range and an integer division by zero are errors that name it, instead
-    of having a defined result (docs/stages.md); None: as GRAPHC_CHECKED in the environment says. The other fields are TF1's; they are
-    accepted so that old programs run, and have no effect here.
+    of having a defined result (docs/stages.md); None: as GRAPHC_CHECKED in the environment says. check_numerics: a run whose results or
+    written variables have NaN or infinities ("nan": NaN alone) is an error that names the operation that made it, and changes no variable
+    (docs/debugging.md); None: as GRAPHC_CHECK_NUMERICS in the environment says. The other fields are TF1's; they are accepted so that old
+    programs run, and have no effect here.
     """
 
     pipeline: str | Pipeline = "default"
@@ -86,6 +90,7 @@ class ConfigProto:
     products: str = "auto"
     products_precision: str = "float32"
     checked: bool | None = None
+    check_numerics: bool | str | None = None
 
     def settings(self) -> Settings:
         """The values checked."""
@@ -94,7 +99,8 @@ class ConfigProto:
             pipeline=self._chosen_pipeline(), threads=self._threads(), device=self._device(), soft=bool(self.allow_soft_placement),
             log=bool(self.log_device_placement), cpus=max(1, counts.get("CPU", 1)), gpus=counts.get("GPU"),
             visible_gpus=self._visible_gpus(), memory_fraction=self._memory_fraction(), products=self._one_of("products", PRODUCTS),
-            products_precision=self._one_of("products_precision", PRECISIONS), checked=self._checked())
+            products_precision=self._one_of("products_precision", PRECISIONS), checked=self._checked(),
+            check_numerics=self._check_numerics())
 
     def _chosen_pipeline(self) -> Pipeline:
         if isinstance(self.pipeline, Pipeline):
@@ -175,6 +181,15 @@ class ConfigProto:
         if not isinstance(given, bool | None):
             raise TypeError(f"ConfigProto(checked={given!r}) has type {type(given).__name__}, but expected one of: bool, None")
         return os.environ.get("GRAPHC_CHECKED", "") not in ("", "0") if given is None else given
+
+    def _check_numerics(self) -> str:
+        given: Any = self.check_numerics
+        said = os.environ.get("GRAPHC_CHECK_NUMERICS", "") if given is None else given
+        known = {"": "", "0": "", "1": ALL, ALL: ALL, NAN: NAN} if given is None else {False: "", True: ALL, ALL: ALL, NAN: NAN}
+        if not isinstance(said, bool | str) or said not in known:
+            where = f"GRAPHC_CHECK_NUMERICS={said}" if given is None else f"ConfigProto(check_numerics={said!r})"
+            raise ValueError(f"{where}: it must be {'1, 0' if given is None else 'True, False'}, all or nan")
+        return known[said]
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> str:
         value = getattr(self, name)

@@ -42,6 +42,19 @@ class Store(ABC, Generic[Memory]):
     def _fill(self, memory: Memory, type_: TensorType, value: int) -> None:
         """Writes `value` everywhere, while nothing runs."""
 
+    @abstractmethod
+    def _read(self, memory: Memory, type_: TensorType) -> Array:
+        """A copy of what is in `memory`, while nothing runs."""
+
+    def value(self, name: str, type_: TensorType) -> Array:
+        """A copy of a variable's value; of a counter that nobody has asked for, what it begins with. FailedPreconditionError for a
+        variable without a value."""
+        counted = None if name in self._arrays else self._counted(name)
+        if counted is not None:
+            return np.full(type_.dims, first_run(counted), type_.dtype.np_dtype)
+        self.require([name])
+        return self._read(self._arrays[name], type_)
+
     def array(self, name: str, type_: TensorType) -> Memory:
         """The memory of a variable, allocated when it is first asked for. A random operation's counter has a value from the start; of what
         is only kept during a run nobody asks whether it has."""
@@ -113,6 +126,9 @@ class VariableStore(Store[Array]):
 
     def _fill(self, memory: Array, type_: TensorType, value: int) -> None:
         memory[...] = value
+
+    def _read(self, memory: Array, type_: TensorType) -> Array:
+        return memory.copy()
 
 
 class Workspace:

@@ -4,7 +4,7 @@ Constant folding and the tests use it; a fused group runs as the Program that it
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,30 @@ def interpret(program: Program, feeds: Sequence[Any], variables: Mapping[str, An
 
     ValueError where a feed does not have its parameter's shape; KeyError for a variable without a value.
     """
-    state = variables or {}
-    values: dict[Node, Array | tuple[Array, ...]] = {}
-    for parameter, feed in zip(program.parameters, feeds, strict=True):
-        values[parameter] = _checked(parameter, feed)
-    for node in program.nodes:
-        if node.name == "variable_read":
-            values[node] = _checked(node, state[node.attrs.variable])
-        elif node not in values:
-            values[node] = evaluate(node, [values[operand] for operand in node.operands])
+    values = trace(program, feeds, variables)
     outputs = [np.asarray(values[node]) for node in program.outputs]
     written = {node.attrs.variable: np.asarray(values[node]) for node in program.effects}
     return outputs, written
+
+
+def trace(program: Program, feeds: Sequence[Any], variables: Mapping[str, Any] | None = None, known: Mapping[Node, Any] | None = None,
+          compute: Callable[[Node, Sequence[Any]], Any] | None = None) -> dict[Node, Any]:
+    """The value of every node: an array, or a tuple of them for one with several outputs. For those who look into a run, and as `interpret`.
+
+    known: values of nodes that need not be computed. compute: takes the place of `evaluate`, to watch it or to change what it gives.
+    """
+    state, values = variables or {}, dict(known or {})
+    compute = compute or evaluate
+    for parameter, feed in zip(program.parameters, feeds, strict=True):
+        values[parameter] = _checked(parameter, feed)
+    for node in program.nodes:
+        if node in values:
+            continue
+        if node.name == "variable_read":
+            values[node] = _checked(node, state[node.attrs.variable])
+        else:
+            values[node] = compute(node, [values[operand] for operand in node.operands])
+    return values
 
 
 def evaluate(node: Node, operands: Sequence[Any]) -> Any:

@@ -162,7 +162,8 @@ class Expansion:
     """What a walk has made of the operations. outputs, effects: of a Program, where `need` is None.
 
     need: why the walk ended before the last operation; `live` are then the nodes that the operations from there on may read. Where it went
-    to the end they are the outputs and effects. homes: the devices of variables. operations: those expanded, in order.
+    to the end they are the outputs and effects. homes: the devices of variables. operations: those expanded, in order. expanded: for
+    each of them the nodes that it reads (of a variable, its value at that point) and those that it gives.
     """
 
     parameters: tuple[Node, ...]
@@ -175,6 +176,7 @@ class Expansion:
     origins: Mapping[Node, tuple[Origin, ...]] = field(repr=False)
     homes: Mapping[str, str]
     operations: tuple[Origin, ...] = field(repr=False)
+    expanded: Mapping[Operation, tuple[Sequence[Node], Sequence[Node]]] = field(repr=False)
 
 
 def specialise(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorType],
@@ -216,7 +218,7 @@ def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorT
     outputs = tuple([walk.value(fetch) for fetch in reached])
     effects = tuple(walk.state.effects())
     return Expansion(tuple(parameters), outputs, effects, (*outputs, *effects, *live), need, tuple(walk.collected.checks.values()),
-                     tuple(walk.collected.printings), walk.origins, walk.state.homes, tuple(map(_origin, operations)))
+                     tuple(walk.collected.printings), walk.origins, walk.state.homes, tuple(map(_origin, operations)), walk.expanded)
 
 
 def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> list[Operation]:
@@ -242,6 +244,7 @@ class _Walk:
         self.state = _State(placed, called)
         self.nodes: dict[Tensor, Node] = {}
         self.origins: dict[Node, tuple[Origin, ...]] = {}
+        self.expanded: dict[Operation, tuple[Sequence[Node], Sequence[Node]]] = {}
         self.collected = Collected(checked)
 
     def feed(self, tensor: Tensor, type_: TensorType) -> Node:
@@ -322,6 +325,7 @@ class _Walk:
             raise InvalidArgumentError(None, operation, explain(operation, str(error), f"inputs: {shapes}")) from error
         for tensor, node in zip(operation.outputs, results, strict=True):
             self.nodes.setdefault(tensor, node)
+        self.expanded[operation] = inputs, results
         required = [node for check in list(self.collected.checks.values())[checks:] for node in (check.ok, *check.data)]
         _remember(operation, [*results, *required], inputs, self.origins)
 

@@ -34,6 +34,12 @@ class DeviceStore(Store[DeviceMemory]):
         with self._device.current:
             self._device.upload(memory, np.full(type_.dims, value, type_.dtype.np_dtype))
 
+    def _read(self, memory: DeviceMemory, type_: TensorType) -> np.ndarray[Any, Any]:
+        array = np.empty(type_.dims, type_.dtype.np_dtype)
+        with self._device.current:
+            self._device.download(memory.address, array)
+        return array
+
     @property
     def nbytes(self) -> int:
         """Of all variables."""

@@ -1,0 +1,1 @@
+"""What the compiler made of a graph and why, read from what every room left behind: changes, fates, reasons, dumps, the report."""
