@@ -15,8 +15,6 @@ from graphc.pictures.canvas import Canvas
 from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
 from graphc.pictures.stages import stage_bars
-from graphc.runtime.placed import PlacedExecutable
-from graphc.runtime.staged import StagedExecutable
 from graphc.terminal import bytes_text, table
 
 
@@ -69,13 +67,8 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
 def _print_whole(plan: gc.Executable) -> None:
     """Every stage and the memory plan; of what is in parts first the whole, then each part."""
     _print_stages(plan)
-    parts: list[tuple[str, gc.Executable]] = []
-    if isinstance(plan, PlacedExecutable):
-        parts = [(f"segment {number} on {each.device}", each.executable) for number, each in enumerate(plan.segments)]
-    elif isinstance(plan, StagedExecutable):
-        parts = [(f"stage {number}: {each.title or 'the first'}", each.executable) for number, each in enumerate(plan.parts)]
-    print(plan.plan_text if parts else memory_text(plan))
-    for title, part in parts:
+    print(plan.plan_text if plan.pieces else memory_text(plan))
+    for title, part in plan.pieces:
         print(f"\n// {title}")
         _print_whole(part)
 

@@ -1,5 +1,7 @@
-"""What passes say of their work while they do it: which rule replaced which node, and what became of each. `pipelines.py` keeps it in each `Stage`; `graphc.inspection`,
-the dumps and `graphc bisect` read it."""
+"""What passes say of their work while they do it: which rule replaced which node, and what became of each.
+
+`pipelines.py` keeps it in each `Stage`; `graphc.inspection`, the dumps and `graphc bisect` read it.
+"""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

@@ -4,7 +4,7 @@
     GRAPHC_DEBUG=2   also the program after each pass
     GRAPHC_DEBUG=3   also the kernels, in the kernel language
     GRAPHC_DEBUG=4   also the kernels as LLVM text
-    GRAPHC_DEBUG_DIR=FOLDER   writes all of that into FOLDER instead, a folder with an index for each compilation (level 4 unless said)
+    GRAPHC_DUMP=FOLDER   writes a dump of each compilation (`Executable.dump`) into FOLDER, with an index of all
 
 The environment is read at each compilation. Everything goes through the logger "graphc"; the ladder gives it a handler on stderr where the
 program has set none up.
@@ -15,12 +15,15 @@ import itertools
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from graphc.core.program import Program
 from graphc.core.text import print_program
+from graphc.inspection.folder import dump
 from graphc.runtime.executable import Executable
 
 log = logging.getLogger("graphc")
@@ -30,10 +33,9 @@ _serial = itertools.count(1)
 
 @dataclass(frozen=True)
 class Page:
-    """One text of a report, for those who ask for `level` or more. name: a file name."""
+    """One text of a report, for those who ask for `level` or more."""
 
     level: int
-    name: str
     title: str
     text: str
 
@@ -43,14 +45,15 @@ def report(executable: Executable, fetches: Sequence[str], cause: str, phases: M
 
     fetches: names of what it computes. cause: why it was needed. phases: milliseconds of each step on the way.
     """
-    folder = os.environ.get("GRAPHC_DEBUG_DIR", "")
-    level = _level(4 if folder else 0)
-    if not level and not log.isEnabledFor(logging.INFO):
+    folder = os.environ.get("GRAPHC_DUMP", "")
+    level = _level()
+    if not folder and not level and not log.isEnabledFor(logging.INFO):
         return
     what = ", ".join(fetches) or "nothing"
     summary = _summary(executable, what, cause, phases)
     if folder:
-        _write(Path(folder), what, summary, [page for page in _pages(executable) if page.level <= level])
+        _write(Path(folder), executable, what, summary)
+    if not level and not log.isEnabledFor(logging.INFO):
         return
     _ensure_handler(level)
     log.info("%s", summary)
@@ -59,10 +62,10 @@ def report(executable: Executable, fetches: Sequence[str], cause: str, phases: M
             log.info("---- %s\n%s", page.title, page.text)
 
 
-def _level(default: int) -> int:
+def _level() -> int:
     text = os.environ.get("GRAPHC_DEBUG", "")
     if not text:
-        return default
+        return 0
     if not text.isdecimal() or int(text) not in LEVELS:
         raise ValueError(f"GRAPHC_DEBUG must be a number from 0 to {LEVELS[-1]}; got {text!r}")
     return int(text)
@@ -106,10 +109,10 @@ def _cache_summary(executable: Executable) -> str:
 
 def _pages(executable: Executable) -> Iterator[Page]:
     before = ""
-    for number, stage in enumerate(executable.stages):
+    for stage in executable.stages:
         text = print_program(stage.program)
         shown = text if text != before else "// unchanged"
-        yield Page(2, f"{number}-{_plain(stage.name)}.program", f"program after {stage.name}", shown)
+        yield Page(2, f"program after {stage.name}", shown)
         before = text
     seen: set[str] = set()
     for kernel in executable.kernels:
@@ -117,21 +120,31 @@ def _pages(executable: Executable) -> Iterator[Page]:
             continue
         seen.add(kernel.symbol)
         origins = "\n".join(f"// {origin}" for origin in kernel.origins)
-        yield Page(3, f"{kernel.name}.kernel", f"kernel {kernel.name}", f"{origins}\n{kernel.text}".lstrip())
-        yield Page(4, f"{kernel.name}.{executable.suffix}", f"{executable.language} of {kernel.name}", kernel.code)
-    yield Page(4, f"plan.{executable.suffix}", f"{executable.language} of the plan", executable.plan_text)
+        yield Page(3, f"kernel {kernel.name}", f"{origins}\n{kernel.text}".lstrip())
+        yield Page(4, f"{executable.language} of {kernel.name}", kernel.code)
+    yield Page(4, f"{executable.language} of the plan", executable.plan_text)
 
 
-def _write(root: Path, what: str, summary: str, pages: Sequence[Page]) -> None:
-    """A folder for this compilation, its pages and their index, and a line in the index of all."""
-    folder = root / f"{os.getpid()}-{next(_serial):04}-{_plain(what)[:40]}"
-    folder.mkdir(parents=True)
-    for page in pages:
-        (folder / page.name).write_text(page.text + "\n")
-    links = "\n".join(f"- [{page.title}]({page.name})" for page in pages)
-    (folder / "index.md").write_text(f"# {what}\n\n```\n{summary}\n```\n\n{links}\n")
-    with open(root / "index.md", "a") as index:
-        index.write(f"- [{folder.name}]({folder.name}/index.md): {summary.splitlines()[1].strip()}\n")
+def _write(root: Path, executable: Executable, what: str, summary: str) -> None:
+    """A dump of this compilation in a folder of its own, and a line in the index of all."""
+    try:
+        folder = _new_folder(root, f"{next(_serial):04}-{_plain(what)[:40].rstrip('_')}")
+        dump(executable, folder, what)
+        (folder / "compilation.txt").write_text(summary + "\n")  # with its times: no part of the dump, which is the same every time
+        with open(root / "index.md", "a") as index:
+            index.write(f"- [{folder.name}]({folder.name}/index.md): {summary.splitlines()[1].strip()}\n")
+    except (OSError, ValueError) as error:
+        warnings.warn(f"graphc: GRAPHC_DUMP={root}: {error}; nothing was dumped", RuntimeWarning, stacklevel=2)
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    """An empty folder of that name, or where another process has it, with this one's number added."""
+    root.mkdir(parents=True, exist_ok=True)
+    for each in (name, f"{name}-{os.getpid()}"):
+        with suppress(FileExistsError):
+            (root / each).mkdir()
+            return root / each
+    raise FileExistsError(f"{root / name} exists already")
 
 
 def _plain(text: str) -> str:

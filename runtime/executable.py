@@ -1,6 +1,7 @@
 """`Executable`: what a compilation made, to run and to look into. `compile.py` makes it; `Session` runs it; `graphc dump` prints it."""
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,12 @@ import numpy as np
 
 from graphc.codegen import ir
 from graphc.codegen.gpu import Gpu
+from graphc.codegen.llvm.jit import assembly
+from graphc.codegen.llvm.target import host
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Origin, Program
 from graphc.core.types import TensorType
+from graphc.inspection.folder import dump as folder_dump
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Stage
 
@@ -42,6 +46,11 @@ class CompiledKernel:
     def text(self) -> str:
         return print_kernel(self.ir)
 
+    @property
+    def assembly(self) -> str:
+        """The machine code to read, "" where there is none."""
+        return ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NativeKernel(CompiledKernel):
@@ -50,12 +59,20 @@ class NativeKernel(CompiledKernel):
     extent: int
     parallel: bool
 
+    @property
+    def assembly(self) -> str:
+        return assembly(self.code, host())
+
 
 @dataclass(frozen=True, kw_only=True)
 class HostKernel(NativeKernel):
     """A function of the host that the plan calls in a kernel's place. `ir` has its parameters and no statement."""
 
     function: str
+
+    @property
+    def assembly(self) -> str:
+        return ""
 
     @property
     def text(self) -> str:
@@ -127,6 +144,17 @@ class Executable(ABC):
     @abstractmethod
     def expectation(self) -> str:
         """What one run should cost, in words."""
+
+    @property
+    def pieces(self) -> tuple[tuple[str, Executable], ...]:
+        """Of what is compiled in pieces each with what it is, in words; nothing for one Program on one device."""
+        return ()
+
+    def dump(self, folder: str | os.PathLike[str]) -> None:
+        """Writes all that is known of this into `folder`, as text that is the same in every process: the Program after each pass and what
+        the pass changed, every kernel down to assembly, the schedule, the memory plan, and why kernels were not fused. The folder is
+        made, or is empty, or holds an earlier dump, which goes. ValueError where it cannot be had; then nothing is written."""
+        folder_dump(self, folder)
 
     @property
     def program(self) -> Program:

@@ -16,6 +16,8 @@ from graphc.core.types import TensorType
 from graphc.runtime.arena import aligned_empty
 from graphc.runtime.bound import Runs
 from graphc.runtime.executable import BufferUse, DeviceExecutable, Executable, Memory
+from graphc.runtime.placement import device_name
+from graphc.runtime.recorder import PLAIN, Recorder, Runner
 from graphc.runtime.segments import Split, array_name
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +43,10 @@ class PlacedExecutable(Executable):
     handed_over: tuple[TensorType, ...] = field(repr=False)
     language = "text"
     suffix = "txt"
+
+    @property
+    def pieces(self) -> tuple[tuple[str, Executable], ...]:
+        return tuple((f"segment {number} on {each.device}", each.executable) for number, each in enumerate(self.segments))
 
     @property
     def expectation(self) -> str:
@@ -109,30 +115,37 @@ class PlacedBound(Runs):
         self._wanted = [(type_.dims, type_.dtype.np_dtype) for type_ in (*executable.feeds, *executable.fetches)]
         self._handed_over = [aligned_empty(type_.dims, type_.dtype.np_dtype, "a value for another device")
                              for type_ in executable.handed_over]
-        self._turns = [(bound, (*segment.takes, *segment.gives)) for bound, segment in zip(bounds, executable.segments, strict=True)]
+        self._turns = [(bound, (*segment.takes, *segment.gives), device_name(segment.device))
+                       for bound, segment in zip(bounds, executable.segments, strict=True)]
 
     def _run(self, *arrays: Any) -> int | None:
+        return self._in_turn(PLAIN, arrays)
+
+    def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
+        return self._in_turn(recorder, arrays)
+
+    def _in_turn(self, runner: Runner, arrays: Sequence[Any]) -> int | None:
         for number, (array, (dims, dtype)) in enumerate(zip(arrays, self._wanted, strict=True)):
             if not _fits(array, dims, dtype):
                 return number
         all_arrays = (*arrays, *self._handed_over)
-        for number, (bound, chosen) in enumerate(self._turns):
-            refused = bound.run(*[all_arrays[each] for each in chosen])
+        for number, (bound, chosen, device) in enumerate(self._turns):
+            refused = runner.run(bound, [all_arrays[each] for each in chosen], device)
             if refused is not None:
                 raise AssertionError(f"segment {number} refuses array {chosen[refused]}")
         return None
 
     def require(self) -> None:
-        for bound, _ in self._turns:
+        for bound, *_ in self._turns:
             bound.require()
 
     def written(self) -> None:
-        for bound, _ in self._turns:
+        for bound, *_ in self._turns:
             bound.written()
 
     def retire(self) -> None:
         super().retire()
-        for bound, _ in self._turns:
+        for bound, *_ in self._turns:
             bound.retire()
 
 

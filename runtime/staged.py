@@ -33,6 +33,10 @@ class StagedExecutable(Executable):
     suffix = "txt"
 
     @property
+    def pieces(self) -> tuple[tuple[str, Executable], ...]:
+        return tuple((f"stage {number}: {part.title or 'the first'}", part.executable) for number, part in enumerate(self.parts))
+
+    @property
     def expectation(self) -> str:
         return "; ".join(part.executable.expectation for part in self.parts)
 

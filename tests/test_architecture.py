@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"graphc": "graphc", "passes": "graphc.passes", "codegen": "graphc.codegen", "runtime": "graphc.runtime"}
-OPTIONAL_PACKAGES = {"jax", "matplotlib", "onnx", "pycuda", "torch"}
+OPTIONAL_PACKAGES = {"jax", "matplotlib", "networkx", "onnx", "pycuda", "torch"}
 LONGEST_FILE, LONGEST_FUNCTION = 500, 80
 
 # Which room a module belongs to: the longest prefix wins.
@@ -44,6 +44,7 @@ ROOMS = {
     "graphc.distributions": "declare",
     "graphc.api": "api",
     "graphc.inspection": "inspection",
+    "graphc.exports": "exports",
     "graphc.limits": "machine",
     "graphc.timing": "machine",
     "graphc.passes": "passes",
@@ -59,12 +60,17 @@ ROOMS = {
     "graphc.compiled": "tools",
     "graphc.gpu": "tools",
     "graphc.dump": "tools",
+    "graphc.export": "tools",
     "graphc.dump_cuda": "tools",
     "graphc.__main__": "tools",
     "graphc.bench": "tools",
+    "graphc.benchmark": "benchmark",
+    "graphc.comparison": "benchmark",
+    "graphc.peers": "tools",
     "graphc.opt": "tools",
     "graphc.pictures": "drawing",
     "graphc.terminal": "drawing",
+    "graphc.files": "drawing",
     "graphc.profile": "tools",
     "graphc.cli": "tools",
 }
@@ -74,22 +80,25 @@ MAY_IMPORT = {
     "primitives": {"core", "primitives"},
     "ops": {"core", "primitives", "ops"},
     "declare": _DECLARING,
-    "train": _DECLARING | {"train"},
+    "exports": {"core", "drawing", "exports"},
+    "train": _DECLARING | {"exports", "train"},
     "passes": {"core", "primitives", "passes"},
     "codegen": {"core", "primitives", "codegen"},
     "drawing": {"drawing"},
     "machine": {"core", "codegen", "machine"},  # what it can do at most, and how long things take
     "inspection": {"core", "primitives", "passes", "codegen", "runtime", "drawing", "machine", "inspection"},  # of the runtime the types
-    "runtime": _DECLARING | {"runtime", "cuda", "inspection", "drawing", "machine"},
+    "runtime": _DECLARING | {"runtime", "cuda", "exports", "inspection", "drawing", "machine"},
     "cuda": _DECLARING | {"runtime", "cuda", "codegen"},  # carries out what the CUDA code generator planned
-    "api": _DECLARING | {"train", "api"},
-    "face": _DECLARING | {"train", "api", "passes", "runtime", "face"},
-    "tools": _DECLARING | {"train", "runtime", "cuda", "face", "drawing", "inspection", "machine", "tools"},
+    "api": _DECLARING | {"train", "exports", "api"},
+    "benchmark": _DECLARING | {"passes", "runtime", "drawing", "machine", "benchmark"},
+    "face": _DECLARING | {"train", "api", "exports", "passes", "runtime", "benchmark", "face"},
+    "tools": _DECLARING | {"train", "runtime", "cuda", "face", "drawing", "exports", "inspection", "machine", "benchmark", "tools"},
 }
 # The doors between the runtime and the rooms that transform programs: the `compile` modules call them, others name their types, `graphc
 # opt` applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
 DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.planned", "graphc.runtime.merging",
-         "graphc.runtime.config", "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.dump_cuda", "graphc.opt"}
+         "graphc.runtime.config", "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.runtime.cold",
+         "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 
 

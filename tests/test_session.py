@@ -301,25 +301,6 @@ def test_each_rung_of_the_debug_ladder(level: int, present: list[str], absent: l
     assert "because of new shapes of feeds: x:0 (2,)" in caplog.text
 
 
-def test_debug_output_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPHC_DEBUG_DIR", str(tmp_path))
-    y = gc.add(gc.Variable([1.0, 2.0], name="v"), 1.0, name="y")
-    session = gc.Session()
-    session.run(gc.global_variables_initializer())
-    session.run(y)
-    index = (tmp_path / "index.md").read_text().splitlines()
-    assert len(index) == 2
-    assert "because of new fetches" in index[1]
-    folder = tmp_path / index[1].split("]")[0].removeprefix("- [")
-    page = (folder / "index.md").read_text()
-    assert page.startswith("# y:0\n")
-    assert "ms: specialise" in page
-    names = {path.name for path in folder.iterdir()}
-    assert {"0-specialise.program", "index.md", "plan.ll"} <= names
-    assert any(name.endswith(".kernel") for name in names)
-    assert all(f"({name})" in page for name in names - {"index.md"})
-
-
 def test_a_wrong_debug_level_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_DEBUG", "lots")
     with pytest.raises(ValueError, match=r"^GRAPHC_DEBUG must be a number from 0 to 4; got 'lots'$"):

@@ -11,7 +11,8 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -59,6 +60,19 @@ def compile_module(text: str, target: Target) -> bytes:
     The module is verified first, since LLVM's code generator aborts the process on input that the verifier would refuse. CodeError, with
     the lines around the fault, when the text does not parse or verify.
     """
+    with _verified(text, target) as module:
+        return bytes(target.target_machine().emit_object(module))
+
+
+def assembly(text: str, target: Target) -> str:
+    """What `compile_module` makes, as assembly to read."""
+    with _verified(text, target) as module:
+        return str(target.target_machine().emit_assembly(module))
+
+
+@contextmanager
+def _verified(text: str, target: Target) -> Iterator[Any]:
+    """The module of `text`, which may be given to the code generator."""
     machine = target.target_machine()
     context = llvm.create_context()  # types and constants of this module die with it
     try:
@@ -72,7 +86,7 @@ def compile_module(text: str, target: Target) -> bytes:
             module.verify()
         except RuntimeError as error:
             raise CodeError(_explain("does not verify", str(error), text)) from None
-        return bytes(machine.emit_object(module))
+        yield module
 
 
 def link(name: str, objects: Sequence[bytes], imports: Mapping[str, int], exports: Sequence[str]) -> Loaded:

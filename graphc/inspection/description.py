@@ -1,0 +1,194 @@
+"""All that is known of a compilation as plain data, for the report, for the dumps and for tools of others: dicts, lists, numbers and texts.
+
+Numbers refer to positions: a node to the line of its stage's text (`%7`), a kernel, an operation or a buffer to its place in its list.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from graphc.core.program import Node, Origin, Program
+from graphc.core.text import print_program, print_value
+from graphc.inspection.changes import Change
+from graphc.inspection.fates import History
+from graphc.inspection.separations import edges
+from graphc.passes.storage import value_of
+
+if TYPE_CHECKING:
+    from graphc.runtime.executable import CompiledKernel, DeviceExecutable, Memory
+
+Described = dict[str, Any]
+_SHORT = 60  # characters of an attribute that are shown
+
+
+class Description:
+    """Describes one executable for one device. title: what to call it. assembly: whether the machine code is made readable, which takes the
+    most time. Of kernels that share their code the first has it; `same_as` says which that is."""
+
+    def __init__(self, executable: DeviceExecutable, title: str = "", assembly: bool = True) -> None:
+        self.executable, self.title, self.assembly = executable, title, assembly
+        self.history = History(executable.stages, executable.plan.steps)
+        self.kernels = tuple(executable.kernels)
+        # The kernel of each step: one each on a CPU; on a GPU a launch may do several.
+        launches = [getattr(kernel, "steps", (number,)) for number, kernel in enumerate(self.kernels)]
+        self.kernel_of = {step: number for number, steps in enumerate(launches) for step in steps}
+        self.steps_of = [[executable.plan.steps[step] for step in steps] for steps in launches]
+        firsts: dict[str, int] = {}
+        self.same_as = [firsts.setdefault(kernel.symbol, number) for number, kernel in enumerate(self.kernels)]
+        self.operations = _operations(executable.stages[0].program)
+        self.number = {origin.operation: number for number, origin in enumerate(self.operations)}
+
+    def described(self) -> Described:
+        """Everything, as the module says."""
+        executable = self.executable
+        program = executable.program
+        return {
+            "title": self.title, "target": executable.target,
+            "signature": {"fetches": [", ".join(_names(program, node)) or node.name for node in program.outputs],
+                          "feeds": [{"name": str(node.attrs.name), "type": str(node.type)} for node in program.parameters]},
+            "phases": dict(executable.compile_ms),
+            "warnings": [f"pass {stage.name} failed and was left out: {stage.problem}" for stage in executable.stages if stage.problem],
+            "operations": [self._operation(origin) for origin in self.operations],
+            "stages": self._stages(),
+            "kernels": [self._kernel(number, kernel) for number, kernel in enumerate(self.kernels)],
+            "edges": self._edges(),
+            "memory": memory_described(executable.memory, self._lines_of_buffers()),
+            "timeline": [], "machine": None}
+
+    def _operation(self, origin: Origin) -> Described:
+        fate = self.history.fate(origin)
+        kernels = list(dict.fromkeys(self.kernel_of[step] for step in fate.kernels))
+        return {"name": origin.operation, "type": origin.type, "line": origin.source, "kernels": kernels, "fate": fate.text}
+
+    # Stages ---------------------------------------------------------------------------------------------------------------------------
+
+    def _stages(self) -> list[Described]:
+        stages = self.executable.stages
+        found = []
+        for number, stage in enumerate(stages):
+            changed = number == 0 or stage.program is not stages[number - 1].program
+            changes = self.history.differences[number - 1].changes if number and changed else ()
+            found.append({
+                "name": stage.name, "ms": stage.ms, "problem": stage.problem, "changed": changed,
+                "text": print_program(stage.program) if changed else "",
+                "nodes": self._nodes(stage.program) if changed else [],
+                "changes": _changes(stages[number - 1].program if number else stage.program, stage.program, changes),
+                "rules": dict(Counter(str(applied) for applied in stage.applied))})
+        return found
+
+    def _nodes(self, program: Program) -> list[Described]:
+        place = {node: number for number, node in enumerate(program.nodes)}
+        steps = self.history.steps
+        return [{"id": place[node], "name": node.name, "type": ", ".join(map(str, node.types)),
+                 "operands": [place[operand] for operand in node.operands], "operations": self._ids(program.origins.get(node, ())),
+                 "kernel": self.kernel_of.get(steps[node]) if node in steps else None, "note": note_of(node)} for node in program.nodes]
+
+    def _ids(self, origins: Iterable[Origin]) -> list[int]:
+        return [self.number[name] for name in dict.fromkeys(_operation_name(origin) for origin in origins) if name in self.number]
+
+    # Kernels --------------------------------------------------------------------------------------------------------------------------
+
+    def _kernel(self, number: int, kernel: CompiledKernel) -> Described:
+        origins, first = self.origins_of(number), self.same_as[number] == number
+        inside = set(self.steps_of[number])
+        taken = dict.fromkeys(o for step in self.steps_of[number] for o in step.operands if value_of(o)[0] not in inside)
+        made = [(step, type_) for step in self.steps_of[number] for type_ in step.types]
+        return {
+            "name": kernel.name, "kind": " ".join(dict.fromkeys(kind_of(step) for step in self.steps_of[number])),
+            "operations": self._ids(origins), "lines": list(dict.fromkeys(origin.source for origin in origins if origin.source)),
+            "flops": kernel.flops, "bytes": kernel.bytes, "microseconds": kernel.microseconds, "measured_us": None,
+            "parallel": bool(getattr(kernel, "parallel", True)), "same_as": self.same_as[number], "text": kernel.text,
+            "code": kernel.code if first else "", "assembly": kernel.assembly if first and self.assembly else "",
+            "reads": [{"value": self._label(operand), "bytes": operand.type.nbytes, "from": self._maker(operand)} for operand in taken],
+            "writes": [{"value": self._label(step), "bytes": type_.nbytes} for step, type_ in made]}
+
+    def origins_of(self, number: int) -> tuple[Origin, ...]:
+        """The operations that kernel `number` computes, views on the way included."""
+        return tuple(dict.fromkeys(origin for step in self.steps_of[number] for origin in self.history.origins[step]))
+
+    def _maker(self, operand: Node) -> int | None:
+        step = value_of(operand)[0]
+        return self.kernel_of.get(self.history.steps[step]) if step in self.history.steps else None
+
+    def _label(self, node: Node) -> str:
+        """What a value is called: its variable, its feed, or the operations that it is of."""
+        source = value_of(node)[0]
+        if source.name == "variable_read":
+            return str(source.attrs.variable)
+        return ", ".join(_names(self.executable.program, node)) or ", ".join(_names(self.executable.program, source)) or source.name
+
+    def _edges(self) -> list[Described]:
+        found: dict[tuple[int, int], Described] = {}
+        for edge in edges(self.executable.stages, self.executable.plan.steps):
+            before, after = self.kernel_of[edge.before], self.kernel_of[edge.after]
+            if before != after:
+                found.setdefault((before, after), {
+                    "from": before, "to": after, "value": f"{self._label(edge.value)} {edge.value.type}",
+                    "bytes": edge.value.type.nbytes, "why": edge.why, "text": edge.text})
+        return list(found.values())
+
+    def _lines_of_buffers(self) -> list[list[str]]:
+        program = self.executable.program
+        return [list(dict.fromkeys(origin.source for node, _ in buffer.values for origin in program.origins.get(node, ()) if origin.source))
+                for buffer in self.executable.plan.buffers]
+
+
+def memory_described(memory: Memory, lines: Sequence[Sequence[str]]) -> Described:
+    """The arena: its buffers over time, and the moment when most is alive. lines: of the user's files, for each buffer."""
+    end = max((b.last for b in memory.buffers), default=0)
+    live = [sum(b.size for b in memory.buffers if b.first <= at <= b.last) for at in range(end + 1)]
+    peak = live.index(max(live)) if memory.buffers else 0
+    return {
+        "arena": memory.arena_bytes, "lower_bound": memory.lower_bound, "unplanned": memory.unplanned_bytes,
+        "buffers": [{"offset": b.offset, "size": b.size, "first": b.first, "last": b.last, "values": list(b.values), "lines": list(of)}
+                    for b, of in zip(memory.buffers, lines, strict=True)],
+        "peak": {"at": peak, "live": [n for n, b in enumerate(memory.buffers) if b.first <= peak <= b.last]},
+        "variables": [{"name": name, "in_place": in_place} for names, in_place in ((memory.in_place, True), (memory.copied, False))
+                      for name in names]}
+
+
+def kind_of(step: Node) -> str:
+    """What kind of kernel a step is: that of its fusion, or its primitive."""
+    return str(step.attrs.kind) if step.name == "fusion" else step.name
+
+
+def note_of(node: Node) -> str:
+    """A node's attributes in short."""
+    if node.name == "fusion":
+        return f"{node.attrs.kind}: " + ", ".join(f"{n} {name}" if n > 1 else name for name, n in Counter(
+            each.name for each in node.attrs.body.nodes if each.name != "parameter").items())
+    parts = []
+    for field in fields(node.attrs):
+        text = print_value(getattr(node.attrs, field.name))
+        parts.append(f"{field.name} = {text if len(text) <= _SHORT else text[: _SHORT - 1] + '…'}")
+    return ", ".join(parts)
+
+
+def _operations(program: Program) -> list[Origin]:
+    """The operations of the user's graph that a first Program was made of, and others that its nodes name."""
+    found = {origin.operation: origin for origin in program.operations}
+    for node in program.nodes:
+        for origin in program.origins.get(node, ()):
+            found.setdefault(_operation_name(origin), origin)
+    return list(found.values())
+
+
+def _operation_name(origin: Origin) -> str:
+    """Of a feed, which names a tensor, its operation."""
+    return origin.operation.split(":")[0]
+
+
+def _names(program: Program, node: Node) -> list[str]:
+    return list(dict.fromkeys(origin.operation for origin in program.origins.get(node, ())))
+
+
+def _changes(before: Program, after: Program, changes: Sequence[Change]) -> list[Described]:
+    old, new = _places(before), _places(after)
+    return [{"kind": change.kind, "before": [old[node] for node in change.before], "after": [new[node] for node in change.after],
+             "rule": change.rule, "why": change.why} for change in changes]
+
+
+def _places(program: Program) -> Mapping[Node, int]:
+    return {node: number for number, node in enumerate(program.nodes)}

@@ -1,0 +1,107 @@
+"""What became of each operation of the user's graph: the kernels that compute it, or the rule that removed it."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from graphc.core.program import Node, Origin
+from graphc.inspection.changes import Difference, difference
+from graphc.inspection.inlined import Inlined
+from graphc.passes.groups import is_cheap_fill, is_uniform, is_view
+from graphc.passes.pipelines import Stage
+
+_KNOWN = "no computation of its own: its results are its inputs, or known before the first run"
+_WITHOUT = {
+    "VariableV2": "a variable: it lives in memory of its own", "NoOp": "groups other operations",
+    "Const": "a constant, made where it is read", "Identity": "its input itself", "StopGradient": "its input itself",
+    "Assign": "gives its variable a new value, where that is computed"}
+
+
+@dataclass(frozen=True)
+class Fate:
+    """kernels: positions of the steps of the last Program that compute something of the operation. text: all of it, in words."""
+
+    kernels: tuple[int, ...]
+    text: str
+
+
+class History:
+    """The stages of a compilation, and what became of nodes from each to the next. steps: of the last Program, those that run, in order."""
+
+    def __init__(self, stages: Sequence[Stage], steps: Sequence[Node]) -> None:
+        self.stages = tuple(stages)
+        self.steps = {step: number for number, step in enumerate(steps)}
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """For each stage but the first, what its pass did."""
+        return tuple(difference(before.program, after) for before, after in zip(self.stages, self.stages[1:], strict=False))
+
+    @cached_property
+    def last(self) -> Inlined:
+        """The last Program, fusions taken apart."""
+        return Inlined(self.stages[-1].program)
+
+    @cached_property
+    def origins(self) -> Mapping[Node, tuple[Origin, ...]]:
+        """Of each step the operations that it computes, also those that are mere changes of index on the way."""
+        found: dict[Node, dict[Origin, None]] = {step: {} for step in self.steps}
+        first = self.stages[0].program
+        for node in first.nodes:
+            end = self._end(node)[0]
+            for step in self._steps_of(end) if end is not None and not _is_common(end) else ():
+                found[step].update(dict.fromkeys(first.origins.get(node, ())))
+        return {step: tuple(origins) or self.stages[-1].program.origins.get(step, ()) for step, origins in found.items()}
+
+    def fate(self, operation: Origin) -> Fate:
+        """What became of an operation of the user's graph."""
+        nodes = self._nodes.get(operation.operation, [])
+        if not nodes:
+            return Fate((), _WITHOUT.get(operation.type, _KNOWN))
+        ends = [self._end(node) for node in nodes]
+        alive = [node for node, _ in ends if node is not None]
+        counted = [node for node in alive if not _is_common(node)] or alive
+        kernels = tuple(sorted({self.steps[step] for node in counted for step in self._steps_of(node)}))
+        if kernels:
+            views = all(is_view(node) or _is_common(node) for node in nodes)
+            numbers = f"kernel{'s' if len(kernels) > 1 else ''} {', '.join(map(str, kernels))}"
+            return Fate(kernels, f"a change of index in {numbers}" if views else f"computed by {numbers}")
+        if any(node.name in ("parameter", "variable_read") for node in alive):
+            return Fate((), "given: no computation")
+        if alive:
+            return Fate((), "a constant, or memory seen otherwise: no computation")
+        return Fate((), next((text for _, text in ends if text), "nothing reads it"))
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        first = self.stages[0].program
+        for node in first.nodes:
+            for origin in first.origins.get(node, ()):
+                found.setdefault(origin.operation, []).append(node)
+        return found
+
+    def _end(self, node: Node) -> tuple[Node | None, str]:
+        """The last form of a node of the first Program; or None, and what removed it."""
+        image = node
+        for stage, step in zip(self.stages[1:], self.differences, strict=True):
+            following = step.image.get(image)
+            if following is None:
+                return None, f"removed by {stage.name}: {step.gone[image]}"
+            image = following
+        return image, ""
+
+    def _steps_of(self, node: Node | None) -> list[Node]:
+        """The steps that compute a node of the last Program; of a view that is only another way to see memory, those that fill that."""
+        while node is not None:
+            found = [step for step in self.last.inside.get(node, ()) if step in self.steps]
+            if found or not is_view(node) or len(node.operands) != 1:
+                return found
+            node = node.operands[0]
+        return []
+
+
+def _is_common(node: Node) -> bool:
+    """Whether a node is made anew wherever it is read, so that equal ones of many operations are one."""
+    return is_uniform(node) or is_cheap_fill(node) or (is_view(node) and len(node.operands) == 1 and _is_common(node.operands[0]))

@@ -1,0 +1,269 @@
+"""What the compiler says of its work: what each pass changed, what became of each operation, why kernels are apart, and the dump of all."""
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import graphc as gc
+import graphc.primitives as p
+from graphc.compiled import compiled
+from graphc.core import dtypes
+from graphc.core.parse import parse_program
+from graphc.core.program import Node, Origin, Program
+from graphc.core.types import TensorType
+from graphc.inspection.changes import Change, difference
+from graphc.inspection.description import Description
+from graphc.inspection.fates import History
+from graphc.inspection.folder import dump
+from graphc.inspection.inlined import Inlined
+from graphc.inspection.separations import IN_WORDS, edges, in_words
+from graphc.passes.pipelines import DEFAULT, Stage, run_pipeline
+
+ROOT = Path(__file__).resolve().parent.parent
+X = p.parameter("x", TensorType(dtypes.float32, (4, 8)))
+
+
+def stage_of(program: Program, name: str) -> tuple[Program, Stage]:
+    """The Program that the pass `name` was given, and its stage."""
+    stages = run_pipeline(program, DEFAULT)
+    number = next(n for n, stage in enumerate(stages) if stage.name == name)
+    return stages[number - 1].program, stages[number]
+
+
+def changes(program: Program, name: str) -> list[Change]:
+    before, stage = stage_of(program, name)
+    return [change for change in difference(before, stage).changes if change.kind != "rebuilt"]
+
+
+def names(nodes: tuple[Node, ...]) -> list[str]:
+    return [node.name for node in nodes]
+
+
+# Changes --------------------------------------------------------------------------------------------------------------------------------
+
+def test_a_rule_that_replaces_a_node_is_named() -> None:
+    y = p.exponential(p.negate(p.negate(X)))
+    second, first = changes(Program((X,), (y,)), "simplify")
+    assert (first.kind, names(first.before), first.after, first.rule) == ("removed", ["negate"], (X,), "negate twice: -(-x) = x")
+    assert (second.kind, names(second.before), second.after) == ("removed", ["negate"], ())
+    assert second.why == "nothing reads it any more since its reader changed: negate (negate twice: -(-x) = x)"
+
+
+def test_what_a_rule_makes_stands_with_what_it_replaces() -> None:
+    y = p.divide(X, p.full(4.0, X.type))
+    found = changes(Program((X,), (y,)), "simplify")
+    replaced = next(change for change in found if change.before == (y,))
+    assert (replaced.kind, names(replaced.after)) == ("replaced", ["constant", "broadcast_in_dim", "multiply"])
+    assert replaced.rule == "divide by constant: x / c ~ x (1/c)"
+
+
+def test_nodes_over_other_operands_are_the_same_nodes() -> None:
+    y = p.exponential(p.negate(p.negate(X)))
+    before, stage = stage_of(Program((X,), (y,)), "simplify")
+    rebuilt = [change for change in difference(before, stage).changes if change.kind == "rebuilt"]
+    assert [(change.before, change.after) for change in rebuilt] == [((y,), (p.exponential(X),))]
+
+
+def test_a_pass_without_a_record_is_compared_by_its_nodes() -> None:
+    y = p.tanh(p.exponential(X))
+    z = p.tanh(p.negate(X))
+    found = difference(Program((X,), (y,)), Stage("mine", Program((X,), (z,))))
+    assert found.image[y] is z
+    assert [(c.kind, names(c.before), names(c.after)) for c in found.changes] == [
+        ("replaced", ["exponential"], ["negate"]), ("rebuilt", ["tanh"], ["tanh"])]
+
+
+def test_what_a_pass_adds() -> None:
+    y = p.exponential(X)
+    found = difference(Program((X,), (y,)), Stage("mine", Program((X,), (y, p.negate(y)))))
+    assert [(c.kind, c.before, c.after) for c in found.changes] == [("added", (), (p.negate(y),))]
+
+
+def test_fused_nodes_stand_by_their_kernel() -> None:
+    y = p.tanh(p.exponential(p.negate(X)))
+    (change,) = changes(Program((X,), (y,)), "fuse")
+    assert (change.kind, names(change.before), names(change.after)) == ("fused", ["negate", "exponential", "tanh"], ["fusion"])
+    assert change.why == "one loop kernel"
+
+
+def test_a_fused_program_taken_apart_is_the_one_before() -> None:
+    """Of a whole training step: every node of the Program before is inside some kernel, and nothing else is."""
+    stages = compiled("mlp").stages
+    before, after = (next(stage.program for stage in stages if stage.name == name) for name in ("split", "fuse"))
+    inlined = Inlined(after)
+    assert set(inlined.inside) == set(before.nodes)
+    assert [inlined.one(node) for node in after.outputs] == list(before.outputs)
+
+
+# Fates ----------------------------------------------------------------------------------------------------------------------------------
+
+def fates(fetch: gc.Tensor, *feeds: gc.Tensor) -> dict[str, str]:
+    with gc.Session() as session:
+        executable = session.compile(fetch, feeds)
+    description = Description(executable, assembly=False).described()  # type: ignore[arg-type]  # one device
+    return {operation["name"]: operation["fate"] for operation in description["operations"]}
+
+
+def test_what_became_of_each_operation() -> None:
+    x = gc.placeholder(gc.float32, [4, 8], name="x")
+    v = gc.Variable(np.ones(8, np.float32), name="v")
+    flat = gc.reshape(x * v, [32], name="flat")
+    whole = gc.multiply(flat, 1.0, name="whole")
+    y = gc.tanh(whole, name="y")
+    unused = gc.exp(x, name="unused")
+    found = fates(y, x)
+    assert found["y"] == "computed by kernel 0"
+    assert found["flat"] == "a change of index in kernel 0"
+    assert found["whole"] == "computed by kernel 0"  # x * v * 1 is the product before it
+    assert found["v"] == "a variable: it lives in memory of its own"
+    assert found["v/read"] == "its input itself"
+    assert found["x"].startswith("given")
+    assert unused.op.name not in found
+
+
+def test_an_operation_that_a_rule_removed_names_the_rule() -> None:
+    x = gc.placeholder(gc.float32, [3, 5], name="x")
+    twice = gc.negative(gc.negative(x, name="inner"), name="outer")
+    found = fates(gc.exp(twice, name="y"), x)
+    assert "negate twice: -(-x) = x" in found["inner"]
+    assert found["y"] == "computed by kernel 0"
+
+
+# Why kernels are apart -------------------------------------------------------------------------------------------------------------------
+
+def test_every_reason_is_explained() -> None:
+    """Each phrase that the fusing pass can give has words for people who do not know its rules."""
+    phrases = set()
+    for file in ("passes/groups.py", "passes/partition.py"):
+        tree = ast.parse((ROOT / file).read_text())
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "Illegal"]
+        phrases |= {str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant)}
+        assert calls
+    assert phrases - IN_WORDS.keys() == set()
+    assert "goes through a transpose" in in_words("a transpose of a result")
+
+
+def test_two_products_stay_apart() -> None:
+    a, b = (p.parameter(name, TensorType(dtypes.float32, (8, 8))) for name in "ab")
+    product = p.dot_general(a, b, (), (), (1,), (0,))
+    stages = run_pipeline(Program((a, b), (p.dot_general(product, b, (), (), (1,), (0,)),)), DEFAULT)
+    steps = [node for node in stages[-1].program.nodes if node.name in ("dot_general", "fusion")]
+    (edge,) = edges(stages, steps)
+    assert (edge.before, edge.after, edge.why) == (0, 1, "two products")
+    assert edge.text.startswith("each computes a matrix product")
+
+
+@pytest.mark.parametrize("model", ["mlp", "attention", "transformer"])
+def test_every_kernel_has_lines_and_every_edge_a_reason(model: str) -> None:
+    described = Description(compiled(model), model, assembly=False).described()  # type: ignore[arg-type]  # one device
+    assert [kernel["name"] for kernel in described["kernels"] if not kernel["lines"] or not kernel["operations"]] == []
+    pairs = {(read["from"], number) for number, kernel in enumerate(described["kernels"]) for read in kernel["reads"]
+             if read["from"] is not None}
+    assert {(edge["from"], edge["to"]) for edge in described["edges"]} == pairs
+    assert [edge for edge in described["edges"] if not edge["text"] or edge["why"].startswith("made by")] == []
+
+
+def test_without_fusion_that_is_the_reason() -> None:
+    executable = compiled("mlp", "unfused")
+    history = History(executable.stages, executable.plan.steps)  # type: ignore[attr-defined]  # one device
+    assert {edge.why for edge in edges(executable.stages, list(history.steps))} == {"fusion is switched off in this pipeline"}
+
+
+# The dump -------------------------------------------------------------------------------------------------------------------------------
+
+def test_a_dump_holds_every_stage_and_kernel(tmp_path: Path) -> None:
+    executable = compiled("softmax")
+    executable.dump(tmp_path / "out")
+    index = (tmp_path / "out" / "index.md").read_text()
+    stages = {path.name: path for path in (tmp_path / "out").glob("*.program")}
+    for number, stage in enumerate(executable.stages):
+        name = f"{number}-{stage.name}.program"
+        if number and stage.program is executable.stages[number - 1].program:
+            assert name not in stages
+            assert f"{number}. {stage.name}: unchanged" in index
+        else:
+            assert parse_program(stages[name].read_text()) == stage.program
+    texts = {path.suffix: path.read_text() for path in (tmp_path / "out" / "kernels").iterdir()}
+    assert set(texts) == {".kernel", ".ll", ".s"}
+    assert "define void @" in texts[".ll"]
+    assert ".text" in texts[".s"]
+    for link in [part.split(")")[0] for part in index.split("](")[1:]]:
+        assert (tmp_path / "out" / link).is_file()
+
+
+def test_a_dump_is_the_same_in_every_process(tmp_path: Path) -> None:
+    code = "import sys; from graphc.compiled import compiled; compiled('attention').dump(sys.argv[1])"
+    folders = [tmp_path / seed for seed in "12"]
+    for folder in folders:
+        environment = {**os.environ, "PYTHONHASHSEED": folder.name, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=environment, timeout=100)
+    left, right = ({str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()} for folder in folders)
+    assert len(left) > 10
+    assert left == right
+
+
+def test_a_dump_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    executable = compiled("elementwise")
+    folder = tmp_path / "a" / "b"
+    executable.dump(folder)
+    (folder / "kernels" / "old.kernel").write_text("of an earlier dump")
+    executable.dump(folder)
+    assert not (folder / "kernels" / "old.kernel").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match=r"other holds other files: name a new folder, an empty one, or one that an earlier dump made$"):
+        executable.dump(other)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and "thesis" in path.name] == ["thesis.txt"]
+    with pytest.raises(ValueError, match=r"^cannot write to .*thesis.txt.deeper: "):
+        executable.dump(other / "thesis.txt" / "deeper")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "other"]
+
+
+def test_a_run_in_stages_has_a_folder_for_each(tmp_path: Path) -> None:
+    x = gc.placeholder(gc.float32, [4], name="x")
+    y = gc.reduce_sum(gc.boolean_mask(x, x > 0.0) * 2.0)
+    with gc.Session() as session:
+        assert session.run(y, {x: [1.0, -1.0, 2.0, 3.0]}) == 12.0
+        executable = session.compile(y, {x: np.array([1, -1, 2, 3], np.float32)})
+    assert dump(executable, tmp_path / "out", "masked") == sum(path.is_file() for path in (tmp_path / "out").rglob("*"))
+    index = (tmp_path / "out" / "index.md").read_text()
+    assert f"{len(executable.pieces)} pieces" in index
+    assert (tmp_path / "out" / "1" / "index.md").read_text().splitlines()[2].startswith("# masked: stage 1")
+
+
+def test_every_compilation_is_dumped_where_the_environment_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
+    y = gc.add(gc.Variable([1.0, 2.0], name="v"), 1.0, name="y")
+    session = gc.Session()
+    session.run(gc.global_variables_initializer())
+    session.run(y)
+    session.run(y)
+    index = (tmp_path / "index.md").read_text().splitlines()
+    assert len(index) == 2
+    assert "because of new fetches" in index[1]
+    folder = tmp_path / index[1].split("]")[0].removeprefix("- [")
+    assert folder.name.endswith("-y_0")
+    assert "# y:0" in (folder / "index.md").read_text()
+    assert "ms: specialise" in (folder / "compilation.txt").read_text()
+
+
+def test_a_dump_that_cannot_be_written_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "file"))
+    with pytest.warns(RuntimeWarning, match="nothing was dumped"):
+        assert gc.Session().run(gc.constant(1.0) + 1.0) == 2.0
+
+
+def test_origins_are_told_by_name() -> None:
+    node = p.exponential(X)
+    history = History([Stage("specialise", Program((X,), (node,), origins={node: (Origin("e", "Exp", "a.py:1"),)}))], [node])
+    assert history.origins == {node: (Origin("e", "Exp", "a.py:1"),)}
+    assert history.fate(Origin("e", "Exp")).kernels == (0,)
+    assert history.fate(Origin("gone", "NoOp")).text == "groups other operations"
