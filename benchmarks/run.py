@@ -32,8 +32,8 @@ os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THR
 import numpy as np
 
 import graphc as gc
-from benchmarks import limits, peers, sections, starts
-from graphc import digits
+from benchmarks import peers, sections, starts
+from graphc import digits, limits
 from graphc.models import MODELS, attention, mlp, rows
 from graphc.models.mlp_by_hand import MlpByHand
 from graphc.terminal import Progress, bytes_text, seconds_text

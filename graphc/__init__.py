@@ -76,6 +76,7 @@ from graphc.registered_gradients import NotDifferentiable as no_gradient
 from graphc.runtime.config import PIPELINES as pipelines
 from graphc.runtime.config import ConfigProto, GPUOptions, Pipeline
 from graphc.runtime.executable import Executable
+from graphc.runtime.run_options import RunMetadata, RunOptions
 from graphc.runtime.session import InteractiveSession, Session
 from graphc.template import make_template
 from graphc.variable_scope import (

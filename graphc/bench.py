@@ -54,16 +54,10 @@ def launch_rows(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], device:
     """For every launch of the fused step on a GPU: its name, time, share of all launches, and the rates that it reached."""
     with gc.Session(graph=graph, config=gc.ConfigProto(device=device)) as session:
         session.run(gc.global_variables_initializer())
-        times = session.kernel_times(fetches, feeds)
-        kernels = {kernel.name: kernel for kernel in session.compile(fetches, feeds).kernels}
-    total = sum(milliseconds for _, milliseconds in times) or 1.0
-    rows = []
-    for name, milliseconds in times:
-        kernel = kernels.get(name)
-        rates = ["-", "-"] if kernel is None or not milliseconds else [
-            f"{kernel.bytes / milliseconds / 1e6:.0f} GB/s", f"{kernel.flops / milliseconds / 1e6:.0f} GFLOP/s"]
-        rows.append([name, seconds_text(milliseconds / 1e3), f"{milliseconds / total:.0%}", *rates])
-    return rows
+        profile = session.profile(fetches, feeds)
+    total = profile.total_us or 1.0
+    return [[step.name, seconds_text(step.us / 1e6), f"{step.us / total:.0%}", f"{step.gbs:.0f} GB/s", f"{step.gflops:.0f} GFLOP/s"]
+            for step in profile.kernels]
 
 
 def measure(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], seconds: float, threads: int = 0, device: str | None = None,

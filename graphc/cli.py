@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import graphc as gc
-from graphc import bench, demo, dump, gpu, opt
+from graphc import bench, demo, dump, gpu, opt, profile
 from graphc.core.errors import OpError
 
-COMMANDS = (demo, dump, bench, opt, gpu)
+COMMANDS = (demo, dump, bench, profile, opt, gpu)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

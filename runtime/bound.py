@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from graphc.core.errors import InvalidArgumentError, ResourceExhaustedError, exp
 from graphc.core.graph import Graph
 from graphc.core.program import Node
 from graphc.runtime.arena import check_memory, readable
-from graphc.runtime.compile import link
+from graphc.runtime.compile import Linked, link, link_timed
 from graphc.runtime.config import Settings
 from graphc.runtime.executable import DeviceExecutable, Executable, NativeExecutable, Slots
+from graphc.runtime.recorder import COMPILE, COPY, Moved, Recorder
 from graphc.runtime.store import Store, VariableStore, Workspace
 
 Array = np.ndarray[Any, Any]
@@ -47,6 +49,10 @@ class Runs(ABC):
         self.executable = executable
         self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
         self.scalars = any(not dims for dims, _ in self.outputs)
+
+    @abstractmethod
+    def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
+        """What `run(*arrays)` does, bit for bit; `recorder` is told when each step began and ended."""
 
     @abstractmethod
     def require(self) -> None:
@@ -89,27 +95,59 @@ class OneDevice(Runs):
 class Bound(OneDevice):
     """An executable with its memory on a CPU."""
 
+    executable: NativeExecutable
+
     def __init__(self, executable: NativeExecutable, around: Surroundings) -> None:
-        store, slots = around.store, executable.slots
-        super().__init__(executable, store)
-        self._graph = around.graph
+        super().__init__(executable, around.store)
+        self._around = around
         _require_memory(executable, around)
-        lasting = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
-        lasting.update({slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)})
-        linked = link(executable, lasting, self._worded)
-        around.workspace.lend(Slots.ARENA, executable.memory.arena_bytes, linked.place)
-        around.workspace.lend(Slots.SCRATCH, executable.scratch_bytes, linked.place)
-        self.run = linked.run
-        self._place, self._workspace = linked.place, around.workspace
+        self._borrowers: list[Linked] = []
+        self._timed: tuple[Linked, Array] | None = None  # the same with a clock, made when first asked for
+        self.run = self._at_work(link(executable, self._lasting(), self._worded)).run
+
+    def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
+        if self.run is refuse:
+            return refuse()
+        if self._timed is None:
+            with recorder.during(COMPILE, "a plan with a clock"):
+                linked, moments = link_timed(self.executable, self._around.settings.threads, self._lasting(), self._worded)
+                self._timed = self._at_work(linked), moments
+        linked, moments = self._timed
+        refused = linked.run(*arrays)
+        if refused is None:
+            recorder.steps(self._steps, len(self.executable.kernels), moments.tolist())
+        return refused
+
+    @functools.cached_property
+    def _steps(self) -> list[int | Moved]:
+        """What the plan does, in order: kernels, then copies."""
+        copies = [Moved(COPY, str(to.key) if to.kind == "variable" else f"{to.kind} {to.key}", size)
+                  for _, to, size in self.executable.plan.copies]
+        return [*range(len(self.executable.kernels)), *copies]
+
+    def _lasting(self) -> dict[int, Array]:
+        """What stays from run to run, by slot: variables and constants."""
+        executable, slots, store = self.executable, self.executable.slots, self._around.store
+        variables = {slots.variable(name): store.array(name, type_) for name, type_ in (*executable.reads, *executable.writes)}
+        return variables | {slots.constant(n): np.ascontiguousarray(array) for n, array in enumerate(executable.constants)}
+
+    def _at_work(self, linked: Linked) -> Linked:
+        """`linked` with the session's temporary memory."""
+        self._around.workspace.lend(Slots.ARENA, self.executable.memory.arena_bytes, linked.place)
+        self._around.workspace.lend(Slots.SCRATCH, self.executable.scratch_bytes, linked.place)
+        self._borrowers.append(linked)
+        return linked
 
     def retire(self) -> None:
         super().retire()
-        self._workspace.take_back(self._place)
+        for linked in self._borrowers:
+            self._around.workspace.take_back(linked.place)
+        self._timed = None
 
     def _worded(self, step: Node, error: ValueError) -> InvalidArgumentError:
         """What a function of the host says of its operands, as the user's operation and line."""
         names = [origin.operation for origin in self.executable.program.origins.get(step, ())[:1]]
-        operation = next((each for each in self._graph.get_operations() if each.name in names), None)
+        operation = next((each for each in self._around.graph.get_operations() if each.name in names), None)
         return InvalidArgumentError(None, operation, explain(operation, str(error)))
 
 

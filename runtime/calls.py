@@ -21,14 +21,19 @@ from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Program
 from graphc.core.specialise import Expansion, expand, needed, program_of
 from graphc.core.types import TensorType
-from graphc.runtime import debug
+from graphc.inspection.numerics import Replay, find
+from graphc.runtime import debug, finite
 from graphc.runtime.bound import Runs
+from graphc.runtime.config import NAN
 from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import spread
 from graphc.runtime.fetches import Assemble
+from graphc.runtime.finite import NotFinite
 from graphc.runtime.host_steps import any_of_host, on_host
 from graphc.runtime.placed import PlacedBound, placed_executable
 from graphc.runtime.placement import Device, Placer, homes
+from graphc.runtime.recorder import COMPILE, PLAIN, Runner
+from graphc.runtime.replay import replay
 from graphc.runtime.segments import split, whole
 from graphc.runtime.stages import Context, Maker, Shared, Stages
 from graphc.runtime.targets import Targets, compile_for_target
@@ -59,11 +64,12 @@ class Computation:
         self._bounds: dict[Shapes, Runs | Stages] = {}
         self._by_value: set[int] = set()  # positions of the feeds whose values shapes depend on
 
-    def bound(self, arrays: Sequence[Array]) -> Runs | Stages:
+    def bound(self, arrays: Sequence[Array], runner: Runner = PLAIN) -> Runs | Stages:
         """What runs for feeds of these shapes, compiled now where there is none yet."""
         key = self._key(arrays)
         if key not in self._bounds:
-            bound = self._compile(arrays)
+            with runner.during(COMPILE, ", ".join(element.name for element in self.elements)):
+                bound = self._compile(arrays)
             self._bounds[self._key(arrays)] = bound  # compiling may have found that values matter
             return bound
         return self._bounds[key]
@@ -85,19 +91,38 @@ class Computation:
         return placed_executable(parts, [compile_for_target("cpu" if segment.device == HOST else target, segment.program, settings)
                                          for segment in parts.segments])
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
+    def run(self, arrays: Sequence[Array], runner: Runner = PLAIN) -> list[Array]:
         """Outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
-        bound = self.bound(arrays)
+        bound = self.bound(arrays, runner)
         if isinstance(bound, Stages):
-            return bound.run(arrays)
+            try:
+                return bound.run(arrays, runner)
+            except NotFinite as error:
+                raise self._explained(arrays, error) from None
         bound.require()
         outputs = bound.empty_outputs()
-        refused = bound.run(*arrays, *outputs)
+        refused = runner.run(bound, [*arrays, *outputs])
         if refused is not None:
             raise AssertionError(f"array {refused} of a run does not fit what was compiled for it")
         bound.written()
         self.last = None if self._by_value else bound
         return outputs
+
+    def replayed(self, arrays: Sequence[Array]) -> Replay:
+        """The run for these feeds, done again in the reference interpreter. Nothing changes, but for what functions of Python's do."""
+        self._spelled(arrays, None)
+        types, values, around = self._types(arrays), self._values(arrays), self._around
+        fetches = [element.name for element in self.elements if isinstance(element, Tensor)]
+        return replay(lambda context: self._expanded(types, values, None, context), arrays, around.targets.values, fetches, around.graph)
+
+    def _explained(self, arrays: Sequence[Array], error: NotFinite) -> InvalidArgumentError:
+        """The error of a run whose results are not finite: where that came from, instead of where it arrived."""
+        infinities, done = self._around.targets.settings.check_numerics != NAN, self.replayed(arrays)
+        found = find(done, infinities=infinities) or find(done, infinities=infinities, written=True)
+        if found is None:
+            return InvalidArgumentError(None, error.op, f"{error.message}\n  the reference interpreter, which rounds after each step, "
+                                        "gives finite values: GRAPHC_VERIFY=1 compares the compiled code with it")
+        return InvalidArgumentError(None, found.operation, str(found))
 
     def retire(self) -> None:
         for bound in self._bounds.values():
@@ -183,8 +208,10 @@ class Computation:
 
     def _expanded(self, types: Mapping[Tensor, TensorType], values: Mapping[Tensor, Array], placed: Mapping[Operation, str] | None,
                   context: Context) -> Expansion:
-        checked = self._around.targets.settings.checked
-        return expand(self.elements, types, values, placed, found=context.found, called=context.called, checked=checked)
+        settings = self._around.targets.settings
+        expansion = expand(self.elements, types, values, placed, found=context.found, called=context.called, checked=settings.checked)
+        which = settings.check_numerics
+        return finite.checked(expansion, self.elements, self._around.graph, which) if which else expansion
 
     def _cause(self, arrays: Sequence[Array]) -> str:
         """Why this was compiled, in words."""

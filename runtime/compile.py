@@ -17,7 +17,7 @@ from graphc.codegen.cost import Cost, cost
 from graphc.codegen.llvm import cache
 from graphc.codegen.llvm import plan as native_plan
 from graphc.codegen.llvm.entry import Args, Parameter, Run, build, canonical
-from graphc.codegen.llvm.plan import Copy, Step
+from graphc.codegen.llvm.plan import Copy, Step, Timing
 from graphc.codegen.llvm.printer import launch_extent, print_kernel, scratch_bytes
 from graphc.codegen.llvm.target import Target, host
 from graphc.codegen.lower import lower
@@ -40,14 +40,14 @@ RELEASE_GIL_US = 10.0
 HOST_CALL_US, HOST_FLOPS_A_US = 10.0, 2000.0  # what a call of the host costs, and how fast it computes then, about
 
 
-def compile_program(program: Program, pipeline: Pipeline, threads: int) -> NativeExecutable:
-    """Compiles `program` for this machine, for at most `threads` threads.
+def compile_program(program: Program, pipeline: Pipeline, threads: int, verify: bool | None = None) -> NativeExecutable:
+    """Compiles `program` for this machine, for at most `threads` threads. verify: whether to check the result (`check.wanted`).
 
     A pass that fails is left out with a warning; errors of lowering and of code generation are raised.
     """
     target = host()
     start = time.perf_counter()
-    planned = plan(program, pipeline)
+    planned = plan(program, pipeline, verify=verify)
     final, memory, slots = planned.program, planned.memory, planned.slots
     passed = time.perf_counter()
     kernels = _Kernels(target, threads).compile(memory, final)
@@ -62,8 +62,8 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int) -> Nativ
         target="cpu", stages=planned.stages, kernels=tuple(kernels), memory=figures(final, memory), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
         objects_from=cache.stats().since(before), plan_text=plan_text, objects=objects, scratch_bytes=scratch * threads)
-    if check.wanted():
-        check.check_machine_code(program, functools.partial(run_once, made))
+    if check.wanted(verify):
+        check.check_executable(made, functools.partial(run_once, made))
     return made
 
 
@@ -143,11 +143,32 @@ class Linked:
     place: Callable[[int, np.ndarray], None]
 
 
-def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray], worded: Worded = lambda _, error: error) -> Linked:
+def as_is(step: Node, error: ValueError) -> Exception:
+    """What a step of the host finds wrong, in its own words."""
+    return error
+
+
+def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray], worded: Worded = as_is) -> Linked:
     """Loads the code of `executable`, over arrays that stay from run to run: arena, scratch, variables and constants by slot. What a step
     of the host finds wrong with its operands is raised as `worded(step, error)`."""
+    return _linked(executable, executable.objects, Args(executable.slots.count), lasting, worded)
+
+
+def link_timed(executable: NativeExecutable, threads: int, lasting: Mapping[int, np.ndarray], worded: Worded = as_is,
+               ) -> tuple[Linked, np.ndarray]:
+    """The same kernels under a plan that reads the clock: before the first step, and after each of the kernels and of the copies behind
+    them. Each run leaves the moments in the array that comes with it. threads: those that `executable` was compiled for."""
     slots = executable.slots
-    args = Args(slots.count)
+    steps = _native_steps(executable.plan, executable.kernels, slots, executable.scratch_bytes // threads)
+    text = native_plan.print_plan(steps, threads, Timing(slots.count))
+    objects = (*executable.objects[:-1], cache.object_code(text, host()))
+    moments, args = np.zeros(len(steps) + 1, np.int64), Args(slots.count + 1)
+    args.set(slots.count, moments)
+    return _linked(executable, objects, args, lasting, worded), moments
+
+
+def _linked(executable: NativeExecutable, objects: Sequence[bytes], args: Args, lasting: Mapping[int, np.ndarray], worded: Worded) -> Linked:
+    slots = executable.slots
     for slot, array in lasting.items():
         args.set(slot, array)
     feeds = [Parameter(slots.feed(n), type_.dtype, type_.dims) for n, type_ in enumerate(executable.feeds)]
@@ -155,7 +176,7 @@ def link(executable: NativeExecutable, lasting: Mapping[int, np.ndarray], worded
     release_gil = executable.microseconds > RELEASE_GIL_US
     calls = HostCalls({kernel.symbol: step for step, kernel in zip(executable.plan.steps, executable.kernels, strict=True)
                        if isinstance(kernel, HostKernel)})
-    run = build("graphc_plan", executable.objects, [*feeds, *outputs], args, release_gil, host(), calls.addresses)
+    run = build("graphc_plan", objects, [*feeds, *outputs], args, release_gil, host(), calls.addresses)
     return Linked(calls.guard(run, worded), args.set)
 
 

@@ -45,7 +45,7 @@ class Device:
     @property
     def name(self) -> str:
         """TF1's full name."""
-        return f"/job:localhost/replica:0/task:0/device:{self.short}"
+        return device_name(self.short)
 
     def __str__(self) -> str:
         return self.name
@@ -54,6 +54,11 @@ class Device:
         """Whether `spec` may mean this device."""
         own = (("job", "localhost"), ("replica", 0), ("task", 0), ("device_type", self.kind), ("device_index", self.ordinal))
         return all(getattr(spec, part) in (None, value) for part, value in own)
+
+
+def device_name(short: str) -> str:
+    """TF1's full name of a device known in short as "GPU:0"."""
+    return f"/job:localhost/replica:0/task:0/device:{short}"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +24,8 @@ from graphc.core.graph import Graph, get_default_graph
 from graphc.core.operation import Tensor
 from graphc.core.scopes import default_sessions
 from graphc.core.source import SourceLine
+from graphc.inspection.nonfinite import NonFinite
+from graphc.inspection.numerics import find
 from graphc.runtime.calls import Around, Call, Computation
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.cuda.arrays import device_array
@@ -29,7 +33,10 @@ from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import check_shape, feed_array, feed_tensors, is_structure
 from graphc.runtime.fetches import Fetches, key_of
 from graphc.runtime.placement import DeviceAttributes, Placer
-from graphc.runtime.stages import Stages
+from graphc.runtime.profile import Profile, median_profile, profile_of
+from graphc.runtime.recorder import FEEDS, Recorder
+from graphc.runtime.run_options import RunMetadata, RunOptions
+from graphc.runtime.run_options import check as check_options
 from graphc.runtime.targets import Targets
 
 Array = np.ndarray[Any, Any]
@@ -60,6 +67,16 @@ class _Forks:
 
 
 _forks = _Forks()
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A run that was timed. device: the first that it ran on, in TF1's words."""
+
+    results: Any
+    profile: Profile
+    executable: Executable
+    device: str
 
 
 class BaseSession:
@@ -104,7 +121,8 @@ class BaseSession:
 
         fetches: a tensor, operation, variable, name, or nested lists, tuples, namedtuples and dicts of them. feed_dict: values for
         placeholders or any other feedable tensors. Within one run operations on one variable take effect in the order in which they
-        were declared; fetching a variable gives its value at the end. Raises RuntimeError on a closed session, TypeError or ValueError for
+        were declared; fetching a variable gives its value at the end. options: a `RunOptions`; with a trace level, and a `RunMetadata` to
+        write to as run_metadata, every step is timed. Raises RuntimeError on a closed session, TypeError or ValueError for
         fetches and feeds that do not fit, errors.InvalidArgumentError for an unfed placeholder or shapes that break an operation's
         rule, errors.FailedPreconditionError for an uninitialised variable, errors.ResourceExhaustedError for too little memory. After
         any of them the session goes on working and no variable has changed.
@@ -117,7 +135,9 @@ class BaseSession:
         except (AttributeError, KeyError, TypeError):  # new, or something in it is of the wrong kind: `_prepare` says what
             call = self._prepare(fetches, feed_dict)
             values = feed_dict.values()
-        return self._compute(call, values)
+        if options is None and run_metadata is None:
+            return self._compute(call, values)
+        return self._run_with(options, run_metadata, call, values)
 
     def _prepare(self, fetches: Any, feed_dict: Mapping[Any, Any]) -> Call:
         """The Call for what was not asked before in this way."""
@@ -158,6 +178,35 @@ class BaseSession:
             self._check_open()
             outputs = computation.run(arrays)
         return call.assemble([output if output.ndim else output[()] for output in outputs])
+
+    def _run_with(self, options: RunOptions | None, metadata: RunMetadata | None, call: Call, given: Iterable[Any]) -> Any:
+        """The results, and in `metadata` what the options ask of the run. TypeError for what is neither."""
+        check_options(options, metadata)
+        graphs = options is not None and options.output_partition_graphs
+        if metadata is None or options is None or not (graphs or options.trace_level):
+            results = self._compute(call, given)
+            if metadata is not None:
+                metadata.Clear()
+            return results
+        recorded = self._recorded(call, given)
+        metadata.write(recorded.profile if options.trace_level else None, recorded.executable, graphs, recorded.device)
+        return recorded.results
+
+    def _recorded(self, call: Call, given: Iterable[Any]) -> _Recorded:
+        """A run whose every step is timed; it waits for its turn first."""
+        computation = call.computation
+        with self._lock:
+            self._check_open()
+            device = computation.devices[0].name
+            recorder = Recorder(device)
+            began, start = time.time_ns(), time.monotonic_ns()
+            with recorder.during(FEEDS, ""):
+                arrays = self._arrays(computation, call.values(given))
+            outputs = computation.run(arrays, recorder)
+            end = time.monotonic_ns()
+            executable = computation.bound(arrays).executable
+        results = call.assemble([output if output.ndim else output[()] for output in outputs])
+        return _Recorded(results, profile_of(executable, recorder.spans, start, end, began / 1e3, self._settings.threads), executable, device)
 
     def _arrays(self, computation: Computation, values: Sequence[Any]) -> list[Array]:
         return [self._array(tensor, value, computation) for tensor, value in zip(computation.feeds, values, strict=True)]
@@ -204,7 +253,8 @@ class BaseSession:
             return call.computation.compiled(arrays, target) if target else call.computation.bound(arrays).executable
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Callable[..., Any]:
-        """A function of the values for `feed_list`, in order, that gives what `run` would: the look-ups are done once."""
+        """A function of the values for `feed_list`, in order, that gives what `run` would: the look-ups are done once. With accept_options
+        it also takes `options` and `run_metadata`, as `run` does."""
         keys = list(feed_list or ())
         call = self._prepare(fetches, dict.fromkeys(keys))
 
@@ -213,21 +263,43 @@ class BaseSession:
                 raise TypeError(f"this callable takes {len(keys)} feed values, but got {len(values)}")
             return self._compute(call, values)
 
-        return run
+        def run_with(*values: Any, options: RunOptions | None = None, run_metadata: RunMetadata | None = None) -> Any:
+            if options is None and run_metadata is None or len(values) != len(keys):
+                return run(*values)
+            return self._run_with(options, run_metadata, call, values)
 
-    def kernel_times(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> list[tuple[str, float]]:
-        """For each launch of `run(fetches, feed_dict)` on a GPU its name (as in `compile(...).kernels`) and its milliseconds, the median of
-        some real runs: variables change as they do in any. ValueError where the computation is not all on one GPU, or runs in stages; else
-        as `run`."""
+        return run_with if accept_options else run
+
+    def profile(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, runs: int = 20) -> Profile:
+        """How long each step of `run(fetches, feed_dict)` takes: the medians of `runs` runs, after some that are not counted. All are real
+        runs: variables change. ValueError unless `runs` is at least 1; else raises what `run` raises."""
+        if not isinstance(runs, int) or runs < 1:
+            raise ValueError(f"profile needs at least one run; got runs={runs!r}")
         feeds = dict(feed_dict or {})
+        call = self._prepare(fetches, feeds)
+        for _ in range(2):  # a GPU's second run is the first of the kind that follows
+            self._compute(call, feeds.values())
+        self._recorded(call, feeds.values())
+        return median_profile([self._recorded(call, feeds.values()).profile for _ in range(runs)])
+
+    # -- looking into a run -------------------------------------------------------------------------------------------------------------
+
+    def find_nan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, *, ignore_masked: bool = True,
+                 infinities: bool = True) -> NonFinite | None:
+        """The operation that first makes a NaN or an infinity of finite values in `run(fetches, feed_dict)`, with its line, inputs and the
+        values around the place; or the feed or variable that has one. None where all results and all written variables are finite.
+
+        The run is done again in the reference interpreter, from the variables' present values, and changes none of them: after a step
+        that wrote NaN, it finds the variables. ignore_masked: what reaches no result, as in the arm of a `where` that is not taken, does
+        not count. infinities: they count too, but for those that the program itself writes, as constants. Raises what `run` raises of
+        fetches, feeds and uninitialised variables; SlowReplayWarning for a large program.
+        """
+        feeds = {} if feed_dict is None else feed_dict
         call = self._prepare(fetches, feeds)
         arrays = self._arrays(call.computation, call.values(feeds.values()))
         with self._lock:
             self._check_open()
-            bound = call.computation.bound(arrays)
-            if isinstance(bound, Stages):
-                raise ValueError("launches are timed where one program does all: this computation runs in stages (see `compile`)")
-            return self._targets.kernel_times(bound, arrays)
+            return find(call.computation.replayed(arrays), ignore_masked=ignore_masked, infinities=infinities)
 
     # -- life ---------------------------------------------------------------------------------------------------------------------------
 

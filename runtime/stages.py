@@ -34,6 +34,7 @@ from graphc.core.types import TensorType
 from graphc.primitives import and_, constant, get_tuple_element, variable_assign, variable_read
 from graphc.runtime.bound import Runs
 from graphc.runtime.python_calls import make_call
+from graphc.runtime.recorder import COMPILE, PLAIN, PYTHON, Runner
 from graphc.runtime.staged import CompiledStage, StagedExecutable, staged_executable
 
 Array = np.ndarray[Any, Any]
@@ -101,11 +102,11 @@ class Stage:
     compiled: int = 0  # stages made for values of `need`, also those that are gone
     ready: bool = False  # whether the variables that it reads have values
 
-    def run(self, given: Given) -> list[Array]:
+    def run(self, given: Given, runner: Runner) -> list[Array]:
         if not self.ready:  # a variable that has a value keeps one
             self.bound.require()
             self.ready = True
-        return _run(self.bound, [given[parameter] for parameter in self.takes])
+        return _run(self.bound, [given[parameter] for parameter in self.takes], runner)
 
     def retire(self) -> None:
         for stage in self.next.values():
@@ -114,9 +115,9 @@ class Stage:
         self.bound.retire()
 
 
-def _run(bound: Runs, feeds: Sequence[Any]) -> list[Array]:
+def _run(bound: Runs, feeds: Sequence[Any], runner: Runner = PLAIN) -> list[Array]:
     outputs = bound.empty_outputs()
-    refused = bound.run(*feeds, *outputs)
+    refused = runner.run(bound, [*feeds, *outputs])
     if refused is not None:
         raise AssertionError(f"array {refused} of a stage does not fit what was compiled for it")
     return outputs
@@ -131,7 +132,7 @@ class Stages:
         self.first = self._stage(expansion, Context(), "")
         self.path = [self.first]  # of the last run
 
-    def run(self, feeds: Sequence[Any]) -> list[Array]:
+    def run(self, feeds: Sequence[Any], runner: Runner = PLAIN) -> list[Array]:
         """The outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
         shared = self._maker.shared
         if shared.is_running:
@@ -139,21 +140,21 @@ class Stages:
                                "memory. Give it a session of its own")
         shared.is_running = True
         try:
-            return self._run(feeds)
+            return self._run(feeds, runner)
         finally:
             shared.is_running = False
 
-    def _run(self, feeds: Sequence[Any]) -> list[Array]:
+    def _run(self, feeds: Sequence[Any], runner: Runner) -> list[Array]:
         self.path = [self.first]
         given = dict(zip(self._feeds, feeds, strict=True))
         while True:
             stage = self.path[-1]
-            outputs = stage.run(given)
+            outputs = stage.run(given, runner)
             if stage.checks and not outputs[-1]:
                 self._fail(stage, given)
             if stage.is_last:
                 break
-            self.path.append(self._following(stage, outputs, given))
+            self.path.append(self._following(stage, outputs, given, runner))
         stage.bound.written()
         if stage.printings:
             for printing, values in _shared_out(stage.printings, outputs[stage.results:]):
@@ -182,21 +183,23 @@ class Stages:
 
     # -- the next stage -----------------------------------------------------------------------------------------------------------------
 
-    def _following(self, stage: Stage, outputs: Sequence[Array], given: Given) -> Stage:
+    def _following(self, stage: Stage, outputs: Sequence[Array], given: Given, runner: Runner) -> Stage:
         """The stage after `stage`, for the values that it found. Makes the calls that it is for, and adds what they give to `given`."""
         wanted: Collection[Node] = () if stage.need is None else stage.need.nodes
         key: list[Any] = [output.tobytes() for output in outputs[:len(wanted)]]
         called: dict[Operation, list[TensorType]] = {}
         start = len(wanted)
         for call in () if stage.need is None else stage.need.calls:
-            results = make_call(call, outputs[start:start + len(call.inputs)])
+            with runner.during(PYTHON, call.operation.name):
+                results = make_call(call, outputs[start:start + len(call.inputs)])
             start += len(call.inputs)
             types = called[call.operation] = [TensorType(dtype, each.shape) for dtype, each in zip(call.types, results, strict=True)]
             given.update(zip(result_parameters(call.operation, types), results, strict=True))
             key += types
         found = stage.next.get(tuple(key))
         if found is None:
-            found = stage.next[tuple(key)] = self._made(stage, dict(zip(wanted, outputs, strict=False)), called)
+            with runner.during(COMPILE, _wanted(stage.need)):
+                found = stage.next[tuple(key)] = self._made(stage, dict(zip(wanted, outputs, strict=False)), called)
         else:
             stage.next.move_to_end(tuple(key))
         return found

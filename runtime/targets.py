@@ -5,18 +5,22 @@ The GPU's part (`targets_cuda.py`) is loaded when a GPU is first asked for: sess
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from graphc.core.devices import KEPT
 from graphc.core.graph import Graph
 from graphc.core.program import Program
+from graphc.core.specialise import INITIALISED
+from graphc.core.types import TensorType
 from graphc.runtime.bound import Bound, Runs, Surroundings
 from graphc.runtime.compile import compile_program
 from graphc.runtime.config import Settings
 from graphc.runtime.executable import CudaExecutable, DeviceExecutable, NativeExecutable
 from graphc.runtime.placement import Device
-from graphc.runtime.store import VariableStore, Workspace
+from graphc.runtime.store import Store, VariableStore, Workspace
 
 if TYPE_CHECKING:
     from graphc.runtime.targets_cuda import OnGpu
@@ -26,7 +30,7 @@ def compile_for_target(target: str, program: Program, settings: Settings) -> Dev
     """`program` compiled for "cpu", this machine's, or for a GPU's architecture such as "sm_90", which need not be here. ValueError for a
     target that is none."""
     if target == "cpu":
-        return compile_program(program, settings.pipeline, settings.threads)
+        return compile_program(program, settings.pipeline, settings.threads, settings.verify)
     made: DeviceExecutable = _cuda().compile_for_gpu(program, target, settings)
     return made
 
@@ -53,15 +57,21 @@ class Targets:
             self._gpus[device.physical] = _cuda().OnGpu(device.physical, self._graph, self.settings)
         return self._gpus[device.physical].bind(executable)
 
-    def kernel_times(self, bound: Runs, feeds: Sequence[Any]) -> list[tuple[str, float]]:
-        """Milliseconds of each launch of a run on a GPU; ValueError where `bound` is not all on one."""
-        times: list[tuple[str, float]] = _cuda().kernel_times(bound, feeds)
-        return times
-
     @property
     def variables(self) -> VariableStore:
         """Those on the CPU."""
         return self._host.store
+
+    def values(self, variables: Mapping[str, TensorType]) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of the values of `variables`, wherever they are. FailedPreconditionError for one without a value."""
+        stores: list[Store[Any]] = [self.variables, *(gpu.memory.store for gpu in self._gpus.values())]
+        found = {}
+        for name, type_ in variables.items():
+            if name.endswith(INITIALISED):
+                found[name] = np.asarray(name.removesuffix(INITIALISED) in self.initialised)
+            else:
+                found[name] = next((store for store in stores if name in store), stores[0]).value(name, type_)
+        return found
 
     @property
     def initialised(self) -> set[str]:

@@ -1,9 +1,6 @@
 """A Program on a GPU: compiled as the session's settings say, and given memory on the device. `targets.py` asks when a GPU is asked for."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from graphc.codegen.gpu import gpu_for
 from graphc.core.errors import InvalidArgumentError
 from graphc.core.graph import Graph
@@ -18,7 +15,6 @@ from graphc.runtime.cuda.device import device
 from graphc.runtime.cuda.launches import GemmLaunch
 from graphc.runtime.cuda.memory import GpuMemory
 from graphc.runtime.cuda.once import run_repeatedly
-from graphc.runtime.cuda.profile import profile
 from graphc.runtime.executable import CudaExecutable
 
 
@@ -28,7 +24,7 @@ def compile_for_gpu(program: Program, arch: str, settings: Settings) -> CudaExec
     """
     library = settings.products == "cublaslt" or (settings.products == "auto" and cublaslt.problem() is None)
     products = Products(library, exactly=settings.products == "auto", precision=settings.products_precision)
-    return compile_cuda_program(program, settings.pipeline, gpu_for(arch), products)
+    return compile_cuda_program(program, settings.pipeline, gpu_for(arch), products, settings.verify)
 
 
 class OnGpu:
@@ -37,6 +33,7 @@ class OnGpu:
     def __init__(self, ordinal: int, graph: Graph, settings: Settings) -> None:
         self.memory = GpuMemory(graph, device(ordinal), settings.memory_fraction)
         self._graph = graph
+        self._verify = settings.verify
 
     def bind(self, executable: CudaExecutable) -> Runs:
         """`executable` with its memory here. ResourceExhaustedError where there is too little; InvalidArgumentError where it was compiled
@@ -44,15 +41,8 @@ class OnGpu:
         problem = cublaslt.problem()
         if problem is not None and any(isinstance(launch, GemmLaunch) for launch in executable.launches):
             raise InvalidArgumentError(None, None, f"ConfigProto(products='cublaslt'): {problem}")
-        if check.wanted():
+        if check.wanted(self._verify):
             here = self.memory.workspace.device
             check.check_machine_code(executable.stages[0].program,
                                      lambda feeds, variables: run_repeatedly(executable, here, feeds, variables)[0])
         return CudaBound(executable, self._graph, self.memory.store, self.memory.workspace)
-
-
-def kernel_times(bound: Runs, feeds: Sequence[Any]) -> list[tuple[str, float]]:
-    """Milliseconds of each launch; ValueError where `bound` is not all on one GPU."""
-    if not isinstance(bound, CudaBound):
-        raise ValueError("launches are timed on a GPU: this computation is not on one alone")
-    return profile(bound, feeds)

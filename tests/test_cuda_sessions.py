@@ -279,9 +279,21 @@ def test_a_profile_of_a_session() -> None:
     y = gc.reduce_sum(gc.tanh(gc.matmul(x, x)), axis=1)
     with gc.Session(config=gc.ConfigProto(device="gpu")) as session:
         value = np.ones((8, 8), np.float32)
-        times = session.kernel_times(y, {x: value})
-        assert len(times) == len(session.compile(y, {x: value}).launches)
-        assert all(milliseconds >= 0 for _, milliseconds in times)
+        profile = session.profile(y, {x: value}, runs=2)
+        assert len(profile.kernels) == len(session.compile(y, {x: value}).launches)
+        assert [step.kind for step in profile.steps[:2]] == ["feeds", "upload"] and profile.steps[-1].kind == "download"
+        assert profile.steps[1].bytes == 2 * value.nbytes
+        starts = [step.start_us for step in profile.steps]
+        assert starts == sorted(starts), starts
+        assert "threads" in profile.table()
+        metadata = gc.RunMetadata()
+        options = gc.RunOptions(trace_level=gc.RunOptions.FULL_TRACE)
+        traced = session.run(y, {x: value}, options, metadata)
+        assert np.array_equal(traced, session.run(y, {x: value}))
+        assert metadata.step_stats.dev_stats[0].device == "/job:localhost/replica:0/task:0/device:GPU:0"
+    with gc.Session(config=gc.ConfigProto(device="gpu")) as session:  # the very first run, before anything was launched
+        assert np.array_equal(session.run(y, {x: value}, options, metadata), traced)
+        assert metadata.profile.kernels
     """)
 
 

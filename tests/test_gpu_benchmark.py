@@ -90,15 +90,16 @@ def test_without_a_gpu_every_command_says_so(capsys: pytest.CaptureFixture[str],
         assert error.endswith("there is none")
 
 
-def test_kernel_times_name_the_launches_and_leave_variables_right() -> None:
+def test_a_profile_names_the_launches_and_leaves_variables_right() -> None:
     run("""
     v = gc.Variable(np.zeros(3, np.float32))
     add = gc.assign_add(v, [1.0, 2.0, 3.0])
     with gc.Session(config=gc.ConfigProto(device="gpu")) as session:
         session.run(v.initializer)
-        times = session.kernel_times(add)
-        assert [name for name, _ in times] == [kernel.name for kernel in session.compile(add).kernels]
-        assert all(milliseconds >= 0 for _, milliseconds in times)
+        profile = session.profile(add, runs=3)
+        assert [step.name for step in profile.kernels] == [kernel.name for kernel in session.compile(add).kernels]
+        assert all(step.us >= 0 and step.device.endswith("device:GPU:0") for step in profile.kernels)
+        assert [step.kind for step in profile.steps] == ["feeds", "upload", "kernel", "kernel", "download"]
         counted = session.run(v)
     assert counted[0] > 1 and np.array_equal(counted, counted[0] * np.float32([1, 2, 3])), counted
     """)

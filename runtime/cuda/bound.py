@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -32,9 +33,11 @@ from graphc.runtime.cuda.device import DeviceMemory, Owner
 from graphc.runtime.cuda.graph import CudaGraph, Mark
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.cuda.memory import DeviceStore, DeviceWorkspace
+from graphc.runtime.cuda.profile import moments_of
 from graphc.runtime.cuda.transfers import ALIGNMENT, Transfers
 from graphc.runtime.cuda.tuning import settle
 from graphc.runtime.executable import CudaExecutable, Slots
+from graphc.runtime.recorder import COPY, DOWNLOAD, UPLOAD, Moved, Recorder
 
 Array = np.ndarray[Any, Any]
 Enqueue = Callable[[], None]  # puts one launch on the session's stream
@@ -219,23 +222,49 @@ class CudaBound(OneDevice):
                 self._complete(feeds, outputs, self._start)
         return refused
 
-    def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Mark]) -> None:
-        """A run that passes one of `marks` before each launch, and the last one after all.
+    def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
+        """Takes no notice of `retire`: who has retired this asks no more."""
+        count = len(self._transfers.feeds)
+        feeds, outputs = arrays[:count], arrays[count:]
+        with self.device.current:
+            refused = self._transfers.refused(feeds)
+            if refused is None:
+                recorder.steps(self._steps(), len(self.executable.kernels), moments_of(self, feeds, outputs))
+        return refused
 
-        It is recorded, though it happens once: a device that waits for each launch of the host's would pass the marks too late.
+    def _steps(self) -> list[int | Moved]:
+        executable = self.executable
+        launches = [Moved(COPY, "variable", launch.nbytes) if isinstance(launch, CopyLaunch) else launch.kernel
+                    for launch in executable.launches]
+        return [Moved(UPLOAD, "feeds", sum(type_.nbytes for type_ in executable.feeds)), *launches,
+                Moved(DOWNLOAD, "results", sum(type_.nbytes for type_ in executable.fetches))]
+
+    def run_marked(self, feeds: Sequence[Any], outputs: Sequence[Array], marks: Sequence[Mark]) -> int:
+        """A run that passes one of `marks` when it begins, one when the feeds are there, one after each launch, and one when the results
+        have left. Gives the moment when the device was told to begin, in nanoseconds of CLOCK_MONOTONIC.
+
+        Once modules and libraries have been used it is recorded, though it happens once: a device that waits for each launch of the host's
+        would pass the marks too late.
         """
+        records, stream, begun = self._records and self._warm, self._workspace.stream, 0
+
         def start(staged: tuple[int, ...]) -> None:
-            with graph if self._records else nullcontext():
-                self._enqueue_all(staged, functools.partial(self._marked, marks))
-            if self._records:
+            nonlocal begun
+            begun = time.monotonic_ns()
+            with graph if records else nullcontext():
+                marks[0].set(stream, records)
+                self._enqueue_all(staged, functools.partial(self._marked, marks[1:-1], records))
+                marks[-1].set(stream, records)
+            if records:
+                begun = time.monotonic_ns()
                 graph.launch()
 
-        with self.device.current:
-            graph = CudaGraph(self._workspace.stream)
-            try:
-                self._complete(feeds, outputs, start)
-            finally:
-                self.device.discard([graph])
+        graph = CudaGraph(stream)
+        try:
+            self._complete(feeds, outputs, start)
+        finally:
+            self.device.discard([graph])
+        return begun
 
     def _complete(self, feeds: Sequence[Any], outputs: Sequence[Array], start: Callable[[tuple[int, ...]], None]) -> None:
         """A whole run; `start` enqueues what lies between the feeds' staging and the end."""
@@ -284,12 +313,12 @@ class CudaBound(OneDevice):
         for launch in self._launches:
             launch()
 
-    def _marked(self, marks: Sequence[Mark]) -> None:
+    def _marked(self, marks: Sequence[Mark], records: bool) -> None:
         stream = self._workspace.stream
-        for mark, launch in zip(marks[:-1], self._launches, strict=True):
-            mark.set(stream, self._records)
+        marks[0].set(stream, records)
+        for launch, mark in zip(self._launches, marks[1:], strict=True):
             launch()
-        marks[-1].set(stream, self._records)
+            mark.set(stream, records)
 
     def _one_by_one(self) -> None:
         """Launches and waits for each; the error of one that fails names it."""

@@ -1,41 +1,27 @@
-"""How long each launch of a run takes on the device, between two marks. For `graphc bench --device gpu`."""
+"""When each launch of one run began and ended on the device, as marks on its stream tell. For `CudaBound.recorded`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graphc.runtime.cuda.bound import CudaBound
 from graphc.runtime.cuda.device import Owner
 from graphc.runtime.cuda.graph import Mark
 
-REPEATS = 20
+if TYPE_CHECKING:
+    from graphc.runtime.cuda.bound import CudaBound
 
 
-def profile(bound: CudaBound, feeds: Sequence[Any], repeats: int = REPEATS) -> list[tuple[str, float]]:
-    """The name of each launch, in order, and its milliseconds: the median of `repeats` runs.
+def moments_of(bound: CudaBound, feeds: Sequence[Any], outputs: Sequence[Any]) -> list[int]:
+    """The moments of one real run, in nanoseconds of CLOCK_MONOTONIC: when it began, when the feeds were there, after each launch, and when
+    the results had left.
 
-    Each run is a real one: variables change as they do in any. feeds: what `bound.run` takes, of the right types. A mark takes the device
-    a moment itself, so the sum is more than a run takes. Raises what a run raises.
+    The device's clock is set by the moment when the host told it to begin, some microseconds early; a mark takes the device a moment
+    itself. Raises what a run raises. The device's context must be current.
     """
-    bound.require()
-    outputs = bound.empty_outputs()
-    if bound.run(*feeds, *outputs) is not None:
-        raise ValueError("a feed is not of the type that the executable was made for")
-    bound.written()
     owner = Owner(bound.device)
     try:
-        with bound.device.current:
-            marks = [owner.keep(Mark()) for _ in range(len(bound.executable.launches) + 1)]
-        runs = [_once(bound, feeds, outputs, marks) for _ in range(repeats)]
+        marks = [owner.keep(Mark()) for _ in range(len(bound.executable.launches) + 3)]
+        begun = bound.run_marked(feeds, outputs, marks)
+        return [begun + round(marks[0].milliseconds_till(mark) * 1e6) for mark in marks]
     finally:
         owner.close()
-    return [(name, median(times)) for name, times in zip(bound.names, zip(*runs, strict=True), strict=True)]
-
-
-def _once(bound: CudaBound, feeds: Sequence[Any], outputs: Sequence[Any], marks: Sequence[Mark]) -> list[float]:
-    """Milliseconds of each launch of one run."""
-    with bound.device.current:
-        bound.run_marked(feeds, outputs, marks)
-        return [before.milliseconds_till(after) for before, after in pairwise(marks)]
