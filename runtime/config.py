@@ -40,7 +40,8 @@ class Settings:
     allow_soft_placement and log_device_placement. cpus, gpus: how many devices of each kind there may be, None: all of them.
     visible_gpus: the machine's numbers of the GPUs to use, in order; None: all. memory_fraction: 0 for no limit. products,
     products_precision: who computes matrix products on a GPU, and to what their operands are rounded. checked: whether indices and the like
-    are checked. check_numerics: what a run may not give: "all" that is not finite, "nan" alone, or "" for anything goes.
+    are checked. check_numerics: what a run may not give: "all" that is not finite, "nan" alone, or "" for anything goes. verify:
+    whether what is compiled is compared with the reference; None: as the environment says when it is.
     """
 
     pipeline: Pipeline
@@ -56,6 +57,7 @@ class Settings:
     products_precision: str = "float32"
     checked: bool = False
     check_numerics: str = ""
+    verify: bool | None = None
 
 
 @dataclass(slots=True)
@@ -72,7 +74,9 @@ class ConfigProto:
     sums are float32. checked: an index, label or segment id out of range and an integer division by zero are errors that name it, instead
     of having a defined result (docs/stages.md); None: as GRAPHC_CHECKED in the environment says. check_numerics: a run whose results or
     written variables have NaN or infinities ("nan": NaN alone) is an error that names the operation that made it, and changes no variable
-    (docs/debugging.md); None: as GRAPHC_CHECK_NUMERICS in the environment says. The other fields are TF1's; they are accepted so that old
+    (docs/debugging.md); None: as GRAPHC_CHECK_NUMERICS in the environment says. verify: what is compiled, pass by pass and kernel by kernel,
+    is compared with the reference interpreter on random values, and an error of the compiler raised as `WrongPass` (docs/debugging.md);
+    slow; None: as GRAPHC_VERIFY in the environment says at each compilation. The other fields are TF1's; they are accepted so that old
     programs run, and have no effect here.
     """
 
@@ -91,6 +95,7 @@ class ConfigProto:
     products_precision: str = "float32"
     checked: bool | None = None
     check_numerics: bool | str | None = None
+    verify: bool | None = None
 
     def settings(self) -> Settings:
         """The values checked."""
@@ -100,7 +105,7 @@ class ConfigProto:
             log=bool(self.log_device_placement), cpus=max(1, counts.get("CPU", 1)), gpus=counts.get("GPU"),
             visible_gpus=self._visible_gpus(), memory_fraction=self._memory_fraction(), products=self._one_of("products", PRODUCTS),
             products_precision=self._one_of("products_precision", PRECISIONS), checked=self._checked(),
-            check_numerics=self._check_numerics())
+            check_numerics=self._check_numerics(), verify=self._verify())
 
     def _chosen_pipeline(self) -> Pipeline:
         if isinstance(self.pipeline, Pipeline):
@@ -182,14 +187,25 @@ class ConfigProto:
             raise TypeError(f"ConfigProto(checked={given!r}) has type {type(given).__name__}, but expected one of: bool, None")
         return os.environ.get("GRAPHC_CHECKED", "") not in ("", "0") if given is None else given
 
+    def _verify(self) -> bool | None:
+        given: Any = self.verify
+        if not isinstance(given, bool | None):
+            raise TypeError(f"ConfigProto(verify={given!r}) has type {type(given).__name__}, but expected one of: bool, None")
+        return given
+
     def _check_numerics(self) -> str:
         given: Any = self.check_numerics
-        said = os.environ.get("GRAPHC_CHECK_NUMERICS", "") if given is None else given
-        known = {"": "", "0": "", "1": ALL, ALL: ALL, NAN: NAN} if given is None else {False: "", True: ALL, ALL: ALL, NAN: NAN}
-        if not isinstance(said, bool | str) or said not in known:
-            where = f"GRAPHC_CHECK_NUMERICS={said}" if given is None else f"ConfigProto(check_numerics={said!r})"
-            raise ValueError(f"{where}: it must be {'1, 0' if given is None else 'True, False'}, all or nan")
-        return known[said]
+        where = f"ConfigProto(check_numerics={given!r})"
+        if given is None:
+            said = os.environ.get("GRAPHC_CHECK_NUMERICS", "")
+            where, given = f"GRAPHC_CHECK_NUMERICS={said}", {"": False, "0": False, "1": True}.get(said, said)
+        if isinstance(given, bool):
+            return ALL if given else ""
+        if not isinstance(given, str):
+            raise TypeError(f"{where} has type {type(given).__name__}, but expected one of: bool, str, None")
+        if given not in (ALL, NAN):
+            raise ValueError(f"{where}: it must be True, False, '{ALL}' or '{NAN}' (in the environment 1, 0, {ALL} or {NAN})")
+        return given
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> str:
         value = getattr(self, name)

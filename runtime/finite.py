@@ -25,8 +25,8 @@ class NotFinite(InvalidArgumentError):
 
 
 def checked(expansion: Expansion, elements: Sequence[Tensor | Operation], graph: Graph, which: str) -> Expansion:
-    """`expansion` with a check of each floating output and each floating variable written. which: the setting, `NAN`
-    to let infinities pass."""
+    """`expansion` with a check of each floating output and each floating variable written. which: the setting, `NAN` to
+    let infinities pass."""
     if expansion.need is not None:
         return expansion
     fetched = [element for element in elements if isinstance(element, Tensor)]

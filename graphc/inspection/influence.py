@@ -170,19 +170,23 @@ class Product(Influence):
     right: tuple[int, ...]
 
     def forth(self, operands: Sequence[Mask | None]) -> Mask:
-        free = len(self._free("lhs")), len(self._free("rhs"))
-        rows, columns = (None if mask is None else self._lines(mask, side) for mask, side in zip(operands, ("lhs", "rhs"), strict=True))
-        batch = len(self.attrs.lhs_batch)
-        dims = (*(self.left[axis] for axis in (*self.attrs.lhs_batch, *self._free("lhs"))), *(self.right[axis] for axis in self._free("rhs")))
-        spread = [] if rows is None else [rows.reshape(*rows.shape, *(1,) * free[1])]
-        spread += [] if columns is None else [columns.reshape(*columns.shape[:batch], *(1,) * free[0], *columns.shape[batch:])]
-        return _any([np.broadcast_to(each, dims) for each in spread], dims)
+        batch, rows, columns = self.attrs.lhs_batch, self._free("lhs"), self._free("rhs")
+        dims = (*(self.left[axis] for axis in (*batch, *rows)), *(self.right[axis] for axis in columns))
+        found = [np.zeros(dims, np.bool_)]
+        left, right = operands
+        if left is not None:
+            lines = self._lines(left, "lhs")
+            found.append(lines.reshape(*lines.shape, *(1,) * len(columns)))
+        if right is not None:
+            lines = self._lines(right, "rhs")
+            found.append(lines.reshape(*lines.shape[:len(batch)], *(1,) * len(rows), *lines.shape[len(batch):]))
+        return _any(found, dims)
 
     def back(self, wanted: Mask) -> list[Mask]:
         batch, rows = len(self.attrs.lhs_batch), len(self._free("lhs"))
         of_rows = wanted.any(tuple(range(batch + rows, wanted.ndim)))
         of_columns = wanted.any(tuple(range(batch, batch + rows)))
-        return [self._whole(of_rows, "lhs"), self._whole(of_columns, "rhs")]
+        return [self._whole(np.asarray(of_rows), "lhs"), self._whole(np.asarray(of_columns), "rhs")]
 
     def _free(self, side: str) -> tuple[int, ...]:
         free: tuple[int, ...] = self.attrs.free(len(self.left if side == "lhs" else self.right), side)

@@ -48,7 +48,8 @@ class NonFinite:
     fed tensor or the variable. operation: that one, or the one that declares it. primitive: the step inside the operation; formula: what it
     did. index, value: of the first bad element of `count` among `size`. step: for a walk along an axis (axis, place in the order walked
     counted from 0, length). inputs: of the operation. way: the operations that handed it on; goal: where it arrives ("loss:0", "variable
-    'w'"), "" where nothing but masked arms see it; lost: then, the operation that leaves it out. others: how many more operations make such values of finite ones.
+    'w'"), "" where nothing but masked arms see it; lost: then, the operation that leaves it out. others: how many more operations make such
+    values of finite ones.
     """
 
     kind: str

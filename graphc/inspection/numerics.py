@@ -1,7 +1,7 @@
 """Where did the NaN come from: the first operation whose bad elements reach a result of a run, found in a replay of it.
 
-The replay (`graphc.runtime.replay`) has the value of every node of the Program before any pass, so that names are the user's. Two walks over
-it answer the question:
+The replay (`graphc.runtime.replay`) has the value of every node of the Program before any pass, so that names are the user's. Two walks
+over it answer the question:
 
     forth    which elements of each node are bad: NaN or infinite, but for infinities that the program itself writes (a mask of -inf)
     back     which of them matter: those that some bad element of a result is made of (`influence`); a masked arm is none
@@ -46,8 +46,8 @@ class Replay:
 
 @dataclass
 class _Way:
-    """How bad elements come to the goals. matters: of each node those that some goal is made of; made: those among them that are made of good
-    ones; onward: the nodes that hand them on."""
+    """How bad elements come to the goals. matters: of each node those that some goal is made of; made: those among them that are made of
+    good ones; onward: the nodes that hand them on."""
 
     matters: dict[Node, Mask] = field(default_factory=dict)
     made: dict[Node, Mask] = field(default_factory=dict)
@@ -55,10 +55,10 @@ class _Way:
 
 
 def find(replay: Replay, *, ignore_masked: bool = True, infinities: bool = True, written: bool = False) -> NonFinite | None:
-    """The first origin of bad elements in the results of a run: what it fetches and the variables that it writes; None where there are none.
+    """The first origin of bad elements in the results of a run: what it fetches, and the variables that it writes; None where all are good.
 
-    ignore_masked: bad elements that reach no result do not count; else any does that an operation gives. infinities: they are bad too, not
-    NaN alone. written: also those that the program itself writes, as constants.
+    ignore_masked: bad elements that reach no result do not count; else any does that an operation gives. infinities: they are bad too,
+    not NaN alone. written: also those that the program itself writes, as constants.
     """
     bad = _bad_elements(replay, infinities, written)
     results = {node: name for node, name in _results(replay) if node in bad}
