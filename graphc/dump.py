@@ -11,6 +11,8 @@ from graphc.arguments import PIPELINES, Commands, add_model, add_pipeline
 from graphc.compiled import compiled
 from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program
+from graphc.inspection.folder import INDEX
+from graphc.inspection.folder import dump as folder_dump
 from graphc.pictures.canvas import Canvas
 from graphc.pictures.flow import Box, Flow, dot, draw
 from graphc.pictures.memory_map import Block, memory_map
@@ -30,19 +32,23 @@ def add_command(commands: Commands) -> None:
                          "or with --stage and --kernels what it is made from")
     command.add_argument("--products", choices=("auto", "cublaslt", "generated"), default="auto", help="with --target: who multiplies "
                          "matrices, cublasLt (which need not be here) or generated kernels (default: cublasLt if it is here)")
-    command.add_argument("--out", type=Path, metavar="FOLDER", help="with --target: write a .cu file for each launch, and an index")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="write all there is to know as files, with an index; "
+                         "with --target a .cu file for each launch")
     command.add_argument("--svg", type=Path, metavar="FILE", help="write a picture of the stages and the memory instead")
     command.add_argument("--flow", type=Path, metavar="FILE", help="write a picture of the kernels and their values (.svg or .dot)")
     command.set_defaults(command=_command)
 
 
 def _command(options: argparse.Namespace) -> None:
-    if options.out is not None and not options.target:
-        raise ValueError("--out takes CUDA C: say for which GPU, as in --target sm_90")
+    shown = options.kernels or options.llvm or options.stage is not None
+    if options.out is not None and shown:
+        raise ValueError("--out writes everything into a folder: leave --stage, --kernels and --llvm out")
     if options.target and (options.llvm or options.svg is not None or options.flow is not None):
         raise ValueError("--llvm, --svg and --flow show what a CPU runs: leave --target out")
     if options.target and not options.kernels and options.stage is None:
         dump_cuda.main(options.model, options.pipeline, options.target, options.products, options.out)
+    elif options.out is not None:
+        write_to(options.out, options.model, options.pipeline)
     elif options.svg is None and options.flow is None:
         main(options.model, options.pipeline, options.stage, options.kernels, options.llvm, options.target, options.products)
     for file, flow in ((options.svg, False), (options.flow, True)):
@@ -62,6 +68,13 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
         print(print_program(program_after(plan, stage)))
     else:
         _print_whole(plan)
+
+
+def write_to(folder: Path, name: str, pipeline: str) -> None:
+    """Writes the dump of a model into `folder` (see `graphc.inspection.folder`)."""
+    plan = compiled(name, pipeline)
+    count = folder_dump(plan, folder, Path(name).stem)
+    print(f"wrote {count} files to {folder}: begin with {folder / INDEX}")
 
 
 def _print_whole(plan: gc.Executable) -> None:

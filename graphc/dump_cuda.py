@@ -1,20 +1,17 @@
 """`graphc dump MODEL --target sm_90`: the CUDA C of every launch as files to read, with an index. Needs no GPU. Stands on top."""
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from graphc.codegen.cuda.compiler import HEADER
 from graphc.compiled import compiled
+from graphc.inspection.folder import INDEX, MARK, write_files
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch
 from graphc.runtime.executable import CudaExecutable, CudaKernel
 from graphc.terminal import bytes_text, table
 
-INDEX = "index.md"
 _COLUMNS = ("launch", "grid", "block", "registers", "shared", "spills", "stack", "occupancy", "bytes moved", "flops", "computed by")
 _UNKNOWN = "-"
 _NAME_LENGTH = 60
@@ -32,7 +29,7 @@ def main(model: str, pipeline: str, target: str, products: str, out: Path | None
     if out is None:
         print("\n".join(files[name] for name in file_names(plan.kernels)))
     else:
-        write(out, files)
+        write_files(out, files)
         print(f"wrote {len(files)} files to {out}")
     print(f"{summary(plan)}\n\n{resource_table(plan)}")
 
@@ -54,7 +51,7 @@ def file_names(kernels: Sequence[CudaKernel]) -> list[str]:
 def index(model: str, plan: CudaExecutable) -> str:
     """A page about all launches: what each takes of the device, what it computes, and the lines that asked for it."""
     names = file_names(plan.kernels)
-    parts = [f"# {Path(model).name} for {plan.target}", summary(plan), f"```\n{resource_table(plan)}\n```"]
+    parts = [MARK, f"# {Path(model).name} for {plan.target}", summary(plan), f"```\n{resource_table(plan)}\n```"]
     parts += [_section(name, kernel) for name, kernel in zip(names, plan.kernels, strict=True)]
     return "\n\n".join(parts) + "\n"
 
@@ -84,27 +81,6 @@ def resource_table(plan: CudaExecutable) -> str:
              "cublasLt" if kernel.library else "its kernel"]
             for number, kernel in enumerate(plan.kernels)]
     return table(rows, _COLUMNS, indent=0)
-
-
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Puts the files into `folder`, which is made, is empty, or holds an earlier dump; ValueError where it cannot be had or is something
-    else. All files appear, or none."""
-    try:
-        if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).is_file():
-            raise ValueError(f"{folder} holds other files: name a new folder, an empty one, or one that an earlier dump made")
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".graphc-", dir=folder))
-        try:
-            for name, text in files.items():
-                (draft / name).write_text(text)
-            for old in {path.name for path in folder.glob("[0-9]*_*.cu")} - files.keys():
-                (folder / old).unlink()  # a launch of the earlier dump
-            for name in files:
-                os.replace(draft / name, folder / name)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 def _section(name: str, kernel: CudaKernel) -> str:

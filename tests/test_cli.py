@@ -52,6 +52,14 @@ def test_a_dumped_stage_parses_back_to_the_same_program(model: str, capsys: pyte
         assert parse_program(capsys.readouterr().out) == stage.program
 
 
+def test_dump_writes_a_folder(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["dump", model, "--out", str(out)]) == 0
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert capsys.readouterr().out == f"wrote {len(files)} files to {out}: begin with {out}/index.md\n"
+    assert "small_model.py:8" in (out / "operations.txt").read_text()
+
+
 def test_dump_prints_kernels_and_machine_text(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dump", model, "--kernels"]) == 0
     kernels = capsys.readouterr().out

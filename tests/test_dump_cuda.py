@@ -11,6 +11,7 @@ from graphc.cli import main
 from graphc.codegen.cuda import compiler
 from graphc.codegen.cuda.compiler import compile_cuda
 from graphc.compiled import compiled
+from graphc.inspection.folder import write_files
 from graphc.core.errors import InvalidArgumentError
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.executable import CudaExecutable
@@ -81,8 +82,8 @@ def test_the_text_alone_goes_to_the_terminal(model: str, capsys: pytest.CaptureF
 def test_an_earlier_dump_is_replaced_whole(model: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     files = dump_cuda.files_of(model, cuda(model))
-    dump_cuda.write(out, {**files, "7_other.cu": "// of a longer model\n"})
-    dump_cuda.write(out, files)
+    write_files(out, {**files, "7_other.cu": "// of a longer model\n"})
+    write_files(out, files)
     assert {path.name: path.read_text() for path in out.iterdir()} == files
 
 
@@ -131,7 +132,8 @@ def test_wrong_input_gets_one_clear_line_and_no_file(model: str, tmp_path: Path,
     assert complaint("--target", "hopper", "--out", str(out)) == (
         "graphc: 'hopper' is no GPU architecture: write sm_90 for compute capability 9.0")
     assert complaint("--target", "sm_60", "--out", str(out)).startswith("graphc: sm_60 is too old: ")
-    assert complaint("--out", str(out)) == "graphc: --out takes CUDA C: say for which GPU, as in --target sm_90"
+    assert complaint("--out", str(out), "--kernels") == (
+        "graphc: --out writes everything into a folder: leave --stage, --kernels and --llvm out")
     assert complaint("--target", "sm_90", "--llvm").endswith("leave --target out")
     assert complaint_of(["dump", "nothing", "--target", "sm_90", "--out", str(out)], capsys).startswith("graphc: no model 'nothing'")
     assert not out.exists()
@@ -154,5 +156,5 @@ def test_a_disk_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "write_text", failing)
     with pytest.raises(ValueError, match=r"^cannot write to .*out: No space left on device$"):
-        dump_cuda.write(tmp_path / "out", {"0_a.cu": "a", "1_b.cu": "b"})
+        write_files(tmp_path / "out", {"0_a.cu": "a", "1_b.cu": "b"})
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from graphc.core.program import Node, Origin, Program
@@ -171,7 +171,8 @@ def _operations(program: Program) -> list[Origin]:
     found = {origin.operation: origin for origin in program.operations}
     for node in program.nodes:
         for origin in program.origins.get(node, ()):
-            found.setdefault(_operation_name(origin), origin)
+            name = _operation_name(origin)
+            found.setdefault(name, replace(origin, operation=name, type=origin.type or "Placeholder"))
     return list(found.values())
 
 

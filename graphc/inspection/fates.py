@@ -13,7 +13,7 @@ from graphc.passes.pipelines import Stage
 
 _KNOWN = "no computation of its own: its results are its inputs, or known before the first run"
 _WITHOUT = {
-    "VariableV2": "a variable: it lives in memory of its own", "NoOp": "groups other operations",
+    "Placeholder": "given: no computation", "VariableV2": "a variable: it lives in memory of its own", "NoOp": "groups other operations",
     "Const": "a constant, made where it is read", "Identity": "its input itself", "StopGradient": "its input itself",
     "Assign": "gives its variable a new value, where that is computed"}
 
