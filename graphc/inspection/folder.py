@@ -12,6 +12,7 @@
 """
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -86,6 +87,8 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
     try:
         if folder.exists() and any(folder.iterdir()) and not _is_dump(folder):
             raise ValueError(f"{folder} holds other files: name a new folder, an empty one, or one that an earlier dump made")
+        if folder.parent.exists() and not folder.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".graphc-", dir=folder.parent))
         try:
