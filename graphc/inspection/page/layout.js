@@ -1,0 +1,104 @@
+// Where boxes stand: every unfolded scope is laid out by itself, in layers from operands to users, and is then one box of its scope.
+//
+// dagre places the boxes of one scope. That keeps each layout small, and a scope looks the same whatever is unfolded around it.
+
+const PADDING = 14; // inside a scope, as in the style of canvas.js
+const HEADER = 20; // above a scope, for its name
+const GAP = 16;
+
+// Positions of boxes: Map from box to {x, y}, and for edges their corners: Map from edge to [{x, y}]. Both in one system of coordinates.
+function placed(root, open, boxes, edges) {
+  const inner = innerEdges(edges);
+  const positions = new Map();
+  const corners = new Map();
+  const arrange = (scope) => {
+    const units = scope.members.map((member) => ({ member, plan: !member.item && open.has(member) ? arrange(member) : null }));
+    for (const unit of units) {
+      const size = unit.plan ? { width: unit.plan.width + 2 * PADDING, height: unit.plan.height + 2 * PADDING + HEADER } : sizeOf(unit.member);
+      Object.assign(unit, size);
+    }
+    return { ...arranged(units, inner.get(scope) || []), units };
+  };
+  const settle = (plan, left, top) => {
+    for (const unit of plan.units) {
+      const x = left + unit.x;
+      const y = top + unit.y;
+      if (unit.plan) settle(unit.plan, x - unit.plan.width / 2, y - unit.plan.height / 2 + HEADER / 2);
+      else positions.set(unit.member, { x, y });
+    }
+    for (const [edge, points] of plan.routes) corners.set(edge, points.map(({ x, y }) => ({ x: left + x, y: top + y })));
+  };
+  settle(arrange(root), 0, 0);
+  return { positions, corners };
+}
+
+// Each edge belongs to the innermost scope around both ends, where it joins two members. Map from scope to [{from, to, edges}].
+function innerEdges(edges) {
+  const found = new Map();
+  for (const edge of edges) {
+    let { from, to } = edge;
+    while (from.parent !== to.parent) {
+      if (from.depth >= to.depth) from = from.parent;
+      else to = to.parent;
+    }
+    if (!found.has(from.parent)) found.set(from.parent, []);
+    found.get(from.parent).push({ from, to, edge });
+  }
+  return found;
+}
+
+// A box is as wide as its two lines of text.
+function sizeOf(member) {
+  const { title, note } = wordsOf(member);
+  const width = Math.max(title.length * 6.7, note.length * 6.7) + 22;
+  return { width: Math.max(64, Math.min(width, 250)), height: note ? 38 : 26 };
+}
+
+// What is written in a box: an item's primitive and name, a scope's name and size.
+function wordsOf(member) {
+  if (!member.item) return { title: abridged(member.label, 34), note: counted(member.size, "node") };
+  return { title: member.item.title || member.item.primitive, note: abridged(member.label || member.item.type || "", 34) };
+}
+
+// Units with their places, by dagre; those that no edge touches stand in rows below.
+function arranged(units, edges) {
+  const names = new Map(units.map((unit, index) => [unit.member, String(index)]));
+  const joined = new Set(edges.flatMap(({ from, to }) => [from, to]));
+  const graph = new dagre.graphlib.Graph({ multigraph: true });
+  graph.setGraph({ rankdir: "TB", nodesep: 18, ranksep: 34, edgesep: 10, marginx: 0, marginy: 0 });
+  for (const unit of units) if (joined.has(unit.member)) graph.setNode(names.get(unit.member), { width: unit.width, height: unit.height });
+  edges.forEach(({ from, to }, index) => graph.setEdge(names.get(from), names.get(to), {}, String(index)));
+  const routes = new Map();
+  let width = 0;
+  let height = 0;
+  if (joined.size) {
+    dagre.layout(graph);
+    ({ width, height } = graph.graph());
+    for (const unit of units) if (joined.has(unit.member)) Object.assign(unit, (({ x, y }) => ({ x, y }))(graph.node(names.get(unit.member))));
+    edges.forEach(({ from, to, edge }, index) => {
+      routes.set(edge, graph.edge(names.get(from), names.get(to), String(index)).points.slice(1, -1));
+    });
+  }
+  return { ...inRows(units.filter((unit) => !joined.has(unit.member)), width, height), routes };
+}
+
+// Rows of units below what is there already, about as wide as high.
+function inRows(units, width, height) {
+  const area = units.reduce((sum, unit) => sum + (unit.width + GAP) * (unit.height + GAP), 0);
+  const limit = Math.max(width, Math.sqrt(area) * 1.4, ...units.map((unit) => unit.width));
+  let top = height ? height + GAP : 0;
+  let x = 0;
+  let deep = 0;
+  for (const unit of units) {
+    if (x && x + unit.width > limit) {
+      top += deep + GAP;
+      x = deep = 0;
+    }
+    unit.x = x + unit.width / 2;
+    unit.y = top + unit.height / 2;
+    x += unit.width + GAP;
+    deep = Math.max(deep, unit.height);
+    width = Math.max(width, x - GAP);
+  }
+  return { width, height: units.length ? top + deep : height };
+}

@@ -1,0 +1,71 @@
+// The roofline: every kernel by its flops a byte and the rate that it reaches, under what the machine could do at most.
+
+const ROOF = { width: 760, height: 300, left: 54, right: 16, top: 14, bottom: 38 };
+
+function roofline(kernels) {
+  const points = kernels.filter((kernel) => kernel.bytes && kernel.flops && timeOf(kernel)).map((kernel) => ({ kernel, x: intensity(kernel), y: kernel.flops / timeOf(kernel) / 1e3 }));
+  if (!points.length) return empty("No kernel computes anything that could be set against the machine.");
+  const machine = report.machine;
+  const ridge = machine ? machine.gflops / machine.gbs : 1;
+  const across = decades([...points.map((p) => p.x), ridge / 4, ridge * 4]);
+  const up = decades([...points.map((p) => p.y), ...(machine ? [machine.gflops] : [])]);
+  const x = scale(across, ROOF.left, ROOF.width - ROOF.right);
+  const y = scale(up, ROOF.height - ROOF.bottom, ROOF.top);
+  const picture = draw("svg", { class: "roofline", viewBox: `0 0 ${ROOF.width} ${ROOF.height}`, role: "img", "aria-label": "Roofline" }, ...grid(across, up, x, y));
+  if (machine) picture.append(...roof(machine, across, up, x, y));
+  const longest = Math.max(...points.map((p) => timeOf(p.kernel)));
+  for (const { kernel, x: at, y: rate } of points) {
+    const radius = 3 + 9 * Math.sqrt(timeOf(kernel) / longest);
+    picture.append(draw("a", { href: hashOf({ ...kernelState(), kernel: kernel.index }) },
+      draw("circle", { class: `kind-${kernel.kind}`, cx: x(at), cy: y(rate), r: radius.toFixed(1), "data-tip": pointWords(kernel, at, rate) })));
+  }
+  const note = machine ? `this machine: ${significant(machine.gflops)} GFLOP/s, ${significant(machine.gbs)} GB/s, ${counted(machine.cores, "core")}` : "the machine's limits were not measured";
+  return el("figure", {}, picture, el("figcaption", { class: "muted" }, `Area: time, ${measured() ? "measured" : "estimated"}. ${note}.`));
+}
+
+const pointWords = (kernel, at, rate) => [kernel.name, `${significant(rate)} GFLOP/s at ${significant(at)} flop a byte`, `${duration(timeOf(kernel))}, ${bytes(kernel.bytes)} moved`, kernel.lines.slice(0, 3).join(", ")].join("\n");
+
+// What part of the machine's best a kernel reaches, and which limit it meets first.
+function limitWords(kernel) {
+  const { gflops, gbs } = report.machine;
+  const us = timeOf(kernel);
+  if (!us) return null;
+  const rates = [kernel.flops / us / 1e3, kernel.bytes / us / 1e3];
+  const byMemory = intensity(kernel) < gflops / gbs;
+  return `${significant(rates[0])} GFLOP/s and ${significant(rates[1])} GB/s: ${percent(byMemory ? rates[1] / gbs : rates[0] / gflops)} of what ${byMemory ? "memory" : "arithmetic"} allows`;
+}
+
+// Whole powers of ten around all values: [low, high] exponents.
+function decades(values) {
+  const low = Math.floor(Math.log10(Math.min(...values)));
+  const high = Math.ceil(Math.log10(Math.max(...values)) + 1e-9);
+  return [low, Math.max(high, low + 1)];
+}
+
+const scale = ([low, high], from, to) => (value) => from + ((Math.log10(value) - low) / (high - low)) * (to - from);
+
+function grid(across, up, x, y) {
+  const parts = [];
+  const [bottom, top] = [ROOF.height - ROOF.bottom, ROOF.top];
+  for (let e = across[0]; e <= across[1]; e += 1) {
+    parts.push(draw("line", { class: "grid", x1: x(10 ** e), x2: x(10 ** e), y1: top, y2: bottom }), draw("text", { class: "tick middle", x: x(10 ** e), y: bottom + 15 }, power(e)));
+  }
+  for (let e = up[0]; e <= up[1]; e += 1) {
+    parts.push(draw("line", { class: "grid", x1: ROOF.left, x2: ROOF.width - ROOF.right, y1: y(10 ** e), y2: y(10 ** e) }), draw("text", { class: "tick end", x: ROOF.left - 7, y: y(10 ** e) + 3.5 }, power(e)));
+  }
+  parts.push(draw("text", { class: "tick middle", x: (ROOF.left + ROOF.width - ROOF.right) / 2, y: ROOF.height - 6 }, "flop a byte"),
+    draw("text", { class: "tick middle", transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)` }, "GFLOP/s"));
+  return parts;
+}
+
+const power = (exponent) => (exponent >= -2 && exponent <= 4 ? String(Number((10 ** exponent).toFixed(2))) : `1e${exponent}`);
+
+// The two limits: memory's slope up to the ridge, arithmetic's level after it.
+function roof(machine, across, up, x, y) {
+  const ridge = machine.gflops / machine.gbs;
+  const start = Math.max(10 ** across[0], 10 ** up[0] / machine.gbs);
+  const line = `M${x(start)},${y(start * machine.gbs)}L${x(ridge)},${y(machine.gflops)}L${x(10 ** across[1])},${y(machine.gflops)}`;
+  return [draw("path", { class: "roof", d: line }),
+    draw("text", { class: "limit end", x: ROOF.width - ROOF.right - 4, y: y(machine.gflops) - 5 }, `${significant(machine.gflops)} GFLOP/s`),
+    draw("text", { class: "limit", x: x(start) + 6, y: Math.max(y(start * machine.gbs) - 10, ROOF.top + 10) }, `${significant(machine.gbs)} GB/s`)];
+}

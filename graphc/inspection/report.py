@@ -1,0 +1,111 @@
+"""The report page: one HTML file that shows what the compiler made of a graph. It stands at the end of the flow: `describe` says everything
+there is to say as plain data, this module packs that into a page, and the scripts in `page/` draw it.
+
+The page needs no network and no server. Its data are blocks of JSON, each compressed by itself, so that a page of 10,000 nodes is small and
+opens at once: a stage's nodes or a kernel's machine code are unpacked when somebody looks at them. The two libraries that draw graphs are
+blocks of the same kind. `read_report` gives the data back: a report is also a file that programs can read.
+"""
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Description = Mapping[str, Any]  # what `graphc.inspection.describe` gives
+
+_PAGE = Path(__file__).resolve().parent / "page"
+# In the order in which they stand in the page; each opens with a comment that says what it is for.
+SCRIPTS = ("core.js", "words.js", "model.js", "tree.js", "layout.js", "canvas.js", "graph.js", "panel.js", "overview.js", "diff.js", "textdiff.js", "kernels.js",
+           "roofline.js", "edges.js", "memory.js", "timeline.js", "source.js", "main.js")
+LIBRARIES = ("cytoscape", "dagre")
+_CODES = ("text", "code", "assembly")  # of a kernel: long, and wanted one kernel at a time
+_KERNELS_A_BLOCK = 32
+_BLOCK = re.compile(r'<script type="text/plain" data-block="([\w-]+)">([^<]*)</script>')
+
+
+def write_report(description: Description, path: str | os.PathLike[str]) -> None:
+    """Writes the report of `description` to the file `path`, whole or not at all; OSError where the file cannot be written."""
+    goal = Path(path)
+    text = report_html(description)
+    unfinished = goal.with_name(f".{goal.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(goal)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(goal)) from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def report_html(description: Description) -> str:
+    """The page as text: one HTML document that refers to nothing outside itself. ValueError where a number is NaN or infinite."""
+    blocks = [_block(name, json.dumps(content, separators=(",", ":"), allow_nan=False)) for name, content in _blocks(description)]
+    blocks += [_block(f"library-{name}", _library(name)) for name in LIBRARIES]
+    parts = {
+        "title": html.escape(f"{description['title']} · graphc report"),
+        "style": (_PAGE / "report.css").read_text(encoding="utf-8"),
+        "data": "\n".join(blocks),
+        "licences": "\n".join(f"<!-- {name}\n{(_PAGE / 'vendor' / f'{name}.LICENSE').read_text(encoding='utf-8')}\n-->" for name in LIBRARIES),
+        "script": "\n".join(['(() => {\n"use strict";', *((_PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS), "})();"]),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], (_PAGE / "report.html").read_text(encoding="utf-8"))
+
+
+def read_report(text: str) -> dict[str, Any]:
+    """The description that a report page was made of; ValueError where `text` is none."""
+    blocks = {name: zlib.decompress(base64.b64decode(packed)).decode() for name, packed in _BLOCK.findall(text)}
+    if "head" not in blocks:
+        raise ValueError("this is no report of graphc: it has no block of data named 'head'")
+    description: dict[str, Any] = json.loads(blocks["head"])
+    for number, stage in enumerate(description["stages"]):
+        del stage["count"], stage["kinds"]
+        stage.update(json.loads(blocks[f"stage-{number}"]))
+    for first in range(0, len(description["kernels"]), _KERNELS_A_BLOCK):
+        codes = json.loads(blocks[f"code-{first // _KERNELS_A_BLOCK}"])
+        for kernel, code in zip(description["kernels"][first:], codes, strict=False):
+            kernel.update(code)
+    return description
+
+
+def _blocks(description: Description) -> Iterator[tuple[str, Any]]:
+    """The description in pieces: the head with all that is short, each stage's nodes, and the kernels' code a few kernels at a time."""
+    stages, kernels = description["stages"], description["kernels"]
+    yield "head", {**description, "stages": list(_heads(stages)), "kernels": [_without(kernel, _CODES) for kernel in kernels]}
+    for number, stage in enumerate(stages):
+        yield f"stage-{number}", {key: stage[key] for key in ("nodes", "changes", "text")}
+    for first in range(0, len(kernels), _KERNELS_A_BLOCK):
+        some = kernels[first:first + _KERNELS_A_BLOCK]
+        yield f"code-{first // _KERNELS_A_BLOCK}", [{key: kernel[key] for key in _CODES} for kernel in some]
+
+
+def _heads(stages: Sequence[Description]) -> Iterator[dict[str, Any]]:
+    """Each stage without its nodes, but with their number and how many changes of each kind there are."""
+    count = 0
+    for stage in stages:
+        count = len(stage["nodes"]) or count  # an unchanged stage has none of its own
+        kinds: dict[str, int] = {}
+        for change in stage["changes"]:
+            kinds[change["kind"]] = kinds.get(change["kind"], 0) + 1
+        yield {**_without(stage, ("nodes", "changes", "text")), "count": count, "kinds": kinds}
+
+
+def _without(content: Description, keys: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in keys}
+
+
+def _block(name: str, text: str) -> str:
+    """A piece of the page that no browser interprets: base64 has no character that HTML knows, whatever a user calls an operation."""
+    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return f'<script type="text/plain" data-block="{name}">{packed}</script>'
+
+
+def _library(name: str) -> str:
+    """A vendored library, without the last line that would send a browser's tools looking for its source map."""
+    text = (_PAGE / "vendor" / f"{name}.min.js").read_text(encoding="utf-8")
+    return re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", text)
