@@ -16,8 +16,8 @@ Here stands what a user's own pass is written with:
 
 - A *rule* replaces one node: `rule` over a pattern of `op.NAME` (`patterns.py` says what patterns find), `number("c")` for constants,
   `check` to test it on random values, `sample` for its examples. `Rule` by hand where a pattern says too little; `Rewrite` applies rules.
-- A *pass* is any function from Program to Program; `map_nodes` writes one node by node. Nodes are made by the functions of
-  `graphc.primitives`, whose names program text shows (`graphc dump`).
+- A *pass* is any function from Program to Program; `map_nodes` writes one node by node, `replace_nodes` one that has looked at the
+  whole. Nodes are made by the functions of `graphc.primitives`, whose names program text shows (`graphc dump`).
 - A *pipeline* takes both: `Pipeline.after`, `.before`, `.replaced`, `.without`; `run_pipeline` gives every stage. What a user's pass makes
   is verified; where it is wrong, or raises, a warning names the pass, and the compilation goes on without it.
 """
@@ -25,9 +25,9 @@ from graphc.passes.patterns import Pattern, WrongRule, check, number, op, rule
 from graphc.passes.pipelines import PASSES, PIPELINES, Pass, Pipeline, Stage, as_pass, run_pipeline
 from graphc.passes.rewrite import Rewrite, RewriteLoop, Rule, RuleFailed
 from graphc.passes.rules_common import sample, uniform
-from graphc.passes.users import PassFailed, map_nodes
+from graphc.passes.users import PassFailed, map_nodes, replace_nodes
 
 __all__ = [
     "PASSES", "PIPELINES", "Pass", "PassFailed", "Pattern", "Pipeline", "Rewrite", "RewriteLoop", "Rule", "RuleFailed", "Stage",
-    "WrongRule", "as_pass", "check", "map_nodes", "number", "op", "rule", "run_pipeline", "sample", "uniform",
+    "WrongRule", "as_pass", "check", "map_nodes", "number", "op", "replace_nodes", "rule", "run_pipeline", "sample", "uniform",
 ]

@@ -1,4 +1,4 @@
-"""Passes of one's own: what is asked of them, and `map_nodes` to write one node by node.
+"""Passes of one's own: what is asked of them, and `map_nodes` and `replace_nodes` to write them with.
 
 A pass is any function Program -> Program. `pipelines.run_pipeline` runs those of this room as they are, and a user's through `guarded`:
 what comes back is verified, so that a wrong one is reported by its name and left out, as one that raises is.
@@ -6,10 +6,10 @@ what comes back is verified, so that a wrong one is reported by its name and lef
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from graphc.core.program import Node, Program, make
+from graphc.core.program import Node, Program, make, substitute
 from graphc.core.verify import verify
 from graphc.passes.record import note_forms
 from graphc.passes.rewrite import Rewrite
@@ -43,6 +43,20 @@ def map_nodes(program: Program, function: Callable[[Node], Node | None]) -> Prog
     note_forms(new)
     changed = {old: made for old, made in new.items() if made is not old}
     return program.rewritten(changed) if changed else program
+
+
+def replace_nodes(program: Program, replacements: Mapping[Node, Node]) -> Program:
+    """`program` with the keys replaced by their values, and what reads them rebuilt. Below the values nothing is replaced, so that a node
+    may be replaced by what is made of it.
+
+    TypeError where a value is of another type than its key. Origins go over to the values.
+    """
+    for old, made in replacements.items():
+        if made.types != old.types:
+            raise TypeError(f"{old!r} was replaced by another type: {', '.join(map(str, made.types))}")
+    new = substitute((*program.outputs, *program.effects), replacements)
+    note_forms(new)
+    return program.rewritten(new)
 
 
 def is_ours(apply: Callable[[Program], Program]) -> bool:
