@@ -18,7 +18,7 @@ from graphc.core.parse import parse_program
 from graphc.core.program import Node, Origin, Program
 from graphc.core.types import TensorType
 from graphc.inspection.changes import Change, difference
-from graphc.inspection.description import Description
+from graphc.inspection.description import Description, describe
 from graphc.inspection.fates import History
 from graphc.inspection.folder import dump
 from graphc.inspection.inlined import Inlined
@@ -167,6 +167,38 @@ def test_every_kernel_has_lines_and_every_edge_a_reason(model: str) -> None:
              if read["from"] is not None}
     assert {(edge["from"], edge["to"]) for edge in described["edges"]} == pairs
     assert [edge for edge in described["edges"] if not edge["text"] or edge["why"].startswith("made by")] == []
+
+
+def test_a_gpus_kernels_have_lines_and_reasons_too() -> None:
+    described = describe(compiled("mlp", target="sm_90"), "mlp")
+    assert [kernel["name"] for kernel in described["kernels"] if not kernel["lines"] or not kernel["operations"]] == []
+    assert described["edges"]
+    assert all(edge["text"] for edge in described["edges"])
+    assert described["kernels"][0]["code"].count("__global__") == 1
+
+
+def test_a_profile_gives_the_kernels_their_times() -> None:
+    x = gc.placeholder(gc.float32, [512, 512], name="x")
+    y = gc.nn.softmax(x @ x, name="y")
+    feeds = {x: np.ones((512, 512), np.float32)}
+    with gc.Session() as session:
+        profile = session.profile(y, feeds)
+        described = describe(session.compile(y, feeds), "y", profile)
+    assert [kernel["measured_us"] for kernel in described["kernels"]] == [step.us for step in profile.kernels]
+    assert [event["kernel"] for event in described["timeline"]] == list(range(len(described["kernels"])))
+
+
+def test_a_run_in_stages_is_described_in_pieces() -> None:
+    x = gc.placeholder(gc.float32, [4], name="x")
+    y = gc.reduce_sum(gc.boolean_mask(x, x > 0.0) * 2.0)
+    feeds = {x: np.array([1, -1, 2, 3], np.float32)}
+    with gc.Session() as session:
+        session.run(y, feeds)
+        profile, executable = session.profile(y, feeds), session.compile(y, feeds)
+    described = describe(executable, "masked", profile)
+    assert [piece["title"] for piece in described["pieces"]] == [name for name, _ in executable.pieces]
+    times = [kernel["measured_us"] for piece in described["pieces"] for kernel in piece["kernels"]]
+    assert times == [step.us for step in profile.kernels]
 
 
 def test_without_fusion_that_is_the_reason() -> None:

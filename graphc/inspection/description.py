@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program, print_value
@@ -17,10 +17,42 @@ from graphc.inspection.separations import edges
 from graphc.passes.storage import value_of
 
 if TYPE_CHECKING:
-    from graphc.runtime.executable import CompiledKernel, DeviceExecutable, Memory
+    from graphc.limits import Limits
+    from graphc.runtime.executable import CompiledKernel, DeviceExecutable, Executable, Memory
+    from graphc.runtime.profile import Profile
 
 Described = dict[str, Any]
 _SHORT = 60  # characters of an attribute that are shown
+
+
+def describe(executable: Executable, title: str = "", profile: Profile | None = None, limits: Limits | None = None,
+             assembly: bool = True) -> Described:
+    """Everything about `executable`, as the module says; of one that is in pieces {"title", "pieces": a description of each}.
+
+    profile: of a run of it, for `timeline` and the kernels' `measured_us`. limits: of the machine, for `machine`. assembly: whether the
+    machine code is made readable, which takes the most time.
+    """
+    if executable.pieces:
+        pieces, first = [], 0
+        for name, piece in executable.pieces:
+            pieces.append(describe(piece, name, assembly=assembly))
+            _measured(pieces[-1], profile, limits, first)
+            first += len(piece.kernels)
+        return {"title": title, "pieces": pieces}
+    described = Description(cast("DeviceExecutable", executable), title, assembly).described()
+    _measured(described, profile, limits, 0)
+    return described
+
+
+def _measured(described: Described, profile: Profile | None, limits: Limits | None, first: int) -> None:
+    """Adds what a run took. first: the position among all kernels of the run of the first that is described."""
+    if limits is not None:
+        described["machine"] = {"gflops": limits.gflops, "gbs": limits.gbs, "cores": limits.threads}
+    for step in profile.kernels if profile is not None else ():
+        number = cast(int, step.index) - first
+        if 0 <= number < len(described["kernels"]):
+            described["kernels"][number]["measured_us"] = step.us
+            described["timeline"].append({"kernel": number, "start_us": step.start_us, "us": step.us})
 
 
 class Description:

@@ -85,6 +85,7 @@ class _Reasons:
     """What the fusing pass says of pairs of nodes, asked about pairs of steps."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
         self.inlined = Inlined(stages[-1].program)
         self.said: dict[tuple[Node, Node], str] = {}
         self.is_off = True
@@ -105,7 +106,10 @@ class _Reasons:
             for source in self.inlined.members[first]:
                 if (source, reader) in self.said:
                     return self.said[source, reader]
-        return "made by a pass that came after fusion"
+        return f"made by the pass {self._maker(second)}, which came after fusion"
+
+    def _maker(self, step: Node) -> str:
+        return next(stage.name for stage in self.stages if step in stage.program.nodes)
 
 
 def _alone(node: Node) -> str:
