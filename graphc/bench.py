@@ -1,53 +1,73 @@
-"""`graphc bench MODEL`: one model under each pipeline, run in turns. Stands on top."""
+"""`graphc bench MODEL`: what the compiler gained, and what each of its passes did; beside others where asked. Stands on top.
+
+`graphc.benchmark` measures; this is its command line.
+"""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import argparse
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import graphc as gc
-from graphc.arguments import PIPELINES, Commands, add_device, add_model
+from graphc import peers
+from graphc.arguments import Commands, add_device, add_model, add_pipeline
+from graphc.benchmark import Comparison, compare, variants
+from graphc.comparison import check_chart
+from graphc.files import check_writable
 from graphc.models import declare
-from graphc.runtime.executable import CudaExecutable
-from graphc.terminal import Progress, bytes_text, seconds_text, table
-from graphc.timing import Timing, interleaved
+from graphc.terminal import seconds_text, table
+
+GROUPS = ("pipelines", "passes", "rules", "threads")
 
 
 def add_command(commands: Commands) -> None:
     """`graphc bench MODEL`."""
-    command = commands.add_parser("bench", help="time a model fused, unfused and unoptimised")
+    command = commands.add_parser("bench", help="time a model fused, unfused, unoptimised, and with each pass switched off")
     add_model(command)
-    command.add_argument("--seconds", type=float, default=2.0, help="how long to measure (default: %(default)s)")
-    command.add_argument("--threads", type=int, default=0, help="threads in one run (default: one per core)")
+    add_pipeline(command)
+    command.add_argument("--seconds", type=float, default=2.0, help="how long to measure, compiling not counted (default: %(default)s)")
+    command.add_argument("--threads", type=_counts, metavar="N[,N...]", help="threads in one run; of several the largest, and one row with "
+                         "each (default: 1, 2, 4, ... up to one per core)")
+    command.add_argument("--only", type=_groups, default=GROUPS, metavar="GROUP[,GROUP...]",
+                         help=f"what to compare with: some of {', '.join(GROUPS)} (default: all)")
+    command.add_argument("--against", type=_words, default=(), metavar="PEER[,PEER...]",
+                         help=f"others that run the same step in the same rounds: {', '.join(peers.PEERS)}, or what the model's file "
+                         "defines")
+    command.add_argument("--warm", action="store_true", help="do not measure how long compiling takes with nothing compiled before")
+    command.add_argument("--json", metavar="FILE", help="also write all of it as JSON")
+    command.add_argument("--chart", metavar="FILE", help="also draw it, as .svg or .png")
     add_device(command)
-    command.set_defaults(command=lambda o: main(o.model, o.seconds, o.threads, o.device))
+    command.set_defaults(command=run)
 
 
-def main(name: str, seconds: float = 2.0, threads: int = 0, device: str | None = None) -> None:
-    """Prints a table: median and spread of a run, kernels, bytes moved, arena, for each pipeline. `threads` 0 lets the runtime choose;
-    `device` ("gpu", "/gpu:1") is where all of it runs, and on a GPU a second table says how long each launch of the fused step takes."""
+def run(options: argparse.Namespace) -> None:
+    """Measures, prints the table, and writes the files that were asked for. What could go wrong at the end is asked at the beginning."""
+    _check_files(options.json, options.chart)
     with gc.Graph().as_default() as graph:
         gc.set_random_seed(0)
-        fetches, feeds = declare(name)
-        plans, times = measure(graph, fetches, feeds, seconds, threads, device)
-        launches = launch_rows(graph, fetches, feeds, device) if isinstance(plans["default"], CudaExecutable) else []
-    base = times["default"].median
-    rows = [
-        [
-            "fused" if pipeline == "default" else pipeline,
-            seconds_text(times[pipeline].median),
-            f"±{times[pipeline].spread:.0%}",
-            f"{times[pipeline].median / base:.2f}x",
-            len(plan.kernels),
-            bytes_text(plan.bytes_moved),
-            bytes_text(plan.memory.arena_bytes),
-        ]
-        for pipeline, plan in plans.items()
-    ]
-    print(table(rows, ["pipeline", "median", "spread", "relative", "kernels", "bytes moved", "arena"], indent=0))
+        fetches, feeds = declare(options.model)
+        against = peers.of_model(options.model, options.against, max(options.threads or [_cores()]))
+        on_gpu = options.device is not None and "gpu" in options.device.lower()
+        counts = options.threads or ([_cores()] if on_gpu or "threads" not in options.only else _doublings(_cores()))
+        chosen = variants(options.pipeline, [group for group in options.only if group != "threads"])
+        found = compare(fetches, feeds, graph, chosen, counts, options.seconds, device=options.device, against=against,
+                        title=f"{options.model}: one run", compile_cold=not options.warm, progress=True)
+        launches = launch_rows(graph, fetches, feeds, options.device) if on_gpu else []
+    _show(found, launches, options.json, options.chart)
+
+
+def _show(found: Comparison, launches: Sequence[Sequence[str]], json: str | None, chart: str | None) -> None:
+    print(found.table())
     if launches:
         print("\nEach launch by itself, between two marks:")
         print(table(launches, ["launch", "time", "share", "moves", "computes"], indent=0))
+    if json:
+        found.save(json)
+        print(f"wrote {json}")
+    if chart:
+        found.chart(chart)
+        print(f"wrote {chart}")
 
 
 def launch_rows(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], device: str | None) -> list[list[str]]:
@@ -60,26 +80,39 @@ def launch_rows(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], device:
             for step in profile.kernels]
 
 
-def measure(graph: gc.Graph, fetches: Any, feeds: Mapping[Any, Any], seconds: float, threads: int = 0, device: str | None = None,
-            ) -> tuple[dict[str, gc.Executable], dict[str, Timing]]:
-    """The executable and the timing of one run, for each of PIPELINES, interleaved for about `seconds`."""
-    initializer = gc.global_variables_initializer()
-    with ExitStack() as sessions:
-        plans, calls = {}, {}
-        for pipeline in PIPELINES:
-            config = gc.ConfigProto(pipeline=pipeline, intra_op_parallelism_threads=threads, device=device)
-            session = sessions.enter_context(gc.Session(graph=graph, config=config))
-            session.run(initializer)
-            calls[pipeline] = _run(session, fetches, feeds)
-            calls[pipeline]()  # of a graph that runs in stages only a run knows them all
-            plans[pipeline] = session.compile(fetches, feeds)
-        with Progress("measuring", len(PIPELINES)) as bar:
-            times = interleaved(calls, seconds)
-            bar.advance(steps=len(PIPELINES))
-    return plans, times
+def _check_files(json: str | None, chart: str | None) -> None:
+    """ValueError or OSError for what could not be written after all the work."""
+    if chart:
+        check_chart(chart)
+    for path in filter(None, (json, chart)):
+        check_writable(path)
 
 
-def _run(session: gc.Session, fetches: Any, feeds: Mapping[Any, Any]) -> Callable[[], object]:
-    call = session.make_callable(fetches, list(feeds))
-    arguments = list(feeds.values())
-    return lambda: call(*arguments)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _doublings(cores: int) -> list[int]:
+    """1, 2, 4, ... and `cores`."""
+    return sorted({*(1 << power for power in range(cores.bit_length())), cores})
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    """`passes,threads` as names of groups; ValueError for one that is none."""
+    words = _words(text)
+    unknown = [word for word in words if word not in GROUPS]
+    if unknown or not words:
+        raise argparse.ArgumentTypeError(f"{(unknown or [text])[0]!r} is none of {', '.join(GROUPS)}")
+    return words
+
+
+def _counts(text: str) -> list[int]:
+    """`1,2,4` as counts of threads."""
+    words = _words(text)
+    if not words or not all(word.isdecimal() and int(word) >= 1 for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r}: threads are counted from 1, as in 4 or 1,2,4")
+    return [int(word) for word in words]

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"graphc": "graphc", "passes": "graphc.passes", "codegen": "graphc.codegen", "runtime": "graphc.runtime"}
-OPTIONAL_PACKAGES = {"jax", "matplotlib", "networkx", "onnx", "pycuda", "torch"}
+OPTIONAL_PACKAGES = {"jax", "matplotlib", "networkx", "onnx", "pycuda", "resvg_py", "torch"}
 LONGEST_FILE, LONGEST_FUNCTION = 500, 80
 
 # Which room a module belongs to: the longest prefix wins.
@@ -66,6 +66,7 @@ ROOMS = {
     "graphc.bench": "tools",
     "graphc.benchmark": "benchmark",
     "graphc.comparison": "benchmark",
+    "graphc.agreement": "benchmark",
     "graphc.peers": "tools",
     "graphc.opt": "tools",
     "graphc.pictures": "drawing",
