@@ -39,7 +39,7 @@ def replay(expand: Callable[[Context], Expansion], feeds: Sequence[Any], read: C
     """The run whose operations `expand` gives. feeds: checked and converted. read: copies of variables, by name. fetches: names of the
     tensors among what is fetched. Raises what a run would raise of feeds and variables."""
     arrays = [np.asarray(feed) for feed in feeds]
-    context, values, variables = Context(), dict[Node, Any](), dict[str, Array]()
+    context, values, variables, nodes = Context(), dict[Node, Any](), dict[str, Array](), dict[Node, None]()
     while True:
         expansion = expand(context)
         need = expansion.need
@@ -49,8 +49,9 @@ def replay(expand: Callable[[Context], Expansion], feeds: Sequence[Any], read: C
         reads = {node.attrs.variable: node.type for node in program.nodes if node.name == "variable_read"}
         variables.update(read({name: type_ for name, type_ in reads.items() if name not in variables}))
         values = trace(program, arrays, variables, values, _Watched(program).compute)
+        nodes.update(dict.fromkeys(program.nodes))
         if need is None:
-            return Replay(program, values, fetches, expansion.expanded, graph)
+            return Replay(program, tuple(nodes), values, fetches, expansion.expanded, graph)
         called = dict(context.called)
         for call in need.calls:
             results = make_call(call, [values[node] for node in call.inputs])

@@ -32,7 +32,7 @@ class Influence(ABC):
 
     @abstractmethod
     def forth(self, operands: Sequence[Mask | None]) -> Mask:
-        """The elements of the node that are made of at least one element in `operands` (None: of none in this one)."""
+        """The elements of the node that are made of at least one element in `operands` (None: of none in this one; not all are None)."""
 
     @abstractmethod
     def back(self, wanted: Mask) -> list[Mask]:

@@ -76,7 +76,7 @@ class NonFinite:
     def __str__(self) -> str:
         lines = [self._headline(), *self._declared(), *(["  " + self._made()] if self.kind == "operation" else [])]
         if self.kind != "operation":
-            lines += [f"  at {places(self.index)}: {values.shown}" for values in self.inputs if values.shown]
+            lines += [f"  at {places(self.index)}: {values.shown}" for values in self.inputs if self.size > 1]
         elif self.inputs:
             lines.append("  of its inputs")
             lines += [f"    {values}" for values in self.inputs[:_MOST_INPUTS]]
@@ -87,13 +87,13 @@ class NonFinite:
         return "\n".join(lines)
 
     def _headline(self) -> str:
-        amount = f"{self.count} of {self.size} elements" if self.size > 1 else "its value"
+        amount = f": {self.count} of {self.size} elements" if self.size > 1 else ""
         if self.kind == "feed":
-            return f"{self.what} in the value fed for '{self.name}': {amount}"
+            return f"{self.what} in the value fed for '{self.name}'{amount}"
         if self.kind == "variable":
-            return f"{self.what} in variable '{self.name}' before the run: {amount}"
+            return f"{self.what} in variable '{self.name}' before the run{amount}"
         kind = "" if self.operation is None else f" ({self.operation.type})"
-        return f"{self.what} first made by operation '{self.name}'{kind}: {amount}"
+        return f"{self.what} first made by operation '{self.name}'{kind}{amount}"
 
     def _declared(self) -> list[str]:
         operation = self.operation
@@ -112,7 +112,8 @@ class NonFinite:
         if self.step is not None:
             axis, step, length = self.step
             place += f", step {step + 1} of {length} along axis {axis}"
-        return f"by {self.primitive}{place}: {self.formula}"
+        made_by = "a function of Python's" if self.primitive == "parameter" else self.primitive
+        return f"by {made_by}{place}: {self.formula}"
 
     def _path(self) -> str:
         way = list(self.way)
@@ -153,8 +154,11 @@ def spread_of(elements: Array) -> str:
     """Some elements in words: "0 to 3, 1 of 12 not finite"."""
     ordered = elements.dtype.kind != "c" and elements.dtype != np.bool_
     finite = elements[np.isfinite(elements)] if elements.dtype != np.bool_ else elements
-    text = f"{number(finite.min())} to {number(finite.max())}" if ordered and finite.size else f"{elements.size} elements"
-    return text if finite.size == elements.size else f"{text}, {elements.size - finite.size} of {elements.size} not finite"
+    bad = f"{elements.size - finite.size} of {elements.size} not finite"
+    if not finite.size or not ordered:
+        return bad if finite.size < elements.size else f"{elements.size} elements"
+    text = f"{number(finite.min())} to {number(finite.max())}"
+    return text if finite.size == elements.size else f"{text}, {bad}"
 
 
 def _around(array: Array, index: Index) -> str:

@@ -29,19 +29,26 @@ Reads = tuple[Sequence[Node], Sequence[Node]]  # the nodes that an operation rea
 
 @dataclass(frozen=True)
 class Replay:
-    """A run done again. program: all of it, before any pass. values: of every node. fetches: names of the outputs. expanded: what each
-    operation reads and gives. graph: the user's."""
+    """A run done again. program: all of it, before any pass. nodes: of all its stages, in an order in which they were computed. values: of
+    each of them. fetches: names of the outputs. expanded: what each operation reads and gives. graph: the user's."""
 
     program: Program
+    nodes: Sequence[Node]
     values: Mapping[Node, Any]
     fetches: Sequence[str]
     expanded: Mapping[Operation, Reads]
     graph: Graph
 
+    def operands(self, node: Node) -> Sequence[Node]:
+        """What `node` is made of; of what a function of Python's gave, what it was called with."""
+        owner = _owner(self, node) if node.name == "parameter" and node not in self.program.parameters else None
+        return node.operands if owner is None else self.expanded[owner][0]
+
     def influence(self, node: Node) -> Influence:
-        if node.is_tuple or any(operand.is_tuple for operand in node.operands):
-            return Whole(() if node.is_tuple else node.dims, tuple(() if o.is_tuple else o.dims for o in node.operands))
-        return influence(node, [self.values[operand] for operand in node.operands])
+        operands = self.operands(node)
+        if node.is_tuple or operands is not node.operands or any(operand.is_tuple for operand in operands):
+            return Whole(() if node.is_tuple else node.dims, tuple(() if o.is_tuple else o.dims for o in operands))
+        return influence(node, [self.values[operand] for operand in operands])
 
 
 @dataclass
@@ -68,7 +75,7 @@ def find(replay: Replay, *, ignore_masked: bool = True, infinities: bool = True,
     way = _followed_back(replay, bad, goals)
     if not way.made:
         return None
-    order = {node: position for position, node in enumerate(replay.program.nodes)}
+    order = {node: position for position, node in enumerate(replay.nodes)}
     owners = {node: _owner(replay, node) for node in way.made}
     ranks = {node: (-1 if _is_given(replay, node) else 0 if owner is None else owner.id, order[node]) for node, owner in owners.items()}
     first = min(ranks, key=ranks.__getitem__)
@@ -87,7 +94,7 @@ def _bad_elements(replay: Replay, infinities: bool, written: bool) -> dict[Node,
     """The bad elements of every node that has some."""
     bad: dict[Node, Mask] = {}
     meant: dict[Node, Mask] = {}  # infinities that the program writes, wherever they are handed on as they are
-    for node in replay.program.nodes:
+    for node in replay.nodes:
         value = replay.values[node]
         wrong = _non_finite(value, infinities)
         if not wrong.any():
@@ -106,11 +113,12 @@ def _meant(replay: Replay, node: Node, bad: Mapping[Node, Mask], meant: Mapping[
     """The elements of `node` that are constants, or made of infinities that are meant and of nothing bad."""
     if node.name == "constant":
         return np.ones(node.dims, np.bool_)
-    if not any(operand in meant for operand in node.operands):
+    operands = replay.operands(node)
+    if not any(operand in meant for operand in operands):
         return np.zeros(node.dims, np.bool_)
-    effect = replay.influence(node)
-    found = effect.forth([meant.get(operand) for operand in node.operands])
-    return np.asarray(found & ~effect.forth([bad.get(operand) for operand in node.operands]))
+    effect, below = replay.influence(node), [bad.get(operand) for operand in operands]
+    found = effect.forth([meant.get(operand) for operand in operands])
+    return found if all(mask is None for mask in below) else np.asarray(found & ~effect.forth(below))
 
 
 def _non_finite(value: Any, infinities: bool) -> Mask:
@@ -128,11 +136,12 @@ def _non_finite(value: Any, infinities: bool) -> Mask:
 def _followed_back(replay: Replay, bad: Mapping[Node, Mask], goals: Mapping[Node, None]) -> _Way:
     """The way of the bad elements to `goals`."""
     way = _Way(matters={node: bad[node] for node in goals})
-    for node in reversed(replay.program.nodes):
+    for node in reversed(replay.nodes):
         wanted = way.matters.get(node)
         if wanted is None:
             continue
-        below = [bad.get(operand) for operand in node.operands]
+        operands = replay.operands(node)
+        below = [bad.get(operand) for operand in operands]
         if all(mask is None for mask in below):
             way.made[node] = wanted
             continue
@@ -140,7 +149,7 @@ def _followed_back(replay: Replay, bad: Mapping[Node, Mask], goals: Mapping[Node
         own = np.asarray(wanted & ~effect.forth(below))
         if own.any():
             way.made[node] = own
-        for operand, mask in zip(node.operands, effect.back(wanted), strict=True):
+        for operand, mask in zip(operands, effect.back(wanted), strict=True):
             reached = np.asarray(mask & bad[operand]) if operand in bad else None
             if reached is not None and reached.any():
                 way.matters[operand] = np.asarray(way.matters.get(operand, False) | reached)
@@ -222,8 +231,6 @@ _STEPS = {"add": "{h} + {x}", "multiply": "{h} * {x}", "log_add_exp": "log(exp({
 
 def _formula(replay: Replay, node: Node, index: Index) -> str:
     """What made the element, in words: `log(-1) = nan`."""
-    if node.name == "parameter":
-        return "a function of Python's gave it"
     value = replay.values[node]
     result = number(value[index]) if not node.is_tuple else "not finite"
     operands = [replay.values[operand] for operand in node.operands]
@@ -267,13 +274,13 @@ def _traced(replay: Replay, node: Node, index: Index, borders: set[Node]) -> dic
     if node.is_tuple:
         return {}
     masks: dict[Node, Mask] = {node: _only(index, node.dims)}
-    nodes = replay.program.nodes
+    nodes = replay.nodes
     for each in reversed(nodes[:nodes.index(node) + 1]):
         if each not in masks or (each in borders and each is not node):
             continue
         is_step = each is node and isinstance(node.primitive.loop, Scan)
         effect = Elementwise(node.dims, (True,) * len(node.operands)) if is_step else replay.influence(each)
-        for operand, mask in zip(each.operands, effect.back(masks[each]), strict=True):
+        for operand, mask in zip(replay.operands(each), effect.back(masks[each]), strict=True):
             masks[operand] = np.asarray(masks.get(operand, False) | mask)
     return {border: masks[border] for border in borders if border in masks}
 
@@ -297,6 +304,6 @@ def _path(replay: Replay, way: _Way, node: Node, results: Mapping[Node, str]) ->
         at = came_from[at]
     if last in results:
         return path, results[last], ""
-    users = [user for user in replay.program.nodes if last in user.operands]
+    users = [user for user in replay.nodes if last in replay.operands(user)]
     owner = _owner(replay, users[0]) if users else None
     return path, "", "" if owner is None else f"'{owner.name}' ({owner.type})"

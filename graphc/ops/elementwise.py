@@ -105,6 +105,17 @@ def _inverse_gradient(slope: Callable[[Node], Node]) -> Callable[..., Sequence[N
     return gradient
 
 
+def _slope_gradient(slope: Callable[[Node], Node]) -> Callable[..., Sequence[Node | None]]:
+    """The gradient g slope(y), and 0 wherever g is 0, as TF1 has it for a few operations, also where the slope is infinite or NaN."""
+    def gradient(x: Node, y: Node, g: Node) -> Sequence[Node | None]:
+        found = slope(y)
+        if y.dtype.is_complex:
+            return (p.multiply(g, p.conj(found)),)
+        lost = p.and_(p.compare(g, fill_like(g, 0), "EQ"), p.not_(p.is_finite(found)))
+        return (p.multiply(g, p.select(lost, fill_like(found, 0), found)),)
+    return gradient
+
+
 def _cosine_slope(x: Node) -> Node:
     """sqrt(1 - x^2)."""
     return p.sqrt(p.multiply(p.subtract(one_like(x), x), p.add(one_like(x), x)))
@@ -114,8 +125,8 @@ exp = _unary("Exp", p.exponential, "e^x.")
 expm1 = _unary("Expm1", p.exponential_minus_one, "e^x - 1, exact near 0.")
 log = _unary("Log", p.log, "The natural logarithm.")
 log1p = _unary("Log1p", p.log_plus_one, "log(1 + x), exact near 0.")
-sqrt = _unary("Sqrt", p.sqrt, "The square root.")
-rsqrt = _unary("Rsqrt", p.rsqrt, "1 / sqrt(x).")
+sqrt = _unary("Sqrt", p.sqrt, "The square root.", _slope_gradient(lambda y: p.divide(fill_like(y, 0.5), y)))
+rsqrt = _unary("Rsqrt", p.rsqrt, "1 / sqrt(x).", _slope_gradient(lambda y: p.multiply(fill_like(y, -0.5), p.multiply(y, p.multiply(y, y)))))
 square = _unary("Square", lambda x: p.multiply(x, x), "x^2.")
 sin = _unary("Sin", p.sine, "sin x, x in radians.")
 cos = _unary("Cos", p.cosine, "cos x, x in radians.")
@@ -139,7 +150,7 @@ erfc = _unary("Erfc", p.erfc, "1 - erf(x), exact for large x.")
 negative = _unary("Neg", p.negate, "-x.")
 _abs = _unary("Abs", p.abs_)
 sign = _unary("Sign", p.sign, "-1, 0 or 1; NaN of NaN.")
-reciprocal = _unary("Reciprocal", lambda x: p.divide(one_like(x), x), "1 / x.")
+reciprocal = _unary("Reciprocal", lambda x: p.divide(one_like(x), x), "1 / x.", _slope_gradient(lambda y: p.negate(p.multiply(y, y))))
 floor = _unary("Floor", p.floor, "The greatest integer that is not above x.")
 ceil = _unary("Ceil", p.ceil, "The least integer that is not below x.")
 rint = _unary("Rint", p.round_nearest_even, "The nearest integer, the even one of two.")
@@ -356,7 +367,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "div", [x, y]) as scope:
         x = as_tensor(x, name="x")
         y = as_tensor(y, x.dtype, "y")
-        return real_div(x, y, scope) if x.dtype.is_floating else _floor_div_op(x, y, scope)
+        return real_div(x, y, scope) if x.dtype.is_inexact else _floor_div_op(x, y, scope)
 
 
 def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
