@@ -1,0 +1,139 @@
+"""`ConfigProto(check_numerics=...)`: a run whose results are not finite is an error that says where they come from, and changes nothing."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.core.errors import InvalidArgumentError
+from graphc.runtime.staged import StagedExecutable
+
+pytestmark = pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")
+NAN, INF = np.nan, np.inf
+
+
+def checked(which: Any = True) -> gc.Session:
+    return gc.Session(config=gc.ConfigProto(check_numerics=which))
+
+
+def failure(session: gc.Session, fetches: Any, feeds: Any = None) -> InvalidArgumentError:
+    with pytest.raises(InvalidArgumentError) as caught:
+        session.run(fetches, feeds)
+    assert type(caught.value) is InvalidArgumentError
+    return caught.value
+
+
+def test_a_step_that_would_write_nan_writes_nothing() -> None:
+    x = gc.placeholder(gc.float32, [None, 2], name="x")
+    w, seen = gc.Variable(np.ones((2, 1), np.float32), name="w"), gc.Variable(0, name="seen")
+    noise = gc.random_uniform([1], seed=1)
+    loss = gc.reduce_mean(gc.log(gc.matmul(x, w), name="logs"), name="loss")
+    step = gc.group(gc.train.AdamOptimizer(0.1).minimize(loss), gc.assign_add(seen, 1))
+    good, bad = {x: [[1, 2], [3, 4]]}, {x: [[1, 2], [-3, -4]]}
+    with checked() as session, gc.Session() as plain:
+        for each in (session, plain):
+            each.run(gc.global_variables_initializer())
+            each.run([loss, step, noise], good)
+        before = session.run([*gc.global_variables()])
+        error = failure(session, [loss, step, noise], bad)
+        assert error.op is not None
+        assert error.op.name == "logs"
+        assert error.message.splitlines()[0] == "NaN first made by operation 'logs' (Log): 1 of 2 elements"
+        assert "  by log at [1, 0]: log(-" in error.message
+        for one, other in zip(session.run([*gc.global_variables()]), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+        for one, other in zip(session.run([loss, noise, w], good), plain.run([loss, noise, w], good), strict=True):
+            np.testing.assert_array_equal(one, other)  # it works on, and has drawn no numbers
+        assert session.run(seen) == 1
+
+
+def test_outputs_alone() -> None:
+    x = gc.placeholder(gc.float32, [3], name="x")
+    y, whole = gc.sqrt(x, name="roots"), gc.cast(x, gc.int32)
+    masked = gc.where(x > 0, y, gc.zeros_like(x))
+    with checked() as session:
+        np.testing.assert_array_equal(session.run([y, whole], {x: [1, 4, 9]})[0], [1, 2, 3])
+        np.testing.assert_array_equal(session.run([masked, whole], {x: [1, -4, 9]})[0], [1, 0, 3])
+        assert failure(session, [whole, y], {x: [1, -4, 9]}).message.startswith("NaN first made by operation 'roots' (Sqrt): 1 of 3")
+        assert failure(session, x, {x: [1, NAN, 9]}).message.startswith("NaN in the value fed for 'x:0'")
+
+
+def test_infinities_pass_where_only_nan_is_asked_for() -> None:
+    x = gc.placeholder(gc.float32, [2], name="x")
+    y = gc.log(x)
+    with checked("nan") as session:
+        np.testing.assert_array_equal(session.run(y, {x: [0, 1]}), [-INF, 0])
+        assert failure(session, y, {x: [-1, 0]}).message.startswith("NaN first made by operation 'Log'")
+        assert failure(session, y - y, {x: [0, 1]}).message.splitlines()[2] == "  by subtract at [0]: subtract(-inf, -inf) = nan"
+    with checked() as session:
+        assert failure(session, y, {x: [0, 1]}).message.startswith("-inf first made by operation 'Log'")
+
+
+def test_infinities_that_the_program_writes_are_named() -> None:
+    with checked() as session:
+        best = gc.Variable(INF, name="best")
+        assert failure(session, best.initializer).message.splitlines()[0] == "+inf first made by operation 'best/initial_value' (Const)"
+
+
+def test_complex_numbers_and_empty_ones() -> None:
+    x = gc.placeholder(gc.float32, [None], name="x")
+    z = gc.complex(x, x)
+    for which in (True, "nan"):
+        with checked(which) as session:
+            assert session.run(z, {x: []}).shape == (0,)
+            assert session.run(z, {x: [1]}) == 1 + 1j
+            assert "'x:0'" in failure(session, z, {x: [NAN]}).message
+
+
+def test_a_run_in_stages() -> None:
+    x = gc.placeholder(gc.float32, [None], name="x")
+    w = gc.Variable(0.0, name="w")
+    update = gc.assign(w, gc.reduce_sum(gc.log(gc.boolean_mask(x, x > 1.0) - 2.0, name="late")))
+    with checked() as session:
+        session.run(w.initializer)
+        assert session.run(update, {x: [0, 3, 3]}) == 0
+        assert "'late' (Log): 1 of 2 elements" in failure(session, update, {x: [0, 3, 1.5]}).message
+        assert session.run(w) == 0
+
+
+def test_where_only_compiled_code_sees_it() -> None:
+    """A function that gives NaN the first time only stands for what the interpreter computes otherwise."""
+    values = [np.float32(NAN), np.float32(1)]
+    y = gc.py_func(lambda: values.pop(0), [], gc.float32)
+    with checked() as session:
+        message = failure(session, gc.add(y, 1.0, name="y")).message
+    assert message.splitlines()[0] == "'y:0' has NaN or infinity"
+    assert message.endswith("\n  the reference interpreter, which rounds after each step, gives finite values: GRAPHC_VERIFY=1 compares the "
+                            "compiled code with it")
+
+
+def test_off_it_costs_nothing() -> None:
+    x = gc.placeholder(gc.float32, [2], name="x")
+    y = gc.log(x)
+    with gc.Session() as session, checked(False) as off, checked() as on:
+        texts = [each.compile(y, {x: [1, 2]}).plan_text for each in (session, off)]
+        assert texts[0] == texts[1]
+        assert not isinstance(session.compile(y, {x: [1, 2]}), StagedExecutable)
+        assert isinstance(on.compile(y, {x: [1, 2]}), StagedExecutable)
+
+
+@pytest.mark.parametrize(("text", "passes"), [("", [-1, 0]), ("0", [-1, 0]), ("nan", [0, 1]), ("1", [1, 2]), ("all", [1, 2])])
+def test_the_environment(monkeypatch: pytest.MonkeyPatch, text: str, passes: list[float]) -> None:
+    monkeypatch.setenv("GRAPHC_CHECK_NUMERICS", text)
+    x = gc.placeholder(gc.float32, [2], name="x")
+    with gc.Session() as session:
+        session.run(gc.log(x), {x: passes})
+        if text not in ("", "0"):
+            failure(session, gc.log(x), {x: [-1, 1]})
+
+
+def test_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"ConfigProto\(check_numerics='inf'\): it must be True, False, 'all' or 'nan'"):
+        checked("inf")
+    with pytest.raises(TypeError, match=r"ConfigProto\(check_numerics=2\) has type int, but expected one of: bool, str, None"):
+        checked(2)
+    monkeypatch.setenv("GRAPHC_CHECK_NUMERICS", "yes")
+    with pytest.raises(ValueError, match=r"GRAPHC_CHECK_NUMERICS=yes: it must be .*in the environment 1, 0, all or nan"):
+        gc.Session()
