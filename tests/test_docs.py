@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import re
 import runpy
 import subprocess
@@ -117,6 +118,25 @@ def test_the_debugging_page_shows_code_that_runs(capsys: pytest.CaptureFixture[s
         exec(textwrap.dedent(block[1]), {"session": session, "train": train, "feeds": {x: (4, 3)}})
         assert "fuse" not in [stage.name for stage in session.compile(train, {x: (4, 3)}).stages]
     assert "ApplyAdam" in capsys.readouterr().out
+
+
+def test_the_debugging_page_finds_its_nan(request: pytest.FixtureRequest) -> None:
+    """Its section about NaN prints what it says, with the lines of its program. `--update-golden` writes it anew."""
+    path = ROOT / "docs" / "debugging.md"
+    page = path.read_text()
+    section = re.search(r"^## Where did the NaN come from\?\n.*?(?=^## )", page, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    (_, program), (language, shown) = blocks(section[0])
+    out = io.StringIO()
+    name = "train.py"
+    linecache.cache[name] = (len(program), None, program.splitlines(keepends=True), name)  # so that the report can quote it
+    with contextlib.redirect_stdout(out):
+        exec(compile(program, name, "exec"), {})
+    del linecache.cache[name]
+    if request.config.getoption("--update-golden"):
+        path.write_text(page.replace(f"```{language}\n{shown}```", f"```{language}\n{out.getvalue()}```"))
+    else:
+        assert out.getvalue() == shown
 
 
 def test_the_gpu_page_shows_a_real_kernel(request: pytest.FixtureRequest) -> None:
