@@ -45,7 +45,10 @@ def write_report(description: Description, path: str | os.PathLike[str]) -> None
 
 def report_html(description: Description) -> str:
     """The page as text: one HTML document that refers to nothing outside itself. ValueError where a number is NaN or infinite."""
-    blocks = [_block(name, json.dumps(content, separators=(",", ":"), allow_nan=False)) for name, content in _blocks(description)]
+    pieces = _pieces(description)
+    contents = [(f"{number}-{name}", content) for number, piece in enumerate(pieces) for name, content in _blocks(piece)]
+    contents.append(("pieces", {"title": description["title"], "names": [piece["title"] for piece in pieces], "whole": "pieces" not in description}))
+    blocks = [_block(name, json.dumps(content, separators=(",", ":"), allow_nan=False)) for name, content in contents]
     blocks += [_block(f"library-{name}", _library(name)) for name in LIBRARIES]
     parts = {
         "title": html.escape(f"{description['title']} · graphc report"),
@@ -60,14 +63,27 @@ def report_html(description: Description) -> str:
 def read_report(text: str) -> dict[str, Any]:
     """The description that a report page was made of; ValueError where `text` is none."""
     blocks = {name: zlib.decompress(base64.b64decode(packed)).decode() for name, packed in _BLOCK.findall(text)}
-    if "head" not in blocks:
-        raise ValueError("this is no report of graphc: it has no block of data named 'head'")
-    description: dict[str, Any] = json.loads(blocks["head"])
+    if "pieces" not in blocks:
+        raise ValueError("this is no report of graphc: it has no block of data named 'pieces'")
+    outside = json.loads(blocks["pieces"])
+    pieces = [_read(blocks, f"{number}-") for number in range(len(outside["names"]))]
+    return pieces[0] if outside["whole"] else {"title": outside["title"], "pieces": pieces}
+
+
+def _pieces(description: Description) -> Sequence[Description]:
+    """The descriptions of a compilation in pieces, for several devices or stages; of another one itself."""
+    pieces: Sequence[Description] = description.get("pieces", [description])
+    return pieces
+
+
+def _read(blocks: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """One piece: what `_blocks` took apart."""
+    description: dict[str, Any] = json.loads(blocks[f"{prefix}head"])
     for number, stage in enumerate(description["stages"]):
         del stage["count"], stage["kinds"]
-        stage.update(json.loads(blocks[f"stage-{number}"]))
+        stage.update(json.loads(blocks[f"{prefix}stage-{number}"]))
     for first in range(0, len(description["kernels"]), _KERNELS_A_BLOCK):
-        codes = json.loads(blocks[f"code-{first // _KERNELS_A_BLOCK}"])
+        codes = json.loads(blocks[f"{prefix}code-{first // _KERNELS_A_BLOCK}"])
         for kernel, code in zip(description["kernels"][first:], codes, strict=False):
             kernel.update(code)
     return description

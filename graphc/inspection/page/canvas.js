@@ -20,7 +20,7 @@ function canvasStyle() {
     { selector: "node.folded", style: { "border-width": 1.5, "border-style": "solid", "font-weight": 600, shape: "round-rectangle", "corner-radius": 10 } },
     { selector: "node.around", style: {
       "background-color": themed("scope"), "background-opacity": 0.55, "border-color": themed("line"), "text-valign": "top", "text-margin-y": -3, padding: `${PADDING}px`,
-      color: themed("muted"), "font-size": 11, "compound-sizing-wrt-labels": "exclude", "font-weight": 600, "min-zoomed-font-size": 6, "corner-radius": 8 } },
+      color: themed("muted"), "font-size": 12, "compound-sizing-wrt-labels": "exclude", "font-weight": 600, "min-zoomed-font-size": 6, "corner-radius": 8 } },
     { selector: "node.gone", style: { "border-style": "dashed" } },
     { selector: "node.found", style: { "border-color": themed("accent"), "border-width": 2.5 } },
     { selector: "node.chosen", style: { "border-color": themed("accent"), "border-width": 3.5 } },
@@ -92,15 +92,13 @@ function drawnEdge(edge, id, ids, positions, points) {
   return { group: "edges", classes: classes.join(" "), data };
 }
 
-// The whole picture, but never so small that no word can be read, nor blown up.
+// The whole picture, or as much of its beginning as can be read.
 function fitted(cy) {
-  cy.fit(undefined, 24);
-  const zoom = Math.max(Math.min(cy.zoom(), 1.1), 0.12);
-  if (zoom === cy.zoom()) return;
-  cy.zoom(zoom);
-  cy.center();
+  cy.fit(undefined, 20);
+  const zoom = Math.max(Math.min(cy.zoom(), 1.1), 0.72);
   const box = cy.elements().boundingBox();
-  if (box.h * zoom > cy.height()) cy.pan({ x: cy.pan().x, y: 24 - box.y1 * zoom });
+  const [left, top] = [(cy.width() - (box.x1 + box.x2) * zoom) / 2, (cy.height() - (box.y1 + box.y2) * zoom) / 2];
+  cy.viewport({ zoom, pan: { x: box.w * zoom > cy.width() ? 20 - box.x1 * zoom : left, y: box.h * zoom > cy.height() ? 20 - box.y1 * zoom : top } });
 }
 
 function lookAt(canvas, member) {

@@ -40,9 +40,13 @@ async function unpack(packed) {
   return new Response(stream).text();
 }
 
+let piece = 0; // of a compilation for several devices, or in stages: the one that is shown
 const parsed = new Map();
 
-function json(name) {
+// A block of the piece that is shown, as data.
+const json = (name) => whole(`${piece}-${name}`);
+
+function whole(name) {
   if (!parsed.has(name)) parsed.set(name, block(name).then(JSON.parse));
   return parsed.get(name);
 }
@@ -66,7 +70,7 @@ function parseHash(hash) {
 
 // The address of `changes` applied to a state. A key set to null goes away.
 function hashOf(changes, base = {}) {
-  const merged = Object.entries({ ...base, ...changes }).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const merged = Object.entries({ ...base, ...changes, piece: piece || null }).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return "#" + new URLSearchParams(merged.map(([key, value]) => [key, String(value)]));
 }
 

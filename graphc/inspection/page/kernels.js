@@ -1,7 +1,7 @@
 // Every kernel of a run: a table to sort, the roofline, and a panel with the code of one.
 
 const KERNEL_COLUMNS = [
-  { title: "kernel", value: (k) => k.index, cell: (k) => [el("i", { class: `swatch kind-${k.kind}` }), link({ ...kernelState(), kernel: k.index }, abridged(k.name, 52))] },
+  { title: "kernel", value: (k) => k.index, cell: (k) => [el("i", { class: `swatch ${kindClass(k)}` }), link({ ...kernelState(), kernel: k.index }, abridged(k.name, 52))] },
   { title: "kind", value: (k) => k.kind, cell: (k) => k.kind },
   { title: "operations", value: (k) => k.operations.length, cell: (k) => [el("span", { class: "names" }, abridged(report.operations[k.operations[0]]?.name || "", 40)), k.operations.length > 1 ? muted(` +${k.operations.length - 1}`) : ""] },
   { title: "lines", value: (k) => k.lines[0] || "", cell: (k) => [k.lines.length ? lineLink(k.lines[0]) : "", k.lines.length > 1 ? muted(` +${k.lines.length - 1}`) : ""], class: "nowrap" },

@@ -5,6 +5,8 @@
 const PADDING = 14; // inside a scope, as in the style of canvas.js
 const HEADER = 20; // above a scope, for its name
 const GAP = 16;
+const GUTTER = 46; // between columns
+const SHAPE = 1.6; // a chain becomes columns until it is about this many times as high as wide
 
 // Positions of boxes: Map from box to {x, y}, and for edges their corners: Map from edge to [{x, y}]. Both in one system of coordinates.
 function placed(root, open, boxes, edges) {
@@ -66,20 +68,58 @@ function arranged(units, edges) {
   const joined = new Set(edges.flatMap(({ from, to }) => [from, to]));
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({ rankdir: "TB", nodesep: 18, ranksep: 34, edgesep: 10, marginx: 0, marginy: 0 });
-  for (const unit of units) if (joined.has(unit.member)) graph.setNode(names.get(unit.member), { width: unit.width, height: unit.height });
+  const linked = units.filter((unit) => joined.has(unit.member));
+  for (const unit of linked) graph.setNode(names.get(unit.member), { width: unit.width, height: unit.height });
   edges.forEach(({ from, to }, index) => graph.setEdge(names.get(from), names.get(to), {}, String(index)));
+  let size = { width: 0, height: 0 };
   const routes = new Map();
-  let width = 0;
-  let height = 0;
-  if (joined.size) {
+  if (linked.length) {
     dagre.layout(graph);
-    ({ width, height } = graph.graph());
-    for (const unit of units) if (joined.has(unit.member)) Object.assign(unit, (({ x, y }) => ({ x, y }))(graph.node(names.get(unit.member))));
-    edges.forEach(({ from, to, edge }, index) => {
-      routes.set(edge, graph.edge(names.get(from), names.get(to), String(index)).points.slice(1, -1));
-    });
+    const { width, height } = graph.graph();
+    for (const unit of linked) [unit.x, unit.y] = (({ x, y }) => [x, y])(graph.node(names.get(unit.member)));
+    edges.forEach(({ from, to, edge }, index) => routes.set(edge, graph.edge(names.get(from), names.get(to), String(index)).points.slice(1, -1)));
+    size = inColumns(linked, edges, routes, width, height);
   }
-  return { ...inRows(units.filter((unit) => !joined.has(unit.member)), width, height), routes };
+  return { ...inRows(units.filter((unit) => !joined.has(unit.member)), size.width, size.height), routes };
+}
+
+// A long chain of layers goes on at the top of the next column, as a text does: a strip of one box's width cannot be read. Layers stay whole.
+function inColumns(units, edges, routes, width, height) {
+  const count = Math.round(Math.sqrt(height / (width * SHAPE)));
+  if (count < 2) return { width, height };
+  const tops = columnTops(units, height / count);
+  const columnOf = (y) => tops.findLastIndex((top) => y >= top);
+  const step = width + GUTTER;
+  const moved = (point) => ({ x: point.x + step * columnOf(point.y), y: point.y - tops[columnOf(point.y)] });
+  const unitOf = new Map(units.map((unit) => [unit.member, unit]));
+  for (const { from, to, edge } of edges) {
+    const [source, target] = [unitOf.get(from), unitOf.get(to)];
+    const [first, last] = [columnOf(source.y), columnOf(target.y)];
+    if (first === last) routes.set(edge, routes.get(edge).map(moved));
+    else {
+      const [leave, arrive] = [moved(source).y + source.height / 2 + 12, moved(target).y - target.height / 2 - 12];
+      const between = step * last - GUTTER / 2;
+      routes.set(edge, [{ x: moved(source).x, y: leave }, { x: between, y: leave }, { x: between, y: arrive }, { x: moved(target).x, y: arrive }]);
+    }
+  }
+  let deepest = 0;
+  for (const unit of units) {
+    Object.assign(unit, moved(unit));
+    deepest = Math.max(deepest, unit.y + unit.height / 2);
+  }
+  return { width: step * tops.length - GUTTER, height: deepest };
+}
+
+// Where columns begin: at the first layer that passes each column's share of the height.
+function columnTops(units, share) {
+  const spans = units.map((unit) => [unit.y - unit.height / 2, unit.y + unit.height / 2]).sort((a, b) => a[0] - b[0]);
+  const tops = [0];
+  let below = 0;
+  for (const [top, bottom] of spans) {
+    if (top > below && top - tops[tops.length - 1] >= share * 0.9) tops.push(top);
+    below = Math.max(below, bottom);
+  }
+  return tops;
 }
 
 // Rows of units below what is there already, about as wide as high.

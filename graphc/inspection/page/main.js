@@ -28,9 +28,10 @@ async function drawState() {
 }
 
 async function drawView() {
+  await choosePiece();
   const name = state.view in VIEWS ? state.view : "overview";
   const view = VIEWS[name];
-  const key = `${name} ${view.key ? view.key(state) : JSON.stringify(state)}`;
+  const key = `${piece} ${name} ${view.key ? view.key(state) : JSON.stringify(state)}`;
   if (key === drawn.key && drawn.follow) return void (await drawn.follow(state));
   tip("");
   for (const tab of document.querySelectorAll("#tabs a")) tab.toggleAttribute("aria-current", tab.dataset.view === name);
@@ -38,7 +39,7 @@ async function drawView() {
   const holder = document.getElementById("view");
   holder.className = name;
   holder.replaceChildren();
-  const sameView = drawn.key && drawn.key.startsWith(`${name} `);
+  const sameView = drawn.key && drawn.key.startsWith(`${piece} ${name} `);
   drawn = { key, follow: await view.render(holder, state) };
   if (!sameView) window.scrollTo(0, 0);
 }
@@ -72,11 +73,24 @@ function pressed(event) {
   action();
 }
 
-async function start() {
+// Of a compilation in pieces: the one that the address names. Links keep it (see `hashOf`).
+async function choosePiece() {
+  const wanted = Number(state.piece || 0);
+  if (report && wanted === piece) return;
+  piece = wanted < pieces.names.length ? wanted : 0;
   report = await json("head");
-  document.querySelector("h1").append(report.title, " ", muted(`${report.target} · graphc ${report.version}`));
-  document.getElementById("tabs").append(...Object.entries(VIEWS).map(([name, view], index) =>
-    el("a", { href: hashOf({ view: name }), "data-view": name, title: `${view.title} (${index + 1})` }, view.title)));
+  document.querySelector("h1").replaceChildren(pieces.title, " ", muted([report.target, report.version && `graphc ${report.version}`].filter(Boolean).join(" · ")));
+  const tabs = Object.entries(VIEWS).map(([name, view], index) => el("a", { href: hashOf({ view: name }), "data-view": name, title: `${view.title} (${index + 1})` }, view.title));
+  document.getElementById("tabs").replaceChildren(...tabs);
+  if (pieces.whole) return;
+  document.querySelector("h1").append(el("select", { "aria-label": "Piece", onchange: (event) => show(`#piece=${event.target.value}`) },
+    pieces.names.map((name, index) => el("option", { value: index, selected: index === piece }, name))));
+}
+
+let pieces = null; // {title, names, whole}
+
+async function start() {
+  pieces = await whole("pieces");
   listen();
   document.addEventListener("keydown", pressed);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

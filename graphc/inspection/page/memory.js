@@ -11,7 +11,7 @@ const memoryView = {
       figure("arena", bytes(memory.arena), "allocated once"),
       figure("least possible", bytes(memory.lower_bound), "the most that is alive at one kernel"),
       figure("unplanned", bytes(memory.unplanned), memory.arena ? `a buffer for each value: ${significant(memory.unplanned / memory.arena)}× the arena` : ""),
-      figure("variables", bytes(memory.variables.reduce((sum, variable) => sum + variable.bytes, 0)), `${counted(memory.variables.length, "variable")}, outside the arena`)));
+      figure("variables", variableBytes(memory.variables), "written in each run, outside the arena")));
     if (!memory.buffers.length) root.append(empty("No value has to wait in memory: the arena is empty."));
     else root.append(memoryMap(memory, kernels, at), section("", aliveAt(memory, kernels, at)));
     if (memory.variables.length) root.append(section("Variables", variables(memory.variables)));
@@ -69,8 +69,10 @@ function aliveAt(memory, kernels, at) {
     ], rows));
 }
 
+const variableBytes = (variables) => (variables.every((variable) => variable.bytes !== undefined) ? bytes(variables.reduce((sum, variable) => sum + variable.bytes, 0)) : thousands(variables.length));
+
 const variables = (rows) => longTable([
   { title: "variable", cell: (variable) => variable.name },
-  { title: "bytes", number: true, cell: (variable) => bytes(variable.bytes) },
-  { title: "", cell: (variable) => (variable.in_place ? muted("updated in place") : badge("copied", "copied each run")) },
-], [...rows].sort((a, b) => b.bytes - a.bytes));
+  { title: "bytes", number: true, cell: (variable) => (variable.bytes === undefined ? "" : bytes(variable.bytes)) },
+  { title: "how it is written", cell: (variable) => (variable.in_place ? muted("in place") : badge("copied", "copied at the end of the run")) },
+], [...rows].sort((a, b) => (b.bytes || 0) - (a.bytes || 0)));

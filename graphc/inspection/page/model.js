@@ -31,14 +31,15 @@ const stageContents = new Map();
 
 async function contents(stage) {
   const home = homeOf(stage);
-  if (!stageContents.has(home)) {
+  const key = `${piece}-${home}`;
+  if (!stageContents.has(key)) {
     const data = await json(`stage-${home}`);
     data.byId = new Map(data.nodes.map((node) => [node.id, node]));
     data.users = new Map(data.nodes.map((node) => [node.id, []]));
     for (const node of data.nodes) for (const operand of new Set(node.operands)) data.users.get(operand)?.push(node.id);
-    stageContents.set(home, data);
+    stageContents.set(key, data);
   }
-  return stageContents.get(home);
+  return stageContents.get(key);
 }
 
 const operationsOf = (node) => node.operations.map((index) => report.operations[index]);
@@ -62,12 +63,19 @@ const measured = () => report.kernels.some((kernel) => kernel.measured_us !== nu
 
 const totalTime = () => report.kernels.reduce((sum, kernel) => sum + timeOf(kernel), 0);
 
-// The code of a kernel: {text, code, assembly}.
 const KERNELS_A_BLOCK = 32; // as in graphc/inspection/report.py
 
+// The code of a kernel: {text, code, assembly}. Equal kernels share the machine code, which the first of them has.
 async function codeOf(kernel) {
-  return (await json(`code-${Math.floor(kernel / KERNELS_A_BLOCK)}`))[kernel % KERNELS_A_BLOCK];
+  const own = await textsOf(kernel);
+  const first = report.kernels[kernel].same_as ?? kernel;
+  return first === kernel ? own : { ...(await textsOf(first)), text: own.text };
 }
+
+const textsOf = async (kernel) => (await json(`code-${Math.floor(kernel / KERNELS_A_BLOCK)}`))[kernel % KERNELS_A_BLOCK];
+
+// The class of a kernel's colour: kinds that have none share one.
+const kindClass = (kernel) => `kind-${(/\b(loop|row|column|dot|scan|scatter)\b/.exec(kernel.kind) || ["other"])[0]}`;
 
 // Links to things, the same in every view -------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ function roofline(kernels) {
   for (const { kernel, x: at, y: rate } of points) {
     const radius = 3 + 9 * Math.sqrt(timeOf(kernel) / longest);
     picture.append(draw("a", { href: hashOf({ ...kernelState(), kernel: kernel.index }) },
-      draw("circle", { class: `kind-${kernel.kind}`, cx: x(at), cy: y(rate), r: radius.toFixed(1), "data-tip": pointWords(kernel, at, rate) })));
+      draw("circle", { class: kindClass(kernel), cx: x(at), cy: y(rate), r: radius.toFixed(1), "data-tip": pointWords(kernel, at, rate) })));
   }
   const note = machine ? `this machine: ${significant(machine.gflops)} GFLOP/s, ${significant(machine.gbs)} GB/s, ${counted(machine.cores, "core")}` : "the machine's limits were not measured";
   return el("figure", {}, picture, el("figcaption", { class: "muted" }, `Area: time, ${measured() ? "measured" : "estimated"}. ${note}.`));

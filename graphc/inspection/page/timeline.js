@@ -59,7 +59,7 @@ function paintTimeline(picture, events, { from, to }, words) {
     const tipText = `${kernel.name}\n${duration(event.us)} from ${duration(event.start_us)}\n${kernel.lines.slice(0, 3).join(", ")}`;
     const seen = { left: Math.max(x(event.start_us), 0), right: Math.min(x(event.start_us) + width, LINE.width) };
     parts.push(draw("a", { href: hashOf({ view: "kernels", kernel: event.kernel }) },
-      draw("rect", { class: `launch kind-${kernel.kind}`, x: x(event.start_us), y: top, width, height: LINE.lane, rx: 2, "data-tip": tipText }),
+      draw("rect", { class: `launch ${kindClass(kernel)}`, x: x(event.start_us), y: top, width, height: LINE.lane, rx: 2, "data-tip": tipText }),
       seen.right - seen.left > 44 ? draw("text", { class: "launch-name", x: seen.left + 5, y: top + LINE.lane / 2 + 4 }, abridged(kernel.name, Math.floor((seen.right - seen.left - 8) / 6.4))) : ""));
   }
   picture.replaceChildren(...parts);

@@ -4,7 +4,7 @@
 // one ("a/b/c"), and a scope with too many members gets a level of ranges between, so that no layout ever sees more than WIDEST boxes at once.
 
 const WIDEST = 48;
-const AUTOMATIC = 90; // boxes that are unfolded before anybody asks
+const AUTOMATIC = 44; // boxes that are unfolded before anybody asks
 const CAP = 400; // boxes that are shown at most
 
 // The root: a scope {path, label, parent, depth, members, size}. A member is a scope or a leaf {item, label, parent, depth}.
