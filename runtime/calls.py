@@ -23,7 +23,9 @@ from graphc.core.specialise import Expansion, expand, needed, program_of
 from graphc.core.types import TensorType
 from graphc.inspection.numerics import Replay, find
 from graphc.runtime import debug, finite
+from graphc.runtime.bisecting import Bisection
 from graphc.runtime.bound import Runs
+from graphc.runtime.check import Tell
 from graphc.runtime.config import NAN
 from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import spread
@@ -37,6 +39,7 @@ from graphc.runtime.replay import replay
 from graphc.runtime.segments import split, whole
 from graphc.runtime.stages import Context, Maker, Shared, Stages
 from graphc.runtime.targets import Targets, compile_for_target
+from graphc.runtime.verdict import Verdict
 
 Array = np.ndarray[Any, Any]
 # Of each feed the shape, and the bytes where shapes depend on its value.
@@ -107,6 +110,22 @@ class Computation:
         bound.written()
         self.last = None if self._by_value else bound
         return outputs
+
+    def bisected(self, arrays: Sequence[Array], tell: Tell) -> Verdict:
+        """What is wrong with the compiled code for these feeds and the variables' present values. Nothing changes, but for what functions
+        of Python's do. ValueError for what is not all on a CPU."""
+        where = [device for device in self.devices if device.kind == "GPU"]
+        if where:
+            raise ValueError(f"bisect compares what runs on a CPU, step by step, and this is for {where[0].name}: leave the device out; "
+                             "what a GPU computes as a whole is compared with ConfigProto(verify=True)")
+        targets = self._around.targets
+        bisection = Bisection(targets.settings.pipeline, targets.settings.threads, targets.values, tell)
+        expansion = self._spelled(arrays, self._apart(self._placed()))
+        if expansion.need is None and not expansion.checks and not expansion.printings and len(self.devices) == 1:
+            bisection.program(program_of(expansion), arrays)  # which need not even compile
+        else:
+            bisection.bound(self.bound(arrays), arrays)
+        return bisection.verdict
 
     def replayed(self, arrays: Sequence[Array]) -> Replay:
         """The run for these feeds, done again in the reference interpreter. Nothing changes, but for what functions of Python's do."""
@@ -210,8 +229,7 @@ class Computation:
                   context: Context) -> Expansion:
         settings = self._around.targets.settings
         expansion = expand(self.elements, types, values, placed, found=context.found, called=context.called, checked=settings.checked)
-        which = settings.check_numerics
-        return finite.checked(expansion, self.elements, self._around.graph, which) if which else expansion
+        return finite.checked(expansion, self.elements, self._around.graph, settings.check_numerics)
 
     def _cause(self, arrays: Sequence[Array]) -> str:
         """Why this was compiled, in words."""

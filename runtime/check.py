@@ -1,95 +1,112 @@
-"""GRAPHC_VERIFY=1: every stage of a compilation against the reference interpreter, on random values. Finds the stage to blame.
+"""Is what was compiled right? Every pass, every kernel and the memory plan against the reference interpreter; what is wrong is named.
 
-`compile.py` calls `check_stages` after its passes. Each Program is verified, run by the interpreter, and compared with the Program before
-the first pass; the first that differs is named. `check_machine_code` does the same for what came out at the end. Slow: for finding errors
+    ConfigProto(verify=True), GRAPHC_VERIFY=1   each compilation, on random values (`check_stages`, `check_executable`): WrongPass
+    graphc bisect, Session.bisect               one computation on its own values (`bisecting.py`): a Verdict
+
+`truth.py` says what is right, `check_passes.py` narrows a wrong pass down, `check_kernels.py` wrong machine code. Slow: for finding errors
 of the compiler, not for daily use.
 """
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from graphc.core.dtypes import DType, float16, float32, float64
-from graphc.core.interpret import interpret
 from graphc.core.program import Program
 from graphc.core.types import TensorType
-from graphc.core.verify import InvalidProgram, verify
+from graphc.passes.pipelines import Stage
+from graphc.runtime.check_kernels import check_kernels, check_memory_plan
+from graphc.runtime.check_passes import Inputs, blame_pass, is_invalid, wrong_result
+from graphc.runtime.executable import NativeExecutable
+from graphc.runtime.truth import expect, first_difference, named
+from graphc.runtime.verdict import Culprit, Verdict
 
 Array = np.ndarray[Any, Any]
 Results = tuple[list[Array], dict[str, Array]]  # outputs, and the new values of the written variables
+Run = Callable[[list[Array], dict[str, Array]], Results]
+Tell = Callable[[str], None]
 LARGEST = 1 << 26  # elements of all values together that the interpreter is asked to compute
-# Part of the largest value by which a float may differ: passes reorder sums and replace formulas.
-_TOLERANCE = {float64: 1e-9, float32: 1e-4, float16: 2e-2}
-_COARSEST = 5e-2  # bfloat16
 
 
 class WrongPass(AssertionError):
-    """A stage made an invalid Program, or gives other results: an error of the compiler, never of its user."""
+    """A stage made an invalid Program, or gives other results: an error of the compiler, never of its user. culprit: what is to blame."""
+
+    def __init__(self, culprit: Culprit) -> None:
+        super().__init__(str(culprit))
+        self.culprit = culprit
 
 
-def wanted() -> bool:
-    """Whether the environment asks for checks."""
-    return os.environ.get("GRAPHC_VERIFY", "") not in ("", "0")
+def wanted(asked: bool | None = None) -> bool:
+    """Whether compilations are to be checked: as a session `asked`, or where it leaves that open as the environment does."""
+    return os.environ.get("GRAPHC_VERIFY", "") not in ("", "0") if asked is None else asked
 
 
-def check_stages(stages: Iterable[tuple[str, Program]], seed: int = 0) -> bool:
-    """WrongPass, naming the first of the (pass name, Program after it) that is not valid or gives other results than the first Program.
-
-    False where the program is too large to be interpreted: then only validity was checked.
-    """
-    programs = list(stages)
-    for name, program in programs:
-        try:
-            verify(program)
-        except InvalidProgram as error:
-            raise WrongPass(f"the program after pass {name!r} is not valid: {error}") from error
-    first = programs[0][1]
-    if _is_large(first):
-        return False
-    feeds, variables = _random_state(first, seed)
-    expected = _named(interpret(first, feeds, variables))
-    for name, program in programs[1:]:
-        _compare(f"pass {name!r}", expected, _named(interpret(program, feeds, variables)))
-    return True
+def silent(_: str) -> None:
+    """Tells nobody."""
 
 
-def check_machine_code(program: Program, run: Callable[[list[Array], dict[str, Array]], Results], seed: int = 0) -> bool:
+# On random values, while a program is compiled -------------------------------------------------------------------------------------------
+
+def check_stages(stages: Sequence[Stage], seed: int = 0) -> bool:
+    """WrongPass, naming the first of the stages that is not valid or gives other results than the first, and what in its pass
+    is to blame. False where no random values will do (`random_inputs`): then only validity was checked."""
+    inputs = random_inputs(stages[0].program, seed)
+    _require(judge_stages(stages, inputs))
+    return inputs is not None
+
+
+def check_executable(executable: NativeExecutable, run: Run, seed: int = 0) -> bool:
+    """WrongPass where `run(feeds, variables)` of its machine code, or a kernel of it, gives other results than the interpreter, naming
+    the kernel. False as `check_stages`."""
+    inputs = random_inputs(executable.stages[0].program, seed)
+    if inputs is not None:
+        _require(judge_code(executable, inputs, run))
+    return inputs is not None
+
+
+def check_machine_code(program: Program, run: Run, seed: int = 0) -> bool:
     """WrongPass where `run(feeds, variables)` gives other results than the interpreter gives for `program`. False as `check_stages`."""
-    if _is_large(program):
-        return False
-    feeds, variables = _random_state(program, seed)
-    _compare("machine code", _named(interpret(program, feeds, variables)), _named(run(feeds, variables)))
-    return True
+    inputs = random_inputs(program, seed)
+    if inputs is not None:
+        difference = _difference_of_run(inputs, run)[0]
+        _require(Verdict(culprit=Culprit("machine code", "", f"machine code {difference}") if difference else None))
+    return inputs is not None
 
 
-def _is_large(program: Program) -> bool:
+def random_inputs(program: Program, seed: int = 0) -> Inputs | None:
+    """Random values for a program; None where it is too large to be interpreted, or (with a warning) refuses them, as a factorisation may.
+
+    A counter of random operations is an integer scalar like any other: every number is a valid run.
+    """
+    if is_large(program) or is_invalid(program):
+        return None
+    for make in (_random, _positive_definite):
+        random = np.random.default_rng(seed)
+        inputs = Inputs(program, [make(parameter.type, random) for parameter in program.parameters],
+                        {name: make(type_, random) for name, type_ in program.variables.items()})
+        try:
+            expect(program, inputs.feeds, inputs.variables)
+        except ValueError as error:
+            problem = str(error)
+        else:
+            return inputs
+    warnings.warn(f"graphc: nothing is verified: the program refuses random values ({problem}); `Session.bisect` takes real ones",
+                  RuntimeWarning, stacklevel=2)
+    return None
+
+
+def is_large(program: Program) -> bool:
+    """Whether the interpreter should not be asked to run `program`."""
     return sum(type_.size for node in program.nodes for type_ in node.types) > LARGEST
 
 
-def _random_state(program: Program, seed: int) -> tuple[list[Array], dict[str, Array]]:
-    """Feeds and variables. A counter of random operations is an integer scalar like any other: every number is a valid run."""
-    random = np.random.default_rng(seed)
-    return ([_random(parameter.type, random) for parameter in program.parameters],
-            {name: _random(type_, random) for name, type_ in program.variables.items()})
-
-
-def _named(results: Results) -> dict[str, Array]:
-    """Outputs and new values of variables, by what to call them."""
-    outputs, written = results
-    return ({f"output {number}": value for number, value in enumerate(outputs)}
-            | {f"variable {name}": value for name, value in written.items()})
-
-
-def _compare(stage: str, expected: Mapping[str, Array], found: Mapping[str, Array]) -> None:
-    for what, value in expected.items():
-        if what not in found:
-            raise WrongPass(f"{stage} lost {what}")
-        difference = _difference(value, found[what])
-        if difference:
-            raise WrongPass(f"{stage} changed {what}: {difference}")
+def _require(verdict: Verdict) -> None:
+    if verdict.culprit is not None:
+        raise WrongPass(verdict.culprit)
 
 
 def _random(type_: TensorType, random: np.random.Generator) -> Array:
@@ -102,24 +119,83 @@ def _random(type_: TensorType, random: np.random.Generator) -> Array:
     return np.asarray(random.integers(0, 2, type_.dims)).astype(type_.dtype.np_dtype)
 
 
-def _difference(expected: Array, found: Array) -> str:
-    """What differs, "" where nothing does that rounding may not change."""
-    if expected.dtype != found.dtype or expected.shape != found.shape:
-        return f"expected {expected.dtype}{list(expected.shape)}, got {found.dtype}{list(found.shape)}"
-    wrong = expected != found
-    if expected.dtype.kind not in "biu":
-        wide = np.complex128 if expected.dtype.kind == "c" else np.float64
-        left, right = expected.astype(wide), found.astype(wide)
-        finite = np.isfinite(left)
-        scale = float(np.abs(left[finite]).max(initial=1.0))
-        with np.errstate(invalid="ignore"):
-            wrong = ~(np.abs(left - right) <= _tolerance(expected) * scale) & ~((np.isnan(left) & np.isnan(right)) | (left == right))
-    if not wrong.any():
-        return ""
-    place = tuple(int(position) for position in np.argwhere(wrong)[0])
-    return f"at {list(place)} expected {expected[place]}, got {found[place]} ({int(wrong.sum())} of {wrong.size} elements differ)"
+def _positive_definite(type_: TensorType, random: np.random.Generator) -> Array:
+    """As `_random`, but square matrices are symmetric, with large numbers on the diagonal: they have inverses and factors."""
+    value, dims = _random(type_, random), type_.dims
+    if not type_.dtype.is_inexact or len(dims) < 2 or dims[-1] != dims[-2]:
+        return value
+    wide = value.astype(np.complex128 if type_.dtype.is_complex else np.float64)
+    wide = (wide + np.conj(np.swapaxes(wide, -1, -2))) / 2 + 4 * dims[-1] * np.eye(dims[-1])
+    return wide.astype(type_.dtype.np_dtype)
 
 
-def _tolerance(array: Array) -> float:
-    known: dict[DType, float] = _TOLERANCE
-    return next((value for dtype, value in known.items() if dtype.np_dtype == array.dtype), _COARSEST)
+# Verdicts --------------------------------------------------------------------------------------------------------------------------------
+
+def judge_stages(stages: Sequence[Stage], inputs: Inputs | None, tell: Tell = silent, strict: bool = False) -> Verdict:
+    """The verdict on passes. inputs: what to run the first stage's Program on; None to check no more than that Programs are valid.
+    strict: whether a pass that raises, and is left out, is a culprit too."""
+    first = is_invalid(stages[0].program)
+    if first:
+        return Verdict(culprit=Culprit("pass", stages[0].name, _invalid(stages[0].name, first)))
+    expected = {} if inputs is None else expect(inputs.program, inputs.feeds, inputs.variables)
+    applications, largest = 0, 0.0
+    for number, (before, stage) in enumerate(pairwise(stages)):
+        here = None if inputs is None else Inputs(before.program, inputs.feeds, inputs.variables)
+        problem, distance = _stage_problem(stage, expected, here)
+        if stage.problem and strict:
+            problem = f"pass {stage.name!r} failed: {stage.problem}"
+        if problem:
+            culprit = Culprit("pass", stage.name, problem)
+            if here is not None and stage.apply is not None:
+                culprit = blame_pass(stage.name, stage.apply, here, problem)
+            return Verdict(number, applications, 0, largest, culprit)
+        applications, largest = applications + len(stage.applied), max(largest, distance)
+        how = "left out" if stage.problem else "agrees" if here is not None else "valid"
+        tell(f"pass {stage.name}: {len(stage.program.nodes)} nodes, {len(stage.applied)} rule applications: {how}")
+    return Verdict(len(stages) - 1, applications, 0, largest)
+
+
+def _invalid(name: str, problem: str) -> str:
+    return f"the program after pass {name!r} is not valid: {problem}"
+
+
+def _stage_problem(stage: Stage, expected: Mapping[str, Any], inputs: Inputs | None) -> tuple[str, float]:
+    """What is wrong with the Program after a pass, and how far its results are from the truth. inputs: of the pass."""
+    invalid = is_invalid(stage.program)
+    if invalid or inputs is None:
+        return _invalid(stage.name, invalid) if invalid else "", 0.0
+    if stage.program is inputs.program:
+        return "", 0.0
+    wrong, distance = wrong_result(expected, stage.program, inputs.feeds, inputs.variables)
+    return f"pass {stage.name!r} {wrong}" if wrong else "", distance
+
+
+def judge_code(executable: NativeExecutable, inputs: Inputs, run: Run, tell: Tell = silent) -> Verdict:
+    """The verdict on machine code: kernel by kernel, then `run`, which runs the whole; where that alone is wrong, step by step. inputs: of
+    the first stage's Program."""
+    final = Inputs(executable.program, inputs.feeds, inputs.variables)
+    kernels = check_kernels(executable, final, tell)
+    if kernels.culprit is not None:
+        return Verdict(0, 0, kernels.right, kernels.largest, kernels.culprit)
+    difference, distance = _difference_of_run(inputs, run)
+    culprit = None
+    if difference:
+        culprit = check_memory_plan(executable, final)
+        why = "every kernel and the memory plan are right by themselves: the plan's own code (launches, threads, copies) is to blame"
+        plan = Culprit("machine code", "plan", f"machine code {difference}", (why,))
+        culprit = plan if culprit is None else Culprit(culprit.kind, culprit.name, culprit.headline, (f"machine code {difference}",
+                                                                                                     *culprit.details))
+    else:
+        tell("machine code, all kernels in one call: agrees")
+    return Verdict(0, 0, kernels.right, max(kernels.largest, distance), culprit)
+
+
+def _difference_of_run(inputs: Inputs, run: Run) -> tuple[str, float]:
+    """What a run gives otherwise than the interpreter, in words, and how far it is from the truth."""
+    expected = expect(inputs.program, inputs.feeds, inputs.variables)
+    found = named(run(list(inputs.feeds), dict(inputs.variables)))
+    difference = first_difference(expected, found)
+    if difference is not None:
+        what, how = difference
+        return f"changed {what}: {how}" if how else f"lost {what}", 0.0
+    return "", max((value.distance(found[name]) for name, value in expected.items()), default=0.0)

@@ -167,7 +167,8 @@ def link_timed(executable: NativeExecutable, threads: int, lasting: Mapping[int,
     return _linked(executable, objects, args, lasting, worded), moments
 
 
-def _linked(executable: NativeExecutable, objects: Sequence[bytes], args: Args, lasting: Mapping[int, np.ndarray], worded: Worded) -> Linked:
+def _linked(executable: NativeExecutable, objects: Sequence[bytes], args: Args, lasting: Mapping[int, np.ndarray], worded: Worded,
+            ) -> Linked:
     slots = executable.slots
     for slot, array in lasting.items():
         args.set(slot, array)

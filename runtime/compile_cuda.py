@@ -60,7 +60,8 @@ class Products:
         return self.library and gemm is not None and not (self.exactly and gemm.hides_nan)
 
 
-def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, products: Products) -> CudaExecutable:
+def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, products: Products, verify: bool | None = None,
+                         ) -> CudaExecutable:
     """Compiles `program` for `gpu`.
 
     A pass that fails is left out with a warning; errors of lowering and of code generation are raised. Where there is no CUDA compiler the
@@ -68,7 +69,7 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     """
     start = time.perf_counter()
     fitted = for_gpu(pipeline, once_for_equal(functools.partial(_expressible, products)) if products.library else None)
-    planned = plan(program, fitted, functools.partial(_wants_apart, gpu, products))
+    planned = plan(program, fitted, functools.partial(_wants_apart, gpu, products), verify)
     passed = time.perf_counter()
     final, memory, slots = planned.program, planned.memory, planned.slots
     works = _works(planned, gpu, products)

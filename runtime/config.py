@@ -74,10 +74,10 @@ class ConfigProto:
     sums are float32. checked: an index, label or segment id out of range and an integer division by zero are errors that name it, instead
     of having a defined result (docs/stages.md); None: as GRAPHC_CHECKED in the environment says. check_numerics: a run whose results or
     written variables have NaN or infinities ("nan": NaN alone) is an error that names the operation that made it, and changes no variable
-    (docs/debugging.md); None: as GRAPHC_CHECK_NUMERICS in the environment says. verify: what is compiled, pass by pass and kernel by kernel,
-    is compared with the reference interpreter on random values, and an error of the compiler raised as `WrongPass` (docs/debugging.md);
-    slow; None: as GRAPHC_VERIFY in the environment says at each compilation. The other fields are TF1's; they are accepted so that old
-    programs run, and have no effect here.
+    (docs/debugging.md); None: as GRAPHC_CHECK_NUMERICS in the environment says. verify: what is compiled, pass by pass and kernel by
+    kernel, is compared with the reference interpreter on random values, and an error of the compiler raised as `WrongPass`
+    (docs/debugging.md); slow; None: as GRAPHC_VERIFY in the environment says at each compilation. The other fields are TF1's; they are
+    accepted so that old programs run, and have no effect here.
     """
 
     pipeline: str | Pipeline = "default"

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from graphc.codegen.pointer import Pointer
 from graphc.core.program import Node, Origin, Program
@@ -33,14 +34,15 @@ class Planned:
         return self.stages[-1].program
 
 
-def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] = nowhere) -> Planned:
-    """Runs the passes and plans the memory (`apart`: see `plan_memory`). A pass that fails is left out with a warning."""
+def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] = nowhere, verify: bool | None = None) -> Planned:
+    """Runs the passes and plans the memory (`apart`: see `plan_memory`). A pass that fails is left out with a warning. verify: see
+    `check.wanted`."""
     stages = run_pipeline(program, pipeline)
     for stage in stages:
         if stage.problem:
             warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=3)
-    if check.wanted():
-        check.check_stages((stage.name, stage.program) for stage in stages)
+    if check.wanted(verify):
+        check.check_stages(stages)
     final = stages[-1].program
     memory = plan_memory(final, apart)
     slots = Slots(tuple(final.variables), len(memory.constants), len(final.parameters), len(final.outputs))
@@ -53,9 +55,21 @@ Made = TypeVar("Made")
 class Remembered(Generic[Made]):
     """What was made of steps before, for every session of the process: a new shape repeats most steps that it does not concern."""
 
+    everywhere: ClassVar[list[Remembered[Any]]] = []  # one for each target
+
     def __init__(self) -> None:
         self._made: dict[Hashable, Made] = {}  # oldest first
         self._lock = Lock()
+        self.everywhere.append(self)
+
+    @contextmanager
+    def forgotten(self) -> Iterator[None]:
+        """A context in which nothing is remembered but what is made within it."""
+        before, self._made = self._made, {}
+        try:
+            yield
+        finally:
+            self._made = before
 
     def get(self, target: Hashable, step: Node, make: Callable[[Node], Made]) -> Made:
         """What `make(step)` gave for an equal step and target, else gives now."""

@@ -27,6 +27,7 @@ from graphc.core.source import SourceLine
 from graphc.inspection.nonfinite import NonFinite
 from graphc.inspection.numerics import find
 from graphc.runtime.calls import Around, Call, Computation
+from graphc.runtime.check import silent
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.cuda.arrays import device_array
 from graphc.runtime.executable import Executable
@@ -38,6 +39,7 @@ from graphc.runtime.recorder import FEEDS, Recorder
 from graphc.runtime.run_options import RunMetadata, RunOptions
 from graphc.runtime.run_options import check as check_options
 from graphc.runtime.targets import Targets
+from graphc.runtime.verdict import Verdict
 
 Array = np.ndarray[Any, Any]
 _GROWTHS = 10  # times that one line adds to the graph between runs before the session says so
@@ -206,7 +208,7 @@ class BaseSession:
             end = time.monotonic_ns()
             executable = computation.bound(arrays).executable
         results = call.assemble([output if output.ndim else output[()] for output in outputs])
-        return _Recorded(results, profile_of(executable, recorder.spans, start, end, began / 1e3, self._settings.threads), executable, device)
+        return _Recorded(results, profile_of(executable, recorder.spans, start, end, began, self._settings.threads), executable, device)
 
     def _arrays(self, computation: Computation, values: Sequence[Any]) -> list[Array]:
         return [self._array(tensor, value, computation) for tensor, value in zip(computation.feeds, values, strict=True)]
@@ -264,7 +266,7 @@ class BaseSession:
             return self._compute(call, values)
 
         def run_with(*values: Any, options: RunOptions | None = None, run_metadata: RunMetadata | None = None) -> Any:
-            if options is None and run_metadata is None or len(values) != len(keys):
+            if (options is None and run_metadata is None) or len(values) != len(keys):
                 return run(*values)
             return self._run_with(options, run_metadata, call, values)
 
@@ -300,6 +302,20 @@ class BaseSession:
         with self._lock:
             self._check_open()
             return find(call.computation.replayed(arrays), ignore_masked=ignore_masked, infinities=infinities)
+
+    def bisect(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, tell: Callable[[str], None] = silent) -> Verdict:
+        """Compares every pass and every kernel of `run(fetches, feed_dict)`, on the variables' present values, with the reference
+        interpreter: the Verdict names the first that changes a result, down to one rule application (docs/debugging.md).
+
+        Nothing runs and no variable changes. tell: is told of each step in a line. Raises what `run` raises of fetches, feeds and
+        uninitialised variables; ValueError for what is on a GPU, or too large for the interpreter.
+        """
+        feeds = {} if feed_dict is None else feed_dict
+        call = self._prepare(fetches, feeds)
+        arrays = self._arrays(call.computation, call.values(feeds.values()))
+        with self._lock:
+            self._check_open()
+            return call.computation.bisected(arrays, tell)
 
     # -- life ---------------------------------------------------------------------------------------------------------------------------
 

@@ -161,6 +161,20 @@ class Stages:
                 self._print(printing, values)
         return outputs[:stage.results]
 
+    def walk(self, feeds: Sequence[Any], compute: Callable[[str, Runs, list[Any]], Sequence[Array] | None]) -> None:
+        """Hands the stages of a run for these feeds to `compute(title, what runs it, its feeds)`, which gives the stage's outputs in some
+        way of its own, or None to end the walk. Nothing is run and no variable written; functions of Python's (`py_func`) are called.
+        ValueError where a check does not hold."""
+        given = dict(zip(self._feeds, feeds, strict=True))
+        stage = self.first
+        while True:
+            outputs = compute(stage.title, stage.bound, [given[parameter] for parameter in stage.takes])
+            if outputs is None or stage.is_last:
+                return
+            if stage.checks and not outputs[-1]:
+                raise ValueError(f"a check does not hold, as for '{stage.checks[0].operation.name}': Session.run says which and why")
+            stage = self._following(stage, outputs, given, PLAIN)
+
     def _print(self, printing: Printing, values: Sequence[Array]) -> None:
         printed = self._maker.shared.printed
         printed[printing.operation] += 1
