@@ -7,20 +7,22 @@ import sys
 from collections.abc import Sequence
 
 import graphc as gc
-from graphc import bench, demo, dump, gpu, opt, profile
+from graphc import bench, bisecting, demo, dump, export, gpu, opt, profile, report
 from graphc.core.errors import OpError
 
-COMMANDS = (demo, dump, bench, profile, opt, gpu)
+COMMANDS = (demo, dump, export, bench, profile, report, bisecting, opt, gpu)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 where it succeeded, 2 after one line that says what was wrong with the command line or with what it names."""
+    """Runs one command; 0 where it succeeded, 1 where it found an error (`graphc bisect`), 2 after one line that says what was wrong with
+    the command line or with what it names."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no box-drawing characters shows question marks
     try:
         options = _parser().parse_args(arguments)
-        options.command(options)
+        code = options.command(options)
+        return code if isinstance(code, int) else 0
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has seen enough
     except (ValueError, OSError, OpError) as error:

@@ -64,6 +64,7 @@ ROOMS = {
     "graphc.dump_cuda": "tools",
     "graphc.__main__": "tools",
     "graphc.bench": "tools",
+    "graphc.bisecting": "tools",
     "graphc.benchmark": "benchmark",
     "graphc.comparison": "benchmark",
     "graphc.agreement": "benchmark",
@@ -73,6 +74,7 @@ ROOMS = {
     "graphc.terminal": "drawing",
     "graphc.files": "drawing",
     "graphc.profile": "tools",
+    "graphc.report": "tools",
     "graphc.cli": "tools",
 }
 _DECLARING = {"core", "primitives", "ops", "declare"}
@@ -99,6 +101,7 @@ MAY_IMPORT = {
 # opt` applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
 DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.planned", "graphc.runtime.merging",
          "graphc.runtime.config", "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.runtime.cold",
+         "graphc.runtime.check", "graphc.runtime.check_passes", "graphc.runtime.check_kernels", "graphc.runtime.bisecting",
          "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 

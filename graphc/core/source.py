@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 # The package's own files are skipped on the way to the user's line, except its models, which declare graphs as a user would.
@@ -63,6 +64,15 @@ def user_line() -> SourceLine:
     if found is None:
         found = _lines[key] = SourceLine(path, frame.f_lineno, frame.f_code.co_name)
     return found
+
+
+def texts(places: Iterable[str]) -> dict[str, str]:
+    """What the lines say that print as "train.py:12": without those that cannot be read, and those of two files of one name that differ."""
+    wanted, found = set(places), dict[str, set[str]]()
+    for line in list(_lines.values()):
+        if str(line) in wanted:
+            found.setdefault(str(line), set()).add(line.text)
+    return {place: text for place, said in sorted(found.items()) if len(said) == 1 for text in said if text}
 
 
 def _belongs_to_package(path: str) -> bool:

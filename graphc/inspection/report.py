@@ -17,6 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphc.core.source import texts
+from graphc.files import write_whole
+
 Description = Mapping[str, Any]  # what `graphc.inspection.describe` gives
 
 _PAGE = Path(__file__).resolve().parent / "page"
@@ -31,21 +34,13 @@ _BLOCK = re.compile(r'<script type="text/plain" data-block="([\w-]+)">([^<]*)</s
 
 def write_report(description: Description, path: str | os.PathLike[str]) -> None:
     """Writes the report of `description` to the file `path`, whole or not at all; OSError where the file cannot be written."""
-    goal = Path(path)
-    text = report_html(description)
-    unfinished = goal.with_name(f".{goal.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(goal)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(goal)) from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, report_html(description))
 
 
 def report_html(description: Description) -> str:
     """The page as text: one HTML document that refers to nothing outside itself. ValueError where a number is NaN or infinite."""
     pieces = _pieces(description)
+    pieces = [piece if "lines" in piece else {**piece, "lines": texts(operation["line"] for operation in piece["operations"])} for piece in pieces]
     contents = [(f"{number}-{name}", content) for number, piece in enumerate(pieces) for name, content in _blocks(piece)]
     contents.append(("pieces", {"title": description["title"], "names": [piece["title"] for piece in pieces], "whole": "pieces" not in description}))
     blocks = [_block(name, json.dumps(content, separators=(",", ":"), allow_nan=False)) for name, content in contents]

@@ -31,8 +31,9 @@ function canvasStyle() {
       "text-background-opacity": 0.85, "text-background-padding": 1.5, "min-zoomed-font-size": 6 } },
     { selector: "edge.routed", style: {
       "curve-style": "round-segments", "segment-distances": "data(distances)", "segment-weights": "data(weights)", "segment-radii": 16, "edge-distances": "node-position" } },
+    { selector: "edge.far", style: { opacity: 0.4 } },
     { selector: "edge.becomes", style: { "line-style": "dashed", "line-color": themed("replaced-ink"), "target-arrow-color": themed("replaced-ink"), "arrow-scale": 1 } },
-    { selector: "edge.near", style: { "line-color": themed("accent"), "target-arrow-color": themed("accent"), width: 2, "z-index": 9 } },
+    { selector: "edge.near", style: { "line-color": themed("accent"), "target-arrow-color": themed("accent"), opacity: 1, "z-index": 9 } },
   ];
 }
 
@@ -43,8 +44,15 @@ async function makeCanvas(holder, onpick, ontip) {
     boxSelectionEnabled: false, autoungrabify: true, autounselectify: true, textureOnViewport: false, pixelRatio: "auto" });
   const members = new Map();
   cy.on("tap", "node", (event) => onpick(members.get(event.target.id()), event.target.hasClass("around")));
-  cy.on("mouseover", "node", (event) => tip(event.target.hasClass("around") ? "" : ontip(members.get(event.target.id())), event.originalEvent));
-  cy.on("mouseout", "node", () => tip(""));
+  cy.on("mouseover", "node", (event) => {
+    if (event.target.hasClass("around")) return;
+    event.target.connectedEdges().addClass("near");
+    tip(ontip(members.get(event.target.id())), event.originalEvent);
+  });
+  cy.on("mouseout", "node", (event) => {
+    if (!event.target.hasClass("chosen")) event.target.connectedEdges().removeClass("near");
+    tip("");
+  });
   return { cy, members };
 }
 
@@ -77,12 +85,12 @@ function paint(canvas, { boxes, around, edges, positions, corners }, colourOf, c
 }
 
 function drawnEdge(edge, id, ids, positions, points) {
-  const data = { id, source: ids.get(edge.from), target: ids.get(edge.to), width: Math.min(1 + Math.log2(edge.count) * 0.7, 6), label: edge.count > 1 ? `${edge.count}` : "" };
+  const data = { id, source: ids.get(edge.from), target: ids.get(edge.to), width: Math.min(1 + Math.log2(edge.count) * 0.45, 3.5), label: edge.count > 1 ? `${edge.count}` : "" };
   const from = positions.get(edge.from);
   const to = positions.get(edge.to);
   const along = { x: to.x - from.x, y: to.y - from.y };
   const length = Math.hypot(along.x, along.y);
-  const classes = [edge.kind || ""];
+  const classes = [edge.kind || "", edge.from.parent === edge.to.parent ? "" : "far"];
   if (points && points.length && length > 1) {
     // Corners as cytoscape wants them: how far along the straight line, and how far beside it.
     data.weights = points.map(({ x, y }) => ((x - from.x) * along.x + (y - from.y) * along.y) / length ** 2);

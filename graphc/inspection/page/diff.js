@@ -35,8 +35,8 @@ function passList(chosen, state) {
     el("a", { href: hashOf({ view: "diff", stage: stage.name, mode: state.mode }), "aria-current": index + 1 === chosen },
       el("strong", {}, stage.name),
       stage.problem ? badge("failed") : stage.changed
-        ? el("span", { class: "marks" }, KINDS.filter((kind) => stage.kinds[kind]).map((kind) => el("span", { class: `mark ${kind}`, title: kind }, thousands(stage.kinds[kind]))))
-        : muted("unchanged"))));
+        ? el("span", { class: "marks" }, Object.keys(stage.kinds).length ? "" : muted("another order"), KINDS.filter((kind) => stage.kinds[kind]).map((kind) => el("span", { class: `mark ${kind}`, title: kind }, thousands(stage.kinds[kind]))))
+        : muted(stage.changed ? "" : "unchanged"))));
 }
 
 // List --------------------------------------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ function changeGroup(name, changes, stage, before, after) {
 function changeRow(change, stage, before, after) {
   const old = change.before.map((id) => nodeChip(previous(stage), before, id));
   const made = change.after.map((id) => nodeChip(stage, after, id));
-  const why = change.why && change.rule ? el("div", { class: "muted" }, change.why) : change.kind === "fused" && change.why ? el("div", { class: "muted" }, change.why) : null;
+  const why = change.why && (change.rule || change.kind === "fused") ? muted(change.why) : null;
   return el("div", { class: `change ${change.kind}` }, el("div", { class: "old" }, old.length ? old : muted("—")), el("div", { class: "arrow" }, "→"),
     el("div", { class: "new" }, made.length ? made : muted("gone"), why));
 }
@@ -98,7 +98,7 @@ function changeRow(change, stage, before, after) {
 function nodeChip(stage, data, id) {
   const node = data.byId.get(id);
   if (!node) return muted(`%${id}`);
-  return el("span", { class: "node" }, nodeLink(stage, id), " ", node.name, " ", muted(abridged(placeOf(node) || node.type, 44)));
+  return el("span", { class: "node" }, nodeLink(stage, id), " ", node.name, " ", muted(abridged(placeOf(node, data) || node.type, 44)));
 }
 
 // Graph -------------------------------------------------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ function unionOf(before, after, stage) {
   const home = new Map(); // node before -> the kernel that it was fused into
   for (const change of after.changes) {
     for (const id of change.before) status.set(`b${id}`, change.kind);
-    for (const id of change.after) status.set(`a${id}`, change.kind);
+    if (change.kind !== "removed") for (const id of change.after) status.set(`a${id}`, change.kind);
     if (change.kind === "fused") for (const id of change.before) home.set(id, change.after[0]);
     if (change.kind === "rebuilt") change.before.forEach((id, index) => became.set(id, `a${change.after[Math.min(index, change.after.length - 1)]}`));
-    if (change.kind === "replaced") for (const from of change.before) for (const to of change.after) edges.push({ from: `b${from}`, to: `a${to}`, kind: "becomes" });
+    if (change.kind === "replaced" || change.kind === "removed") for (const from of change.before) for (const to of change.after) edges.push({ from: `b${from}`, to: `a${to}`, kind: "becomes" });
   }
   for (const [id, other] of same) if (!status.has(`b${id}`)) became.set(id, `a${other}`);
   const old = (id) => (became.has(id) ? became.get(id) : `b${id}`);
@@ -141,13 +141,13 @@ function unionOf(before, after, stage) {
   for (const node of before.nodes) {
     if (became.has(node.id)) continue;
     const kind = status.get(`b${node.id}`);
-    items.push({ ...itemOf(node, previous(stage)), key: `b${node.id}`, operands: node.operands.map(old), status: kind === "replaced" ? "removed" : kind || "removed",
-      place: home.has(node.id) ? `${fusedName(after, home.get(node.id))}/${node.id}` : placeOf(node) });
+    items.push({ ...itemOf(node, previous(stage), before), key: `b${node.id}`, operands: node.operands.map(old), status: kind === "replaced" ? "removed" : kind || "removed",
+      place: home.has(node.id) ? `${fusedName(after, home.get(node.id))}/${node.id}` : placeOf(node, before) });
   }
   for (const node of after.nodes) {
     const kind = status.get(`a${node.id}`);
     if (kind === "fused" && [...home.values()].includes(node.id)) continue; // its parts are there already
-    items.push({ ...itemOf(node, stage), key: `a${node.id}`, operands: node.operands.flatMap((id) => (status.get(`a${id}`) === "fused" ? partsOf(home, id) : [`a${id}`])), status: kind });
+    items.push({ ...itemOf(node, stage, after), key: `a${node.id}`, operands: node.operands.flatMap((id) => (status.get(`a${id}`) === "fused" ? partsOf(home, id) : [`a${id}`])), status: kind });
   }
   return { items, edges };
 }

@@ -15,7 +15,7 @@ const edgesView = {
       longTable([
         { title: "from", cell: (edge) => kernelLink(edge.from) },
         { title: "to", cell: (edge) => kernelLink(edge.to) },
-        { title: "value", cell: (edge) => edge.value, class: "names" },
+        { title: "value", cell: (edge) => brief(edge.value) },
         { title: "bytes", number: true, cell: (edge) => bytes(edge.bytes) },
         { title: "why they are two", cell: (edge) => edge.why },
       ], [...shown].sort((a, b) => b.bytes - a.bytes)));

@@ -8,7 +8,7 @@ const graphView = {
   async render(root, state) {
     const stage = stageOf(state);
     const data = await contents(stage);
-    const items = data.nodes.map((node) => itemOf(node, stage));
+    const items = data.nodes.map((node) => itemOf(node, stage, data));
     const select = el("select", { "aria-label": "Stage", onchange: (event) => visit({ view: "graph", stage: event.target.value, colour: state.colour }) },
       report.stages.map((s, index) => el("option", { value: s.name, selected: index === stage }, `after ${s.name} · ${thousands(s.count)} nodes${s.changed || !index ? "" : " (unchanged)"}`)));
     const pane = await graphPane(root, items, { lead: [select], modes: ["kind", "kernel", "scope"] }, state);
@@ -25,7 +25,7 @@ const graphView = {
 
 const stageOf = (state) => stageNumber(state.stage, 0);
 
-const itemOf = (node, stage) => ({ key: String(node.id), place: placeOf(node), primitive: node.name, type: node.type, operands: node.operands.map(String), kernel: node.kernel, node, stage });
+const itemOf = (node, stage, data) => ({ key: String(node.id), place: placeOf(node, data), primitive: node.name, type: node.type, operands: node.operands.map(String), kernel: node.kernel, node, stage });
 
 const HIDDEN_AT_FIRST = "constant";
 

@@ -1,9 +1,9 @@
 // Every kernel of a run: a table to sort, the roofline, and a panel with the code of one.
 
 const KERNEL_COLUMNS = [
-  { title: "kernel", value: (k) => k.index, cell: (k) => [el("i", { class: `swatch ${kindClass(k)}` }), link({ ...kernelState(), kernel: k.index }, abridged(k.name, 52))] },
-  { title: "kind", value: (k) => k.kind, cell: (k) => k.kind },
-  { title: "operations", value: (k) => k.operations.length, cell: (k) => [el("span", { class: "names" }, abridged(report.operations[k.operations[0]]?.name || "", 40)), k.operations.length > 1 ? muted(` +${k.operations.length - 1}`) : ""] },
+  { title: "kernel", value: (k) => k.index, cell: (k) => [el("i", { class: `swatch ${kindClass(k)}` }), el("a", { href: hashOf({ ...kernelState(), kernel: k.index }), class: "clip", "data-tip": k.name }, k.name)], class: "nowrap" },
+  { title: "kind", value: (k) => k.kind, cell: (k) => el("span", { class: "clip short" }, k.kind) },
+  { title: "operations", value: (k) => k.operations.length, cell: (k) => brief(k.operations.map((index) => report.operations[index].name).join(", ")) },
   { title: "lines", value: (k) => k.lines[0] || "", cell: (k) => [k.lines.length ? lineLink(k.lines[0]) : "", k.lines.length > 1 ? muted(` +${k.lines.length - 1}`) : ""], class: "nowrap" },
   { title: "flop", number: true, value: (k) => k.flops, cell: (k) => amount(k.flops) },
   { title: "moved", number: true, value: (k) => k.bytes, cell: (k) => bytes(k.bytes) },
@@ -75,6 +75,6 @@ async function kernelPanel(index, shown) {
 
 function valueList(values, isRead) {
   if (!values.length) return muted("nothing");
-  const item = (value) => el("div", {}, value.value, " ", muted(bytes(value.bytes)), isRead && value.from !== null && value.from !== undefined ? [muted(" from "), kernelLink(value.from)] : "");
+  const item = (value) => el("div", {}, brief(value.value), " ", muted(bytes(value.bytes)), isRead && value.from !== null && value.from !== undefined ? [muted(" from "), kernelLink(value.from)] : "");
   return values.length > 12 ? [...values.slice(0, 12).map(item), muted(`and ${values.length - 12} more`)] : values.map(item);
 }

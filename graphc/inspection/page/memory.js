@@ -19,7 +19,7 @@ const memoryView = {
 };
 
 function memoryMap(memory, kernels, at) {
-  const width = Math.max(760, Math.min(kernels.length * 16, 6000));
+  const width = Math.max(document.getElementById("view").clientWidth - 64, kernels.length * 3, 600);
   const top = Math.max(memory.arena, memory.lower_bound, 1) * 1.04;
   const x = (kernel) => MAP.left + ((width - MAP.left - MAP.right) * kernel) / Math.max(kernels.length, 1);
   const y = (offset) => MAP.height - MAP.bottom - ((MAP.height - MAP.bottom - MAP.top) * offset) / top;
@@ -38,17 +38,17 @@ function memoryMap(memory, kernels, at) {
 
 // A few round offsets up to the arena's size.
 function steps(arena) {
-  const each = 2 ** Math.ceil(Math.log2(Math.max(arena, 1) / 5));
+  const each = 2 ** Math.ceil(Math.log2(Math.max(arena, 1) / 8));
   return Array.from({ length: Math.floor(arena / each) + 1 }, (_, index) => index * each);
 }
 
 function bufferBox(buffer, index, kernels, x, y, isAlive) {
   const name = (number) => (kernels[number] ? kernels[number].name : "");
-  const words = [buffer.values.join(", "), `${bytes(buffer.size)} at ${thousands(buffer.offset)}`, `kernels ${buffer.first} to ${buffer.last}: ${name(buffer.first)} … ${name(buffer.last)}`, buffer.lines.slice(0, 4).join(", ")];
+  const words = [buffer.values.map((value) => value.split(", ").pop()).join(", then "), `${bytes(buffer.size)} at ${thousands(buffer.offset)}`, `kernels ${buffer.first} to ${buffer.last}: ${name(buffer.first)} … ${name(buffer.last)}`, buffer.lines.slice(0, 4).join(", ")];
   const [left, right, low, high] = [x(buffer.first), x(buffer.last + 1), y(buffer.offset), y(buffer.offset + buffer.size)];
   const box = draw("rect", { class: `buffer ${isAlive ? "alive" : ""}`, x: left + 0.5, y: high, width: Math.max(right - left - 1, 0.8), height: Math.max(low - high - 0.5, 0.6), rx: 1.5, "data-tip": words.join("\n"), "data-buffer": index });
   const roomy = right - left > 60 && low - high > 13;
-  const label = roomy ? draw("text", { class: "buffer-name", x: left + 5, y: (low + high) / 2 + 3.5 }, abridged(buffer.values[0] || "", Math.floor((right - left - 8) / 6))) : "";
+  const label = roomy ? draw("text", { class: "buffer-name", x: left + 5, y: (low + high) / 2 + 3.5 }, abridged((buffer.values[0] || "").split(", ").pop(), Math.floor((right - left - 8) / 6))) : "";
   return draw("g", {}, box, label);
 }
 
@@ -60,12 +60,12 @@ function aliveAt(memory, kernels, at) {
   return el("div", {},
     el("h2", {}, isPeak ? "Alive at the peak" : "Alive", " ", muted("while "), kernelLink(at), muted(` runs: ${bytes(total)}`), isPeak ? "" : [" · ", link({ view: "memory" }, "to the peak")]),
     table([
-      { title: "value", cell: (buffer) => buffer.values.join(", "), class: "names" },
+      { title: "value", cell: (buffer) => buffer.values.map((value) => el("div", {}, brief(value))) },
       { title: "size", number: true, cell: (buffer) => [bytes(buffer.size), " ", bar(buffer.size / (total || 1))] },
       { title: "offset", number: true, cell: (buffer) => thousands(buffer.offset) },
       { title: "from", cell: (buffer) => kernelLink(buffer.first) },
       { title: "to", cell: (buffer) => kernelLink(buffer.last) },
-      { title: "lines", cell: (buffer) => some(buffer.lines.map(lineLink), 3), class: "nowrap" },
+      { title: "lines", cell: (buffer) => some(buffer.lines.map(lineLink), 2), class: "nowrap" },
     ], rows));
 }
 

@@ -44,9 +44,11 @@ async function contents(stage) {
 
 const operationsOf = (node) => node.operations.map((index) => report.operations[index]);
 
-// Where in the user's name scopes a node stands: the name of its first operation, or of the variable or feed that it is.
-function placeOf(node) {
-  if (node.operations.length) return report.operations[node.operations[0]].name;
+// Where in the user's name scopes a node stands: the name of its first operation, or of the variable or feed that it is. A write stands with what
+// is written, so that arrows do not run back to where the variable is read.
+function placeOf(node, data) {
+  if (node.name === "variable_assign" && data) return placeOf(data.byId.get(node.operands[0]), data);
+  if (node.operations.length && node.name !== "variable_read") return report.operations[node.operations[0]].name;
   const named = /(?:variable|name) = "((?:[^"\\]|\\.)*)"/.exec(node.note || "");
   return named ? named[1].replace(/:\d+$/, "") : "";
 }
@@ -79,7 +81,8 @@ const kindClass = (kernel) => `kind-${(/\b(loop|row|column|dot|scan|scatter)\b/.
 
 // Links to things, the same in every view -------------------------------------------------------------------------------------------------
 
-const kernelLink = (index) => index === null || index === undefined ? muted("none") : link({ view: "kernels", kernel: index }, report.kernels[index].name);
+const kernelLink = (index) => index === null || index === undefined ? muted("none")
+  : el("a", { href: hashOf({ view: "kernels", kernel: index }), class: "clip", "data-tip": report.kernels[index].name }, report.kernels[index].name);
 
 const lineLink = (line) => link({ view: "source", line }, line);
 

@@ -19,7 +19,7 @@ function roofline(kernels) {
     picture.append(draw("a", { href: hashOf({ ...kernelState(), kernel: kernel.index }) },
       draw("circle", { class: kindClass(kernel), cx: x(at), cy: y(rate), r: radius.toFixed(1), "data-tip": pointWords(kernel, at, rate) })));
   }
-  const note = machine ? `this machine: ${significant(machine.gflops)} GFLOP/s, ${significant(machine.gbs)} GB/s, ${counted(machine.cores, "core")}` : "the machine's limits were not measured";
+  const note = machine ? `The lines are what this machine can do: ${significant(machine.gflops)} GFLOP/s, ${significant(machine.gbs)} GB/s, ${counted(machine.cores, "core")}` : "The machine's limits were not measured";
   return el("figure", {}, picture, el("figcaption", { class: "muted" }, `Area: time, ${measured() ? "measured" : "estimated"}. ${note}.`));
 }
 
@@ -67,5 +67,5 @@ function roof(machine, across, up, x, y) {
   const line = `M${x(start)},${y(start * machine.gbs)}L${x(ridge)},${y(machine.gflops)}L${x(10 ** across[1])},${y(machine.gflops)}`;
   return [draw("path", { class: "roof", d: line }),
     draw("text", { class: "limit end", x: ROOF.width - ROOF.right - 4, y: y(machine.gflops) - 5 }, `${significant(machine.gflops)} GFLOP/s`),
-    draw("text", { class: "limit", x: x(start) + 6, y: Math.max(y(start * machine.gbs) - 10, ROOF.top + 10) }, `${significant(machine.gbs)} GB/s`)];
+    draw("text", { class: "limit", x: x(start) + 6, y: Math.max(y(start * machine.gbs) - 30, ROOF.top + 10) }, `${significant(machine.gbs)} GB/s`)];
 }

@@ -1,4 +1,5 @@
-// Two program texts line against line. Nodes are numbered anew by every pass, so lines are compared without their numbers and shown with them.
+// Two program texts line against line. Nodes are numbered anew by every pass, so lines are compared without their numbers, and without the
+// comments that say where they come from; both are shown.
 
 const CONTEXT = 3; // lines around a change that are shown
 
@@ -6,12 +7,12 @@ async function textDiff(root, stage, state) {
   const before = (await contents(previous(stage))).text.split("\n");
   const after = (await contents(stage)).text.split("\n");
   const unified = state.lines === "unified";
-  root.querySelector(".tools").append(choice("lines", unified ? "unified" : "split", [["split", "Side by side"], ["unified", "Unified"]]), muted("numbers of nodes are not compared"));
+  root.querySelector(".tools").append(choice("lines", unified ? "unified" : "split", [["split", "Side by side"], ["unified", "Unified"]]), muted("compared without the numbers of nodes and the comments"));
   const rows = aligned(before.map(unnumbered), after.map(unnumbered));
   root.append(el("div", { class: `textdiff ${unified ? "unified" : "split"}` }, ...hunks(rows, before, after, unified)));
 }
 
-const unnumbered = (line) => line.replace(/%\d+/g, "%");
+const unnumbered = (line) => line.replace(/ {2}\/\/ .*$/, "").replace(/%\d+/g, "%");
 
 // [{old, new}] line numbers of both texts in order; -1 where one of them has no such line.
 function aligned(a, b) {
@@ -128,13 +129,19 @@ function paired(rows) {
   return made;
 }
 
+// A line with its comment in grey.
+function explained(line) {
+  const at = line.indexOf("  // ");
+  return at < 0 ? line : [line.slice(0, at), el("span", { class: "why" }, line.slice(at))];
+}
+
 function splitRow(row, before, after) {
-  const side = (text, number, kind) => [el("span", { class: "number" }, number >= 0 ? String(number + 1) : ""), el("span", { class: number < 0 ? "nothing" : kind }, number >= 0 ? text[number] : "")];
+  const side = (text, number, kind) => [el("span", { class: "number" }, number >= 0 ? String(number + 1) : ""), el("span", { class: number < 0 ? "nothing" : kind }, number >= 0 ? explained(text[number]) : "")];
   return el("div", { class: "pair" }, side(before, row.old, row.changed ? "removed" : ""), side(after, row.new, row.changed ? "added" : ""));
 }
 
 function unifiedRow(row, before, after) {
-  const line = (mark, text, kind) => el("div", { class: `only ${kind}` }, el("span", { class: "number" }, mark), el("span", {}, text));
+  const line = (mark, text, kind) => el("div", { class: `only ${kind}` }, el("span", { class: "number" }, mark), el("span", {}, explained(text)));
   if (row.old >= 0 && row.new >= 0) return [line(" ", after[row.new], "")];
   return [row.old >= 0 ? line("−", before[row.old], "removed") : line("+", after[row.new], "added")];
 }

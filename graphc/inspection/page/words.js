@@ -28,6 +28,7 @@ function significant(value) {
 
 // Microseconds: 1234 -> "1.23 ms"
 function duration(us) {
+  if (us && us < 0.1) return `${significant(us * 1e3)} ns`;
   if (us >= 1e6) return `${significant(us / 1e6)} s`;
   return us >= 1e3 ? `${significant(us / 1e3)} ms` : `${significant(us)} µs`;
 }
@@ -43,6 +44,12 @@ function abridged(text, length) {
   if (text.length <= length) return text;
   const tail = Math.ceil((length - 1) * 0.6);
   return text.slice(0, length - 1 - tail) + "…" + text.slice(-tail);
+}
+
+// A value is named by all operations that it is of: the last of them, and how many more. The words beside the pointer say all.
+function brief(names) {
+  const all = names.split(", ");
+  return el("span", { class: "nowrap", "data-tip": all.length > 1 ? all.join("\n") : null }, el("span", { class: "clip" }, all[all.length - 1]), all.length > 1 ? muted(` +${all.length - 1}`) : "");
 }
 
 // Parts ------------------------------------------------------------------------------------------------------------------------------------
