@@ -24,16 +24,16 @@ from graphc.timing import interleaved
 
 _CHAINS = 12  # independent accumulators: latency (4 or 5 cycles) times two units a cycle, and some to spare
 _FLOPS = 4e7  # of one sample of each thread
-_SIZES = (32 << 10, 512 << 10, 8 << 20, 64 << 20)  # bytes copied: within each level of the caches, and beyond
+_SIZES = (16 << 10, 128 << 10, 1 << 20, 8 << 20, 64 << 20)  # bytes copied: within each level of the caches, and beyond
 _SAMPLE = 16 << 20  # bytes that one sample copies at least, of each thread
 _ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Limits:
-    """gflops: 10^9 float32 operations a second, two for each multiply-add. gbs: 10^9 bytes read and written a second, where the data lies in
-    memory. threads: that did it together. copies: the same where so many bytes are read and as many written, smallest first: few of them
-    stay in the caches."""
+    """gflops: 10^9 float32 operations a second, two for each multiply-add. gbs: 10^9 bytes read and written a second, where the data lies
+    in memory. threads: that did it together. copies: the same where so many bytes are read and as many written, smallest first: few of
+    them stay in the caches."""
 
     gflops: float
     gbs: float
@@ -50,11 +50,15 @@ class Limits:
         return (computing, "compute") if computing >= moving else (moving, "memory")
 
 
-@functools.cache
 def measure(threads: int = 1) -> Limits:
     """The limits of `threads` cores at once, the best of a few samples; measured once, then remembered. ValueError for less than one."""
     if threads < 1:
         raise ValueError(f"limits are measured on one thread or more; got {threads}")
+    return _measured(threads)
+
+
+@functools.cache
+def _measured(threads: int) -> Limits:
     run, rounds = _functions(), max(1, round(_FLOPS / _flops_a_round()))
     with ThreadPoolExecutor(threads) as pool:
         peak = _best(pool, threads, lambda thread: lambda: run.peak(rounds)) / (rounds * _flops_a_round() * threads)

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
-from pathlib import Path
 
 import graphc as gc
 from graphc.arguments import Commands, add_device, add_model, add_pipeline
+from graphc.files import check_writable
 from graphc.limits import Limits, measure
 from graphc.models import declare
-from graphc.runtime.profile import Profile, written_whole
+from graphc.runtime.profile import Profile
 
 
 def add_command(commands: Commands) -> None:
@@ -26,16 +25,19 @@ def add_command(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prints the table of `profiled`, and writes the trace where one is wanted. OSError, before anything is run, where it cannot be."""
+    """Prints the table of `profiled`, and writes the trace where one is wanted. ValueError or OSError before anything is run for rows that
+    are too few and a file that cannot be written."""
     config = gc.ConfigProto(pipeline=options.pipeline, intra_op_parallelism_threads=options.threads, device=options.device)
-    with written_whole(Path(options.trace)) if options.trace else nullcontext() as trace:
-        profile = profiled(options.model, config, options.runs)
-        if trace is not None:
-            trace.write_text(profile.chrome_trace())
+    if options.rows < 1:
+        raise ValueError(f"a table has at least one row; got --rows {options.rows}")
+    if options.trace is not None:
+        check_writable(options.trace)
+    profile = profiled(options.model, config, options.runs)
     limits = limits_for(profile)
     print(profile.table(limits, options.rows))
     print(f"\nLimits here: {'; '.join(map(_words, limits.values())) or 'none measured for this device'}")
-    if trace is not None:
+    if options.trace is not None:
+        profile.save(options.trace)
         print(f"wrote {options.trace}")
 
 

@@ -121,8 +121,7 @@ class Bound(OneDevice):
     @functools.cached_property
     def _steps(self) -> list[int | Moved]:
         """What the plan does, in order: kernels, then copies."""
-        copies = [Moved(COPY, str(to.key) if to.kind == "variable" else f"{to.kind} {to.key}", size)
-                  for _, to, size in self.executable.plan.copies]
+        copies = [Moved(COPY, str(variable.key), size) for _, variable, size in self.executable.plan.copies]
         return [*range(len(self.executable.kernels)), *copies]
 
     def _lasting(self) -> dict[int, Array]:

@@ -7,18 +7,16 @@ them. A kernel that reads twice what it needs shows a low rate, not a high one.
 """
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graphc.core.program import Node
+from graphc.files import check_writable, write_whole
 from graphc.runtime.executable import DeviceExecutable, Executable, HostKernel, Memory, NativeKernel
 from graphc.runtime.placed import PlacedExecutable
 from graphc.runtime.recorder import COMPILE, KERNEL, Span
@@ -72,13 +70,15 @@ class StepTime:
 class Profile:
     """One run, or the medians of several.
 
-    steps: in order. run_us: microseconds of the run on the wall's clock, compiling not counted. began: when, in microseconds since 1970.
+    steps: in order. run_us: microseconds of the run on the wall's clock, compiling not counted. began_us, began_ns: when; microseconds of
+    CLOCK_MONOTONIC, which traces have, since a float of microseconds since 1970 is too coarse for kernels, and nanoseconds since 1970.
     runs: how many. flows: which kernel's results another kernel reads, by their indices. arena_bytes: of the plan's temporary memory.
     """
 
     steps: tuple[StepTime, ...]
     run_us: float
-    began: float
+    began_us: float
+    began_ns: int
     runs: int
     flows: tuple[tuple[int, int], ...]
     arena_bytes: int
@@ -99,7 +99,7 @@ class Profile:
         return sum(step.us for step in self.steps if step.kind == COMPILE)
 
     def table(self, limits: Mapping[int, Limits] | None = None, rows: int = 40) -> str:
-        """The steps that took longest, as text. limits: what the machine can do at most, by number of threads (see `graphc.limits`): says of
+        """The steps that took longest, as text. limits: what the machine can do at most, by number of threads (`graphc.limits`): says of
         each kernel what part of it was reached, and whether memory or arithmetic is the bound."""
         ranked = sorted(self.steps, key=lambda step: -step.us)
         shown, left = ranked[:rows], ranked[rows:]
@@ -109,8 +109,9 @@ class Profile:
             lines.append(f"... and {len(left)} more: {seconds_text(sum(step.us for step in left) / 1e6)}")
         outside = self.run_us - self.total_us
         what = "a run" if self.runs == 1 else f"a run, the median of {self.runs}"
-        lines.append(f"\n{seconds_text(self.run_us / 1e6)} {what}: {seconds_text(self.total_us / 1e6)} in {_count(self.kernels, 'kernel')}, "
-                     f"{seconds_text(outside / 1e6)} ({_percent(outside, self.run_us)}) outside; arena {bytes_text(self.arena_bytes)}")
+        inside = f"{seconds_text(self.total_us / 1e6)} in {_count(self.kernels, 'kernel')}"
+        lines.append(f"\n{seconds_text(self.run_us / 1e6)} {what}: {inside}, {seconds_text(outside / 1e6)} "
+                     f"({_percent(outside, self.run_us)}) outside; arena {bytes_text(self.arena_bytes)}")
         if self.compile_us:
             lines.append(f"and {seconds_text(self.compile_us / 1e6)} of compiling before")
         return "\n".join(lines)
@@ -122,37 +123,20 @@ class Profile:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the Chrome trace. OSError where that cannot be; what was there before is then still there."""
-        with written_whole(Path(path)) as file:
-            file.write_text(self.chrome_trace())
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A new file, to be written within the context, that takes the place of `path` in the end; where anything is raised nothing has changed.
-    OSError at once where `path` cannot be written."""
-    beside = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        beside.touch()
-        try:
-            yield beside
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}") from None
+        check_writable(path)
+        write_whole(path, self.chrome_trace())
 
 
 # Making one -----------------------------------------------------------------------------------------------------------------------------
 
-def profile_of(executable: Executable, spans: Sequence[Span], start: int, end: int, began: float, threads: int) -> Profile:
-    """The profile of one run of `executable` from `start` to `end` (nanoseconds). threads: those that a parallel kernel may use."""
+def profile_of(executable: Executable, spans: Sequence[Span], start: int, end: int, began_ns: int, threads: int) -> Profile:
+    """The profile of one run of `executable` from `start` to `end` (nanoseconds of CLOCK_MONOTONIC), which began so many nanoseconds after
+    1970. threads: those that a parallel kernel may use."""
     compiling = sum(span.end - span.start for span in spans if span.kind == COMPILE)
     run_us = (end - start - compiling) / 1e3
     live = _live_bytes(executable.memory, len(executable.kernels))
     steps = tuple(_step(executable, span, start, run_us, live, threads) for span in spans)
-    return Profile(steps=steps, run_us=run_us, began=began, runs=1, flows=tuple(flows(executable)),
+    return Profile(steps=steps, run_us=run_us, began_us=start / 1e3, began_ns=began_ns, runs=1, flows=tuple(flows(executable)),
                    arena_bytes=executable.memory.arena_bytes)
 
 

@@ -1,4 +1,4 @@
-"""How one run is carried out: plainly (`PLAIN`), or with the clock read after every step (`Recorder`), from which `profile.py` makes a Profile.
+"""How one run is carried out: plainly (`PLAIN`), or with the clock read after every step (`Recorder`), which `profile.py` makes sense of.
 
     Session.run --Runner--> Computation --> Stages, PlacedBound --> Bound.run, or Bound.recorded: the same kernels under a plan with a clock
 

@@ -219,7 +219,7 @@ def _step_stats(profile: Profile, executable: Executable) -> StepStats:
 
 
 def _node_stats(profile: Profile, step: StepTime, executable: Executable) -> NodeExecStats:
-    start, took = round((profile.began + step.start_us) * 1e3), round(step.us * 1e3)
+    start, took = profile.began_ns + round(step.start_us * 1e3), round(step.us * 1e3)
     last = step.operations[-1] if step.operations else step.name
     params = [] if step.index is None else [param for param in executable.kernels[step.index].ir.params if param.space != "in"]
     outputs = [NodeOutput(slot, TensorDescription(param.dtype, TensorShape(param.shape), AllocationDescription(

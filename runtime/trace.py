@@ -17,7 +17,7 @@ _MOVES = (COPY, UPLOAD, DOWNLOAD)
 
 
 def chrome_trace(profile: Profile, dataflow: bool, memory: bool) -> str:
-    """The whole trace as JSON text; times are microseconds since 1970."""
+    """The whole trace as JSON text; times are microseconds of CLOCK_MONOTONIC, so that traces of several runs can be merged."""
     devices = dict.fromkeys(step.device for step in profile.steps if step.device)
     pids = {"": _SESSION, **{device: number for number, device in enumerate(devices, _SESSION + 1)}}
     events = [*_names(pids), *_whole(profile), *(_event(profile, step, pids) for step in profile.steps)]
@@ -47,7 +47,7 @@ def _names(pids: dict[str, int]) -> Iterator[Event]:
 def _whole(profile: Profile) -> Iterator[Event]:
     """The run itself, around what the session does in it."""
     args = {"runs": profile.runs, "kernels_us": round(profile.total_us, 3)}
-    yield {"ph": "X", "cat": "Session", "name": "Session.run", "pid": _SESSION, "tid": _COMPUTE, "ts": profile.began,
+    yield {"ph": "X", "cat": "Session", "name": "Session.run", "pid": _SESSION, "tid": _COMPUTE, "ts": round(profile.began_us, 3),
            "dur": round(profile.run_us + profile.compile_us, 3), "args": args}
 
 
@@ -59,7 +59,7 @@ def _event(profile: Profile, step: StepTime, pids: dict[str, int]) -> Event:
                  "live arena bytes": step.live_bytes}
     elif step.bytes:
         args |= {"bytes": step.bytes, "GB/s": round(step.gbs, 3)}
-    return {"ph": "X", "cat": "Op", "name": step.name, "pid": pids[step.device], "tid": _track(step), "ts": _moment(profile, step),
+    return {"ph": "X", "cat": "Op", "name": step.name or step.kind, "pid": pids[step.device], "tid": _track(step), "ts": _moment(profile, step),
             "dur": round(step.us, 3), "args": args}
 
 
@@ -69,7 +69,7 @@ def _track(step: StepTime) -> int:
 
 def _moment(profile: Profile, step: StepTime, part: float = 0.0) -> float:
     """When `part` of a step is done."""
-    return round(profile.began + step.start_us + part * step.us, 3)
+    return round(profile.began_us + step.start_us + part * step.us, 3)
 
 
 def _arrows(profile: Profile, pids: dict[str, int]) -> Iterator[Event]:
@@ -86,6 +86,6 @@ def _arrows(profile: Profile, pids: dict[str, int]) -> Iterator[Event]:
 def _memory(profile: Profile) -> Iterator[Event]:
     """A counter that changes with each kernel, and is 0 when the run is over."""
     moments = [(_moment(profile, step), step.live_bytes) for step in profile.kernels]
-    end = round(profile.began + profile.run_us + profile.compile_us, 3)
+    end = round(profile.began_us + profile.run_us + profile.compile_us, 3)
     for moment, count in [*moments, (end, 0)]:
         yield {"ph": "C", "cat": "Memory", "name": "live arena bytes", "pid": _SESSION, "ts": moment, "args": {"bytes": count}}
