@@ -69,9 +69,9 @@ def test_second_derivatives_are_guarded_too() -> None:
 
 
 def test_a_true_nan_is_not_hidden() -> None:
-    """What depends on values alone is no mask: the root of 0 has no slope, though what comes back to it happens to be 0."""
+    """What depends on values alone is no mask: the logarithm of 0 has no slope, though what comes back to it happens to be 0."""
     x = gc.placeholder(gc.float32, [2])
-    (slope,) = gc.gradients(gc.square(gc.sqrt(x)), x)
+    (slope,) = gc.gradients(gc.exp(gc.log(x)), x)
     (taken,) = gc.gradients(gc.where(x >= 0.0, gc.log(x), x), x)
     with gc.Session() as session:
         found, infinite = session.run([slope, taken], {x: [4.0, 0.0]})
@@ -86,3 +86,29 @@ def test_flat_functions_are_no_choices() -> None:
     (slope,) = gc.gradients(gc.nn.relu(gc.exp(x)) + gc.maximum(gc.exp(x), 1.0), x)
     program = specialise([slope], {x: TensorType(gc.float32, (4,))})
     assert all(mask_of(node) is None for node in program.nodes if node.dtype is gc.float32)
+
+
+# function, what it sends back at 0 for a cotangent of 1, as TensorFlow 1.15 does
+EMPTY_HANDED: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "sqrt": (gc.sqrt, np.inf), "rsqrt": (gc.rsqrt, -np.inf), "reciprocal": (gc.reciprocal, -np.inf),
+    "relu of sqrt": (lambda x: gc.nn.relu(gc.sqrt(x) - 1.0), 0), "square of sqrt": (lambda x: gc.square(gc.sqrt(x)), 0),
+    "norm": (gc.norm, np.nan), "complex": (lambda x: gc.real(gc.sqrt(gc.complex(x, gc.zeros_like(x)))), np.nan),  # TensorFlow's is infinite
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_HANDED)
+def test_roots_and_reciprocals_send_back_nothing_for_nothing(name: str) -> None:
+    function, whole = EMPTY_HANDED[name]
+    x, along = gc.placeholder(gc.float64, [1]), gc.placeholder(gc.float64, [])
+    y = function(x)
+    (slope,) = gc.gradients(y, x, gc.fill(gc.shape(y), along))
+    with gc.Session() as session:
+        np.testing.assert_array_equal([session.run(slope, {x: [0.0], along: g})[0] for g in (0.0, 1.0)], [0, whole])
+
+
+def test_a_slope_of_the_slope_where_nothing_came_back() -> None:
+    """The gradient is linear in what comes back, so its own slope by that is the function's, also where that was 0."""
+    x, g = gc.placeholder(gc.float64, [2]), gc.placeholder(gc.float64, [2])
+    (slope,) = gc.gradients(gc.sqrt(x), x, g)
+    with gc.Session() as session:
+        np.testing.assert_allclose(session.run(gc.gradients(slope, g), {x: [4.0, 9.0], g: [0.0, 0.0]}), [[0.25, 0.5 / 3]])

@@ -109,9 +109,7 @@ def _slope_gradient(slope: Callable[[Node], Node]) -> Callable[..., Sequence[Nod
     """The gradient g slope(y), and 0 wherever g is 0, as TF1 has it for a few operations, also where the slope is infinite or NaN."""
     def gradient(x: Node, y: Node, g: Node) -> Sequence[Node | None]:
         found = slope(y)
-        if y.dtype.is_complex:
-            return (p.multiply(g, p.conj(found)),)
-        lost = p.and_(p.compare(g, fill_like(g, 0), "EQ"), p.not_(p.is_finite(found)))
+        lost = p.and_(p.compare(g, fill_like(g, 0), "EQ"), p.not_(p.is_finite(p.abs_(found))))
         return (p.multiply(g, p.select(lost, fill_like(found, 0), found)),)
     return gradient
 
