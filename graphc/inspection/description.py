@@ -47,7 +47,8 @@ def describe(executable: Executable, title: str = "", profile: Profile | None = 
 def _measured(described: Described, profile: Profile | None, limits: Limits | None, first: int) -> None:
     """Adds what a run took. first: the position among all kernels of the run of the first that is described."""
     if limits is not None:
-        described["machine"] = {"gflops": limits.gflops, "gbs": limits.gbs, "cores": limits.threads}
+        described["machine"] = {"gflops": limits.gflops, "gbs": limits.gbs, "cores": limits.threads,
+                                "copies": [list(copy) for copy in limits.copies]}
     for step in profile.kernels if profile is not None else ():
         number = cast(int, step.index) - first
         if 0 <= number < len(described["kernels"]):

@@ -20,7 +20,7 @@ function canvasStyle() {
     { selector: "node.folded", style: { "border-width": 1.5, "border-style": "solid", "font-weight": 600, shape: "round-rectangle", "corner-radius": 10 } },
     { selector: "node.around", style: {
       "background-color": themed("scope"), "background-opacity": 0.55, "border-color": themed("line"), "text-valign": "top", "text-margin-y": -3, padding: `${PADDING}px`,
-      color: themed("muted"), "font-size": 12, "compound-sizing-wrt-labels": "exclude", "font-weight": 600, "min-zoomed-font-size": 6, "corner-radius": 8 } },
+      color: themed("muted"), "font-size": 12, "text-wrap": "ellipsis", "text-max-width": "data(room)", "compound-sizing-wrt-labels": "exclude", "font-weight": 600, "min-zoomed-font-size": 6, "corner-radius": 8 } },
     { selector: "node.gone", style: { "border-style": "dashed" } },
     { selector: "node.found", style: { "border-color": themed("accent"), "border-width": 2.5 } },
     { selector: "node.chosen", style: { "border-color": themed("accent"), "border-width": 3.5 } },
@@ -31,7 +31,7 @@ function canvasStyle() {
       "text-background-opacity": 0.85, "text-background-padding": 1.5, "min-zoomed-font-size": 6 } },
     { selector: "edge.routed", style: {
       "curve-style": "round-segments", "segment-distances": "data(distances)", "segment-weights": "data(weights)", "segment-radii": 16, "edge-distances": "node-position" } },
-    { selector: "edge.far", style: { opacity: 0.4 } },
+    { selector: "edge.far", style: { opacity: 0.5 } },
     { selector: "edge.becomes", style: { "line-style": "dashed", "line-color": themed("replaced-ink"), "target-arrow-color": themed("replaced-ink"), "arrow-scale": 1 } },
     { selector: "edge.near", style: { "line-color": themed("accent"), "target-arrow-color": themed("accent"), opacity: 1, "z-index": 9 } },
   ];
@@ -57,7 +57,7 @@ async function makeCanvas(holder, onpick, ontip) {
 }
 
 // Draws boxes at their places. colourOf(member): name of a CSS colour; classesOf(member): marks such as "found" and "chosen".
-function paint(canvas, { boxes, around, edges, positions, corners }, colourOf, classesOf, keepView) {
+function paint(canvas, { boxes, around, edges, positions, corners, widths }, colourOf, classesOf, keepView) {
   const { cy, members } = canvas;
   const ids = new Map();
   members.clear();
@@ -66,7 +66,7 @@ function paint(canvas, { boxes, around, edges, positions, corners }, colourOf, c
     members.set(ids.get(member), member);
   }
   const parentOf = (member) => ids.get(member.parent);
-  const elements = around.map((scope) => ({ group: "nodes", classes: "around", data: { id: ids.get(scope), parent: parentOf(scope), label: `▾ ${abridged(scope.label, 60)}`, width: 10, height: 10, colour: themed("scope"), edge: themed("line") } }));
+  const elements = around.map((scope) => ({ group: "nodes", classes: "around", data: { id: ids.get(scope), parent: parentOf(scope), label: `▾ ${scope.label}`, room: widths.get(scope), width: 10, height: 10, colour: themed("scope"), edge: themed("line") } }));
   for (const box of boxes) {
     const { title, note } = wordsOf(box);
     const colour = colourOf(box);
@@ -102,9 +102,9 @@ function drawnEdge(edge, id, ids, positions, points) {
 
 // The whole picture, or as much of its beginning as can be read.
 function fitted(cy) {
-  cy.fit(undefined, 20);
-  const zoom = Math.max(Math.min(cy.zoom(), 1.1), 0.72);
   const box = cy.elements().boundingBox();
+  const whole = Math.min((cy.width() - 40) / box.w, (cy.height() - 40) / box.h);
+  const zoom = Math.max(Math.min(whole, 1.1), Math.min((cy.width() - 40) / box.w, 0.8), 0.5);
   const [left, top] = [(cy.width() - (box.x1 + box.x2) * zoom) / 2, (cy.height() - (box.y1 + box.y2) * zoom) / 2];
   cy.viewport({ zoom, pan: { x: box.w * zoom > cy.width() ? 20 - box.x1 * zoom : left, y: box.h * zoom > cy.height() ? 20 - box.y1 * zoom : top } });
 }

@@ -3,14 +3,14 @@
 const KERNEL_COLUMNS = [
   { title: "kernel", value: (k) => k.index, cell: (k) => [el("i", { class: `swatch ${kindClass(k)}` }), el("a", { href: hashOf({ ...kernelState(), kernel: k.index }), class: "clip", "data-tip": k.name }, k.name)], class: "nowrap" },
   { title: "kind", value: (k) => k.kind, cell: (k) => el("span", { class: "clip short" }, k.kind) },
-  { title: "operations", value: (k) => k.operations.length, cell: (k) => brief(k.operations.map((index) => report.operations[index].name).join(", ")) },
-  { title: "lines", value: (k) => k.lines[0] || "", cell: (k) => [k.lines.length ? lineLink(k.lines[0]) : "", k.lines.length > 1 ? muted(` +${k.lines.length - 1}`) : ""], class: "nowrap" },
+  { title: "share", number: true, value: timeOf, cell: (k) => [percent(timeOf(k) / (totalTime() || 1)), " ", bar(timeOf(k) / (totalTime() || 1), "time")] },
+  { title: "measured", number: true, value: (k) => k.measured_us ?? -1, cell: (k) => (k.measured_us === null || k.measured_us === undefined ? muted("–") : duration(k.measured_us)) },
+  { title: "estimate", number: true, value: (k) => k.microseconds, cell: (k) => duration(k.microseconds), tip: "for one core, when it was compiled" },
   { title: "flop", number: true, value: (k) => k.flops, cell: (k) => amount(k.flops) },
   { title: "moved", number: true, value: (k) => k.bytes, cell: (k) => bytes(k.bytes) },
   { title: "flop/byte", number: true, value: intensity, cell: (k) => significant(intensity(k)), tip: "arithmetic intensity" },
-  { title: "estimate", number: true, value: (k) => k.microseconds, cell: (k) => duration(k.microseconds) },
-  { title: "measured", number: true, value: (k) => k.measured_us ?? -1, cell: (k) => (k.measured_us === null || k.measured_us === undefined ? muted("–") : duration(k.measured_us)) },
-  { title: "share", number: true, value: timeOf, cell: (k) => [percent(timeOf(k) / (totalTime() || 1)), " ", bar(timeOf(k) / (totalTime() || 1), "time")] },
+  { title: "lines", value: (k) => k.lines[0] || "", cell: (k) => [k.lines.length ? lineLink(k.lines[0]) : "", k.lines.length > 1 ? muted(` +${k.lines.length - 1}`) : ""], class: "nowrap" },
+  { title: "operations", value: (k) => k.operations.length, cell: (k) => brief(k.operations.map((index) => report.operations[index].name).join(", ")) },
 ];
 
 function intensity(kernel) {

@@ -8,11 +8,12 @@ const GAP = 16;
 const GUTTER = 46; // between columns
 const SHAPE = 1.6; // a chain becomes columns until it is about this many times as high as wide
 
-// Positions of boxes: Map from box to {x, y}, and for edges their corners: Map from edge to [{x, y}]. Both in one system of coordinates.
+// Positions of boxes: Map from box to {x, y}; corners of edges: Map from edge to [{x, y}]; widths of unfolded scopes: Map.
 function placed(root, open, boxes, edges) {
   const inner = innerEdges(edges);
   const positions = new Map();
   const corners = new Map();
+  const widths = new Map();
   const arrange = (scope) => {
     const units = scope.members.map((member) => ({ member, plan: !member.item && open.has(member) ? arrange(member) : null }));
     for (const unit of units) {
@@ -25,13 +26,14 @@ function placed(root, open, boxes, edges) {
     for (const unit of plan.units) {
       const x = left + unit.x;
       const y = top + unit.y;
+      if (unit.plan) widths.set(unit.member, unit.width);
       if (unit.plan) settle(unit.plan, x - unit.plan.width / 2, y - unit.plan.height / 2 + HEADER / 2);
       else positions.set(unit.member, { x, y });
     }
     for (const [edge, points] of plan.routes) corners.set(edge, points.map(({ x, y }) => ({ x: left + x, y: top + y })));
   };
   settle(arrange(root), 0, 0);
-  return { positions, corners };
+  return { positions, corners, widths };
 }
 
 // Each edge belongs to the innermost scope around both ends, where it joins two members. Map from scope to [{from, to, edges}].

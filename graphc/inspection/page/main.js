@@ -37,7 +37,7 @@ async function drawView() {
   for (const tab of document.querySelectorAll("#tabs a")) tab.toggleAttribute("aria-current", tab.dataset.view === name);
   closePanel();
   const holder = document.getElementById("view");
-  holder.className = name;
+  holder.className = `view-${name}`;
   holder.replaceChildren();
   const sameView = drawn.key && drawn.key.startsWith(`${piece} ${name} `);
   drawn = { key, follow: await view.render(holder, state) };

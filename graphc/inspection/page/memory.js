@@ -28,7 +28,7 @@ function memoryMap(memory, kernels, at) {
   picture.append(draw("rect", { class: "peak", x: x(at), y: MAP.top, width: x(at + 1) - x(at), height: MAP.height - MAP.bottom - MAP.top }));
   for (const step of steps(memory.arena)) picture.append(draw("line", { class: "grid", x1: MAP.left, x2: width - MAP.right, y1: y(step), y2: y(step) }), draw("text", { class: "tick end", x: MAP.left - 7, y: y(step) + 3.5 }, bytes(step)));
   memory.buffers.forEach((buffer, index) => picture.append(bufferBox(buffer, index, kernels, x, y, alive(buffer))));
-  const level = (value, name, label) => [draw("line", { class: name, x1: MAP.left, x2: width - MAP.right, y1: y(value), y2: y(value) }), label && draw("text", { class: `limit ${name}`, x: MAP.left + 6, y: y(value) + 12 }, label)];
+  const level = (value, name, label) => [draw("line", { class: name, x1: MAP.left, x2: width - MAP.right, y1: y(value), y2: y(value) }), label && draw("text", { class: `limit ${name}`, x: width - MAP.right, y: y(value) - 4 }, label)];
   picture.append(...level(memory.lower_bound, "bound", `least possible ${bytes(memory.lower_bound)}`).filter(Boolean), ...level(memory.arena, "arena", "").filter(Boolean));
   kernels.forEach((kernel, index) => picture.append(draw("a", { href: hashOf({ view: "memory", kernel: index }) },
     draw("rect", { class: "step", x: x(index), y: MAP.height - MAP.bottom, width: x(1) - x(0), height: 14, "data-tip": `${index}: ${kernel.name}\n${kernel.lines.slice(0, 3).join(", ")}` }))));

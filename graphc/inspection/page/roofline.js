@@ -31,8 +31,17 @@ function limitWords(kernel) {
   const us = timeOf(kernel);
   if (!us) return null;
   const rates = [kernel.flops / us / 1e3, kernel.bytes / us / 1e3];
-  const byMemory = intensity(kernel) < gflops / gbs;
-  return `${significant(rates[0])} GFLOP/s and ${significant(rates[1])} GB/s: ${percent(byMemory ? rates[1] / gbs : rates[0] / gflops)} of what ${byMemory ? "memory" : "arithmetic"} allows`;
+  const limit = bandwidth(kernel.bytes);
+  const byMemory = intensity(kernel) < gflops / limit;
+  const where = limit === gbs ? "memory" : "the cache";
+  return `${significant(rates[0])} GFLOP/s and ${significant(rates[1])} GB/s: ${percent(byMemory ? rates[1] / limit : rates[0] / gflops)} of what ${byMemory ? where : "arithmetic"} allows`;
+}
+
+// GB/s where so many bytes move: in a cache if they fit. machine.copies: [[bytes read, GB/s]], smallest first.
+function bandwidth(moved) {
+  const { copies, gbs } = report.machine;
+  const fits = (copies || []).find(([size]) => 2 * size >= moved);
+  return fits ? Math.max(fits[1], gbs) : gbs;
 }
 
 // Whole powers of ten around all values: [low, high] exponents.
@@ -60,12 +69,18 @@ function grid(across, up, x, y) {
 
 const power = (exponent) => (exponent >= -2 && exponent <= 4 ? String(Number((10 ** exponent).toFixed(2))) : `1e${exponent}`);
 
-// The two limits: memory's slope up to the ridge, arithmetic's level after it.
+// The limits: arithmetic's level, and the slopes of memory and of the fastest cache up to it.
 function roof(machine, across, up, x, y) {
-  const ridge = machine.gflops / machine.gbs;
-  const start = Math.max(10 ** across[0], 10 ** up[0] / machine.gbs);
-  const line = `M${x(start)},${y(start * machine.gbs)}L${x(ridge)},${y(machine.gflops)}L${x(10 ** across[1])},${y(machine.gflops)}`;
-  return [draw("path", { class: "roof", d: line }),
+  const fastest = Math.max(machine.gbs, ...(machine.copies || []).map(([, gbs]) => gbs));
+  const slope = (gbs, name, words) => {
+    const start = Math.max(10 ** across[0], 10 ** up[0] / gbs);
+    const ridge = machine.gflops / gbs;
+    return [draw("path", { class: name, d: `M${x(start)},${y(start * gbs)}L${x(ridge)},${y(machine.gflops)}` }),
+      draw("text", { class: "limit", x: x(start) + 6, y: Math.max(y(start * gbs) - 30, ROOF.top + 10) }, words)];
+  };
+  const level = Math.min(machine.gflops / fastest, 10 ** across[1]);
+  return [draw("path", { class: "roof", d: `M${x(level)},${y(machine.gflops)}L${x(10 ** across[1])},${y(machine.gflops)}` }),
     draw("text", { class: "limit end", x: ROOF.width - ROOF.right - 4, y: y(machine.gflops) - 5 }, `${significant(machine.gflops)} GFLOP/s`),
-    draw("text", { class: "limit", x: x(start) + 6, y: Math.max(y(start * machine.gbs) - 30, ROOF.top + 10) }, `${significant(machine.gbs)} GB/s`)];
+    ...slope(machine.gbs, "roof", `${significant(machine.gbs)} GB/s`),
+    ...(fastest > machine.gbs * 1.2 ? slope(fastest, "roof cache", `${significant(fastest)} GB/s in cache`) : [])];
 }

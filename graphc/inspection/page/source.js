@@ -49,9 +49,9 @@ const lineTime = (kernels) => kernels.reduce((sum, kernel) => sum + timeOf(repor
 const SOURCE_COLUMNS = [
   { title: "line", number: true, cell: (row) => (row.line ? link({ view: "source", line: row.line }, String(row.number)) : "") },
   { title: "", cell: (row) => el("code", { class: "source" }, lineText(row.line)), class: "text" },
-  { title: "operations", cell: (row) => some(row.operations.map((index) => el("span", { class: report.operations[index].kernels.length ? "nowrap" : "nowrap gone" }, operationLink(index))), 3) },
-  { title: "kernels", cell: (row) => some(kernelsOf(row.operations).map((kernel) => el("a", { href: hashOf({ view: "kernels", kernel }), "data-tip": report.kernels[kernel].name }, String(kernel))), 8) },
+  { title: "kernels", class: "nowrap", cell: (row) => some(kernelsOf(row.operations).map((kernel) => el("a", { href: hashOf({ view: "kernels", kernel }), "data-tip": report.kernels[kernel].name }, String(kernel))), 5) },
   { title: "their time", number: true, cell: (row) => (kernelsOf(row.operations).length ? duration(lineTime(kernelsOf(row.operations))) : ""), tip: "the whole of every kernel that the line has a part in" },
+  { title: "operations", cell: (row) => some(row.operations.map((index) => el("span", { class: report.operations[index].kernels.length ? "nowrap" : "nowrap gone" }, operationLink(index))), 3) },
 ];
 
 function linePanel(line) {
