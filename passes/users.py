@@ -62,7 +62,7 @@ def replace_nodes(program: Program, replacements: Mapping[Node, Node]) -> Progra
 def is_ours(apply: Callable[[Program], Program]) -> bool:
     """Whether a pass is this room's: of a table of rules, whether all of them are."""
     parts = [rule.apply for rule in apply.rules] if isinstance(apply, Rewrite) else [apply]
-    return all(getattr(part, "__module__", "").startswith("graphc.passes.") for part in parts)
+    return all(str(getattr(part, "__module__", "")).startswith("graphc.passes.") for part in parts)
 
 
 def guarded(apply: Callable[[Program], Program], before: Program) -> Program:

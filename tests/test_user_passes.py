@@ -1,6 +1,7 @@
 """Passes and rules by users: what patterns find, what is refused with which words, and that a wrong pass never breaks a compilation."""
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable
@@ -405,3 +406,7 @@ def test_the_passes_of_the_house_are_not_verified_each_time(monkeypatch: pytest.
     assert not verified
     run_pipeline(program, DEFAULT.after("simplify", "mine", negated_difference))
     assert len(verified) == 1
+    names: dict[str, Any] = {}
+    exec("def of_no_module(program): return program", names)
+    run_pipeline(program, DEFAULT.after("simplify", "mine", names["of_no_module"]).after("mine", "partial", functools.partial(nothing)))
+    assert len(verified) == 3
