@@ -44,11 +44,13 @@ def add_command(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measures, prints the table, and writes the files that were asked for. What could go wrong at the end is asked at the beginning."""
     _check_files(options.json, options.chart)
+    on_gpu = options.device is not None and "gpu" in options.device.lower()
+    if on_gpu and options.against:
+        raise ValueError("--against compares on a CPU; `python -m benchmarks.gpu` compares on a GPU")
     with gc.Graph().as_default() as graph:
         gc.set_random_seed(0)
         fetches, feeds = declare(options.model)
         against = peers.of_model(options.model, options.against, max(options.threads or [_cores()]))
-        on_gpu = options.device is not None and "gpu" in options.device.lower()
         counts = options.threads or ([_cores()] if on_gpu or "threads" not in options.only else _doublings(_cores()))
         chosen = variants(options.pipeline, [group for group in options.only if group != "threads"])
         found = compare(fetches, feeds, graph, chosen, counts, options.seconds, device=options.device, against=against,

@@ -103,7 +103,7 @@ def compare(fetches: Any, feeds: Mapping[Any, Any] | None = None, graph: Graph |
             for count in rest:
                 bench.add_threads(chosen[0], count)
                 bar.advance(f"{count} threads")
-        bench.add_peers(against, counts[-1])
+        bench.add_peers(against, counts[-1], progress)
         return bench.measured(title, seconds, progress)
 
 
@@ -221,26 +221,32 @@ class _Bench:
             self._check(entry, None)
         self.entries.append(entry)
 
-    def add_peers(self, against: Peers | None, threads: int) -> None:
+    def add_peers(self, against: Peers | None, threads: int, progress: bool) -> None:
         """Runs what others made of the step. One that fails is left out, and said."""
         if callable(against):
             feeds = {tensor.op.name: np.asarray(value) for tensor, value in self.feeds.items()}
             against = against(feeds, {variable.op.name: value for variable, value in self.start})
-        for name, call in (against or {}).items():
-            if any(entry.name == name for entry in self.entries):
-                raise ValueError(f"two rows are called {name!r}")
-            entry = _Entry(name, "others", call, threads)
-            try:
-                returned = [call() for _ in range(CHECKED_RUNS)]
-            except Exception as error:  # the user's code
-                self.notes.append(f"{name} is left out: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-                continue
-            if returned[0] is None:
-                self.notes.append(f"{name} returns nothing: its results are not compared")
-            else:
-                entry.results = [list(_leaves(value, value)) for value in returned]
-                self._check(entry, PEER_TOLERANCE)
-            self.entries.append(entry)
+        if not against:
+            return
+        with Progress("others", len(against), _stream(progress)) as bar:
+            for name, call in against.items():
+                self._add_peer(_Entry(name, "others", call, threads))
+                bar.advance(name)
+
+    def _add_peer(self, entry: _Entry) -> None:
+        if any(other.name == entry.name for other in self.entries):
+            raise ValueError(f"two rows are called {entry.name!r}")
+        try:
+            returned = [entry.call() for _ in range(CHECKED_RUNS)]
+        except Exception as error:  # the user's code
+            self.notes.append(f"{entry.name} is left out: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+            return
+        if returned[0] is None:
+            self.notes.append(f"{entry.name} returns nothing: its results are not compared")
+        else:
+            entry.results = [list(_leaves(value, value)) for value in returned]
+            self._check(entry, PEER_TOLERANCE)
+        self.entries.append(entry)
 
     def _check(self, entry: _Entry, tolerance: float | None) -> None:
         """WrongResults unless `entry` gives what the first one gives."""
