@@ -5,8 +5,8 @@
 """
 import sys as _sys
 
-from graphc import contrib, distributions, initializers, layers, metrics, passes, train
-from graphc.api import bitwise, debugging, image, linalg, losses, manip, math, nn, quantization, random, signal, sparse, spectral
+from graphc import benchmark, contrib, distributions, initializers, layers, metrics, passes, train
+from graphc.api import bitwise, debugging, image, linalg, losses, manip, math, nn, quantization, random, signal, sparse, spectral, summary
 from graphc.core import dtypes, errors
 from graphc.core.convert import constant, convert_to_tensor, register_tensor_conversion_function
 from graphc.core.current import (
