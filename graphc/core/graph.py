@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.core import scopes as surroundings
 from graphc.core.keys import Collections
@@ -335,6 +335,10 @@ class Graph:
     def _check_not_finalized(self) -> None:
         if self._finalized:
             raise RuntimeError("Graph is finalized and cannot be modified.")
+
+    if TYPE_CHECKING:  # installed by graphc.exports, which knows the viewers
+        def as_graph_def(self, from_version: int | None = None, add_shapes: bool = False) -> Any: ...
+        def to_networkx(self) -> Any: ...
 
     def as_default(self) -> AbstractContextManager[Graph]:
         """`with graph.as_default():` declares into this graph, on this thread."""

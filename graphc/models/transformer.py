@@ -53,7 +53,8 @@ def layer_norm(x: gc.Tensor) -> gc.Tensor:
         centred = x - mean
         normal = centred * gc.rsqrt(variance + 1e-5)
         scaled = normal * scale
-        return scaled + shift
+        shifted: gc.Tensor = scaled + shift
+        return shifted
 
 
 def dense(x: gc.Tensor, width: int, name: str) -> gc.Tensor:

@@ -108,10 +108,12 @@ def _draw_box(canvas: Canvas, box: Box, x: float, y: float) -> None:
 
 def dot(flow: Flow) -> str:
     """The same graph in the DOT language of Graphviz."""
-    def label(box: Box) -> str:
-        return "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in box.lines)
-
-    boxes = [f'  n{place} [label="{label(box)}", fillcolor="{FILLS[box.kind]}"];' for place, box in enumerate(flow.boxes)]
+    boxes = [f'  n{place} [label={quoted(*box.lines)}, fillcolor="{FILLS[box.kind]}"];' for place, box in enumerate(flow.boxes)]
     arrows = [f"  n{source} -> n{reader};" for source, reader in flow.arrows]
     head = '  rankdir=LR; node [shape=box, style="rounded,filled", fontname="sans-serif"];'
     return "\n".join(["digraph program {", head, *boxes, *arrows, "}"]) + "\n"
+
+
+def quoted(*lines: str) -> str:
+    """`lines` as one string of DOT, one below the other."""
+    return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
