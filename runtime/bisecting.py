@@ -13,9 +13,9 @@ from graphc.core.devices import KEPT
 from graphc.core.interpret import interpret
 from graphc.core.program import Program
 from graphc.core.types import TensorType
-from graphc.passes.pipelines import Pipeline, run_pipeline
+from graphc.passes.pipelines import NONE, Pipeline, run_pipeline
 from graphc.runtime.bound import Runs
-from graphc.runtime.check import Tell, is_large, judge_code, judge_stages, silent
+from graphc.runtime.check import Run, Tell, is_large, judge_code, judge_stages, silent
 from graphc.runtime.check_passes import Inputs
 from graphc.runtime.compile import compile_program, run_once
 from graphc.runtime.placed import PlacedExecutable
@@ -48,8 +48,13 @@ def bisect(program: Program, pipeline: Pipeline, feeds: Sequence[Any], variables
     except _FAILURES as error:
         culprit = Culprit("machine code", "compile", f"no machine code can be made: {type(error).__name__}: {error}")
         return Verdict(passes.passes, passes.applications, 0, passes.largest, culprit)
-    code = judge_code(executable, inputs, functools.partial(run_once, executable), tell)
+    code = judge_code(executable, inputs, functools.partial(run_once, executable), tell, _alone)
     return Verdict(passes.passes, passes.applications, code.kernels, max(passes.largest, code.largest), code.culprit)
+
+
+def _alone(program: Program) -> Run:
+    """`program` compiled with a kernel for each node, to be run."""
+    return functools.partial(run_once, compile_program(program, NONE, threads=1, verify=False))
 
 
 @dataclass

@@ -11,24 +11,29 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from graphc.core.interpret import trace
 from graphc.core.program import Program
 from graphc.core.types import TensorType
 from graphc.passes.pipelines import Stage
 from graphc.runtime.check_kernels import check_kernels, check_memory_plan
 from graphc.runtime.check_passes import Inputs, blame_pass, is_invalid, wrong_result
 from graphc.runtime.executable import NativeExecutable
+from graphc.runtime.reduce import reduce_program
 from graphc.runtime.truth import expect, first_difference, named
 from graphc.runtime.verdict import Culprit, Verdict
 
 Array = np.ndarray[Any, Any]
 Results = tuple[list[Array], dict[str, Array]]  # outputs, and the new values of the written variables
 Run = Callable[[list[Array], dict[str, Array]], Results]
+Make = Callable[[Program], Run]
 Tell = Callable[[str], None]
+WALKED = 1000  # kernels up to which the memory plan is watched also where results are right
 LARGEST = 1 << 26  # elements of all values together that the interpreter is asked to compute
 
 
@@ -170,24 +175,36 @@ def _stage_problem(stage: Stage, expected: Mapping[str, Any], inputs: Inputs | N
     return f"pass {stage.name!r} {wrong}" if wrong else "", distance
 
 
-def judge_code(executable: NativeExecutable, inputs: Inputs, run: Run, tell: Tell = silent) -> Verdict:
-    """The verdict on machine code: kernel by kernel, then `run`, which runs the whole; where that alone is wrong, step by step. inputs: of
-    the first stage's Program."""
+def judge_code(executable: NativeExecutable, inputs: Inputs, run: Run, tell: Tell = silent, make: Make | None = None) -> Verdict:
+    """The verdict on machine code: kernel by kernel, then `run`, which runs the whole; then the memory plan, step by step. inputs: of the
+    first stage's Program. make: compiles a Program alone, for the smallest example of a wrong kernel."""
     final = Inputs(executable.program, inputs.feeds, inputs.variables)
     kernels = check_kernels(executable, final, tell)
     if kernels.culprit is not None:
-        return Verdict(0, 0, kernels.right, kernels.largest, kernels.culprit)
+        culprit = kernels.culprit
+        example = None if make is None or kernels.step is None else _smallest(kernels.step, make)
+        if example is not None:
+            culprit = replace(culprit, example=example, command="graphc bisect FILE --pipeline none")
+        return Verdict(0, 0, kernels.right, kernels.largest, culprit)
     difference, distance = _difference_of_run(inputs, run)
-    culprit = None
+    culprit = check_memory_plan(executable, final) if difference or len(executable.kernels) <= WALKED else None
     if difference:
-        culprit = check_memory_plan(executable, final)
         why = "every kernel and the memory plan are right by themselves: the plan's own code (launches, threads, copies) is to blame"
-        plan = Culprit("machine code", "plan", f"machine code {difference}", (why,))
-        culprit = plan if culprit is None else Culprit(culprit.kind, culprit.name, culprit.headline, (f"machine code {difference}",
-                                                                                                     *culprit.details))
-    else:
+        if culprit is None:
+            culprit = Culprit("machine code", "plan", f"machine code {difference}", (why,))
+        else:
+            culprit = replace(culprit, details=(f"machine code {difference}", *culprit.details))
+    if culprit is None:
         tell("machine code, all kernels in one call: agrees")
     return Verdict(0, 0, kernels.right, max(kernels.largest, distance), culprit)
+
+
+def _smallest(step: Inputs, make: Make) -> Program | None:
+    """The least part of a step that machine code gets wrong, each node with a kernel of its own; None where it takes the whole."""
+    def fails(program: Program, feeds: list[Array]) -> bool:
+        return bool(_difference_of_run(Inputs(program, feeds, {}), make(program))[0])
+    example = reduce_program(step.program, trace(step.program, step.feeds), fails)
+    return None if example is None else example.program
 
 
 def _difference_of_run(inputs: Inputs, run: Run) -> tuple[str, float]:

@@ -26,10 +26,11 @@ from graphc.core.program import Node
 from graphc.core.types import TensorType
 from graphc.passes.memory import Location, MemoryPlan
 from graphc.passes.storage import Value, reads, step_values, value_bytes, value_of
+from graphc.primitives import get_tuple_element
 from graphc.runtime.arena import aligned_empty
 from graphc.runtime.check_passes import Inputs, describe, where
 from graphc.runtime.executable import HostKernel, NativeExecutable, NativeKernel
-from graphc.runtime.reduce import cut
+from graphc.runtime.reduce import cut, leaves_of
 from graphc.runtime.truth import Difference, Expected, expect_node
 from graphc.runtime.verdict import Culprit
 
@@ -41,11 +42,12 @@ _FILLER = 0xAB  # what memory holds that a kernel must write
 
 @dataclass(frozen=True)
 class KernelsChecked:
-    """How many kernels were right, the largest difference among them, and the culprit if one is not."""
+    """How many kernels were right, the largest difference among them, and the culprit if one is not, with what its step is run on."""
 
     right: int
     largest: float
-    culprit: Culprit | None
+    culprit: Culprit | None = None
+    step: Inputs | None = None
 
 
 def check_kernels(executable: NativeExecutable, inputs: Inputs, tell: Tell) -> KernelsChecked:
@@ -62,10 +64,10 @@ def check_kernels(executable: NativeExecutable, inputs: Inputs, tell: Tell) -> K
         check = _KernelCheck(executable, machine, step, kernel, operands, expected)
         culprit = check.culprit()
         if culprit is not None:
-            return KernelsChecked(number, largest, culprit)
+            return KernelsChecked(number, largest, culprit, check.alone())
         largest = max(largest, check.largest)
         tell(f"kernel {kernel.name}: agrees")
-    return KernelsChecked(len(executable.kernels), largest, None)
+    return KernelsChecked(len(executable.kernels), largest)
 
 
 class Machine:
@@ -148,20 +150,11 @@ class _KernelCheck:
     def _memory(self, apart: bool = False) -> list[Array]:
         """The kernel's buffers as bytes: its distinct operands, then its results."""
         plan = self.executable.plan
-        given = dict(zip(self.step.operands, self.operands, strict=True))
-        places: dict[Location, Array] = {}
-        buffers = []
-        for operand, value in given.items():
-            raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-            place = plan.locations[value_of(operand)]
-            if place not in places:
-                places[place] = filled(raw.size)
-                places[place][...] = raw
-            buffers.append(places[place])
-        for result in step_values(self.step):
-            room = filled(value_bytes(result))
-            buffers.append(room if apart else places.setdefault(plan.locations[result], room))
-        return buffers
+        given = {value_of(operand): value for operand, value in zip(self.step.operands, self.operands, strict=True)}
+        places = {value: _as_bytes(array) for value, array in given.items()}
+        shared = {} if apart else {(plan.locations[value], memory.size): memory for value, memory in places.items()}
+        results = [shared.get((plan.locations[value], value_bytes(value)), filled(value_bytes(value))) for value in step_values(self.step)]
+        return [*(places[value_of(operand)] for operand in dict.fromkeys(self.step.operands)), *results]
 
     def _results(self, memory: Sequence[Array]) -> list[Array]:
         return [_typed(array, type_) for array, type_ in zip(memory[-len(self.step.types):], self.step.types, strict=True)]
@@ -169,10 +162,10 @@ class _KernelCheck:
     # -- whose fault ----------------------------------------------------------------------------------------------------------------------
 
     def _blame(self, output: int, difference: Difference | str) -> Culprit:
-        which = f" of its output {output}" if len(self.expected) > 1 else ""
+        which = f"output {output}" if len(self.expected) > 1 else "result"
         if not self.executable.plan.changes_in_place(self.step) and self._wrong(self._native(1, apart=True)) is None:
             return self._misplaced(self.executable.plan.locations[(self.step, output)], difference)
-        return self._culprit(f"is wrong{which}: {difference}", self._reason())
+        return self._culprit(f"gives a wrong {which}: {difference}", self._reason())
 
     def _misplaced(self, place: Location, difference: Difference | str) -> Culprit:
         """The culprit where the kernel is right in any memory but the plan's."""
@@ -202,8 +195,23 @@ class _KernelCheck:
 
     def _culprit(self, how: str, why: str) -> Culprit:
         details = [why, f"it computes {describe(self.step)}", *where(self.kernel.origins)]
-        example = None if self.step.is_tuple else cut([self.step], set(self.step.operands), {self.step: self.kernel.origins})
-        return Culprit("kernel", self.kernel.name, f"kernel {self.kernel.name} {how}", tuple(details), example)
+        return Culprit("kernel", self.kernel.name, f"kernel {self.kernel.name} {how}", tuple(details), self.alone().program)
+
+    def alone(self) -> Inputs:
+        """The step as a Program of its own, a fusion as what it holds, and what to run it on."""
+        if self.step.name == "fusion":
+            return Inputs(self.step.attrs.body, self.operands, {})
+        results = [get_tuple_element(self.step, number) for number in range(len(self.step.types))] if self.step.is_tuple else [self.step]
+        program = cut(results, set(self.step.operands), {self.step: self.kernel.origins})
+        given = dict(zip(self.step.operands, self.operands, strict=True))
+        return Inputs(program, [given[operand] for operand in leaves_of(results, set(self.step.operands))], {})
+
+
+def _as_bytes(array: Array) -> Array:
+    """A copy of `array`, on a cache line, as bytes."""
+    memory = filled(array.nbytes)
+    memory[...] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memory
 
 
 def _typed(memory: Array, type_: TensorType) -> Array:
@@ -253,7 +261,8 @@ class _Walk:
     def _crosses(self, value: Value, written: Sequence[Value]) -> bool:
         """Whether a step that reads `value` writes over a part of it only: no kernel is made for that."""
         place = self.plan.locations[value]
-        return any(self.plan.locations[each] != place and self._overlap(each, value) for each in written)
+        return any(self._overlap(each, value) and (self.plan.locations[each], value_bytes(each)) != (place, value_bytes(value))
+                   for each in written)
 
     def _run(self, step: Node, kernel: NativeKernel) -> None:
         if isinstance(kernel, HostKernel):
@@ -281,7 +290,8 @@ class _Walk:
 
     def _blame(self, number: int, broken: Value) -> Culprit:
         steps, kernels = self.plan.steps, self.executable.kernels
-        reader = next((kernels[later].name for later in range(number, len(steps)) if broken in reads(steps[later])), "the caller")
+        reader = next((kernels[later].name for later in (*range(number + 1, len(steps)), number) if broken in reads(steps[later])),
+                      "the caller")
         writer = kernels[steps.index(broken[0])].name if broken[0] in steps else describe(broken[0])
         place = self.plan.locations[broken]
         new = [value for value in step_values(steps[number]) if self._overlap(value, broken)]

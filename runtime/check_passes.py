@@ -108,11 +108,10 @@ class _Search:
     def rule(self, headline: str, applied: Applied) -> Culprit:
         """The culprit for a wrong application."""
         origins = self.inputs.program.origins
-        before, after = _sides(applied.before, applied.after)
         details = [f"rule '{applied.rule}': {applied.maths}", *where(_origins_of(applied.before, self.inputs.program))]
         difference = self.difference(applied)
         details += [f"by itself it differs {difference}"] if difference else []
-        details += [f"it replaced\n{_indented(before)}\nby\n{_indented(after)}"]
+        details += [f"it put the second result of this in the place of the first:\n{_indented(print_program(_sides(applied)))}"]
         whole = Program(self.inputs.program.parameters, (applied.before,), origins=origins)
         for apply in self._ways(applied.rule):
             example = self._reduced(replace(self.inputs, program=whole), apply)
@@ -261,18 +260,18 @@ def _applications(apply: Pass, program: Program) -> list[Applied]:
     return list(record.applied)
 
 
-def _sides(before: Node, after: Node, depth: int = 3) -> tuple[str, str]:
-    """Both sides of an application as text, down to what they share, or to some depth."""
+def _sides(applied: Applied, depth: int = 3) -> Program:
+    """Both sides of an application, down to what they share, or to some depth."""
+    before, after = applied.before, applied.after
     below = set(postorder((before,))) - {before}
     made = [node for node in postorder((after,), below) if node not in below]
-    shared = {operand for node in (*made, after) for operand in (node.operands if node in made else (node,)) if operand in below}
-    layers, near = {before}, {before}
+    shared = {operand for node in made for operand in node.operands if operand in below}
+    layer, near = {before}, {before}
     for _ in range(depth - 1):
-        layers = {operand for node in layers for operand in node.operands if operand not in shared or operand.is_tuple}
-        near |= layers
+        layer = {operand for node in layer for operand in node.operands if operand not in shared or operand.is_tuple}
+        near |= layer
     border = shared | {operand for node in near for operand in node.operands if operand not in near}
-    leaves = {node for node in border if not node.is_tuple and node is not before and node.name != "constant"}
-    return print_program(cut((before,), leaves)), print_program(cut((after,), leaves))
+    return cut((before, after), {node for node in border if not node.is_tuple and node.name != "constant"} - {before, after})
 
 
 def _origins_of(node: Node, program: Program) -> tuple[Origin, ...]:

@@ -99,14 +99,14 @@ class _Reduction:
 
     def _build(self, roots: Sequence[Node], fed: Collection[Node]) -> Example:
         program = cut(roots, fed, self.program.origins)
-        leaves = _leaves(roots, fed)
+        leaves = leaves_of(roots, fed)
         return Example(program, [self.values[leaf] for leaf in leaves])
 
 
 def cut(roots: Sequence[Node], fed: Collection[Node], origins: Origins = MappingProxyType({})) -> Program:
-    """The Program of `roots`, with parameters in the place of the nodes `fed`. It takes what `_leaves` lists, in that order."""
+    """The Program of `roots`, with parameters in the place of the nodes `fed`. It takes what `leaves_of` lists, in that order."""
     parameter = lookup("parameter")
-    leaves = _leaves(roots, fed)
+    leaves = leaves_of(roots, fed)
     stand_ins = {leaf: leaf if leaf.name == "parameter" else make(parameter, (), parameter.attrs(name=f"cut{number}", type=leaf.type))
                  for number, leaf in enumerate(leaves)}
     new = substitute(roots, stand_ins, stand_ins.keys())
@@ -114,7 +114,8 @@ def cut(roots: Sequence[Node], fed: Collection[Node], origins: Origins = Mapping
     return Program(tuple(stand_ins[leaf] for leaf in leaves), tuple(new[root] for root in roots), origins=carried)
 
 
-def _leaves(roots: Sequence[Node], fed: Collection[Node]) -> list[Node]:
+def leaves_of(roots: Sequence[Node], fed: Collection[Node]) -> list[Node]:
+    """What `roots` rest on: parameters, and of the nodes `fed` those that they need."""
     return [node for node in postorder(roots, fed) if node in fed or node.name == "parameter"]
 
 
