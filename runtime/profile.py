@@ -17,10 +17,8 @@ import numpy as np
 
 from graphc.core.program import Node
 from graphc.files import check_writable, write_whole
-from graphc.runtime.executable import DeviceExecutable, Executable, HostKernel, Memory, NativeKernel
-from graphc.runtime.placed import PlacedExecutable
+from graphc.runtime.executable import CudaKernel, DeviceExecutable, Executable, HostKernel, Memory, NativeKernel
 from graphc.runtime.recorder import COMPILE, KERNEL, Span
-from graphc.runtime.staged import StagedExecutable
 from graphc.runtime.trace import chrome_trace
 from graphc.terminal import bytes_text, seconds_text, table
 
@@ -166,17 +164,16 @@ def _live_bytes(memory: Memory, kernels: int) -> list[int]:
 
 def flows(executable: Executable, first: int = 0) -> list[tuple[int, int]]:
     """(from, to): the second kernel reads what the first has made. first: the number of the executable's first kernel."""
-    if isinstance(executable, PlacedExecutable | StagedExecutable):
-        found = []
-        parts = executable.segments if isinstance(executable, PlacedExecutable) else executable.parts
-        for part in parts:
-            found += flows(part.executable, first)
-            first += len(part.executable.kernels)
-        return found
-    if not isinstance(executable, DeviceExecutable) or len(executable.plan.steps) != len(executable.kernels):
-        return []  # on a GPU several small steps may share a launch
-    numbers = {step: number for number, step in enumerate(executable.plan.steps)}
-    return [(first + source, first + number) for step, number in numbers.items() for source in sorted(_sources(step, numbers))]
+    found: list[tuple[int, int]] = []
+    for _, piece in executable.pieces:
+        found += flows(piece, first)
+        first += len(piece.kernels)
+    if isinstance(executable, DeviceExecutable):
+        numbers = {executable.plan.steps[step]: first + number for number, kernel in enumerate(executable.kernels)
+                   for step in (kernel.steps if isinstance(kernel, CudaKernel) else (number,))}
+        pairs = ((source, number) for step, number in numbers.items() for source in sorted(_sources(step, numbers)))
+        found += dict.fromkeys(pair for pair in pairs if pair[0] != pair[1])
+    return found
 
 
 def _sources(step: Node, numbers: Mapping[Node, int]) -> set[int]:

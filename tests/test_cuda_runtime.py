@@ -171,17 +171,30 @@ def test_two_devices_have_memory_of_their_own() -> None:
 
 def test_a_profile_times_every_launch_and_the_run_goes_on() -> None:
     run("""
-    from graphc.runtime.cuda.profile import profile
+    import time
+    from graphc.runtime.recorder import Recorder
     session = Session(100)
     bound = session.bind()
-    x = session.feed()
-    times = profile(bound, [x], repeats=3)
-    assert counters().graph_launches == 3  # the host's pace does not count
-    assert [name for name, _ in times] == ["0_scale_add", "1_bump", "2_scale_add"]
-    assert all(0 < milliseconds < 1000 for _, milliseconds in times)
-    session.w += 4  # once to warm up
+    x, outputs = session.feed(), bound.empty_outputs()
+    recorder = Recorder("GPU")
+    begun = time.monotonic_ns()
+    assert bound.recorded(recorder, x, *outputs) is None  # the first run: nothing is loaded yet
+    assert counters().graph_launches == 0
+    session.w += 1
     session.step(bound)
-    assert error_of(profile, bound, [x[1:]]).startswith("ValueError")
+    for _ in range(2):
+        assert bound.recorded(recorder, x, *outputs) is None
+    assert counters().graph_launches == 2  # the host's pace does not count
+    session.w += 2
+    session.step(bound)
+    spans = recorder.spans
+    assert [span.kind for span in spans] == 3 * ["upload", "kernel", "kernel", "kernel", "download"]
+    assert [span.kernel for span in spans if span.kind == "kernel"] == list(range(9))  # three programs, one after the other
+    assert [span.bytes for span in spans[:5]] == [x.nbytes, 0, 0, 0, outputs[0].nbytes]
+    assert all(span.device == "GPU" and 0 <= span.end - span.start < 1e9 for span in spans)
+    moments = [moment for span in spans for moment in (span.start, span.end)]
+    assert begun <= moments[0] and moments == sorted(moments)
+    assert bound.recorded(recorder, x[1:], *outputs) == 0 and recorder.spans == spans
     assert counters().live_events == 0
     """)
 

@@ -285,6 +285,7 @@ def test_a_profile_of_a_session() -> None:
         assert profile.steps[1].bytes == 2 * value.nbytes
         starts = [step.start_us for step in profile.steps]
         assert starts == sorted(starts), starts
+        assert profile.flows == ((0, 1),)
         assert "threads" in profile.table()
         metadata = gc.RunMetadata()
         options = gc.RunOptions(trace_level=gc.RunOptions.FULL_TRACE)
