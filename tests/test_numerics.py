@@ -1,4 +1,4 @@
-"""`Session.find_nan`: a NaN or an infinity planted in each kind of place is found, with its line, its operands and its way to the results."""
+"""`Session.find_nan`: a NaN or an infinity planted in each kind of place is found, with its line, its operands, its way to the results."""
 from __future__ import annotations
 
 import logging
@@ -177,7 +177,8 @@ def test_inside_a_running_product_the_step_is_named() -> None:
 
 
 @pytest.mark.parametrize(("options", "index", "step", "formula"), [
-    ({}, 2, 2, "2e+38 + 2e+38 = inf"), ({"reverse": True}, 1, 2, "3e+38 + 1e+38 = inf"), ({"exclusive": True}, 3, 3, "2e+38 + 2e+38 = inf")])
+    ({}, 2, 2, "2e+38 + 2e+38 = inf"), ({"reverse": True}, 1, 2, "3e+38 + 1e+38 = inf"),
+    ({"exclusive": True}, 3, 3, "2e+38 + 2e+38 = inf")])
 def test_running_sums(options: Any, index: int, step: int, formula: str) -> None:
     x = placeholder(4)
     report = found(gc.cumsum(x, **options), {x: [1e38, 1e38, 2e38, 1e38]})
@@ -272,8 +273,8 @@ def test_what_nothing_chooses_does_not_count() -> None:
 def test_a_nan_that_is_fed() -> None:
     x = placeholder(None, 3)
     report = found(gc.exp(x, name="y"), {x: [[1, 2, 3], [4, NAN, NAN]]})
-    assert lines(report) == ["NaN in the value fed for 'x:0': 2 of 6 elements", "  declared at test_numerics.py", "  at [1, 1]: 4 >nan< nan",
-                             "  reaches y:0 through y"]
+    assert lines(report) == ["NaN in the value fed for 'x:0': 2 of 6 elements", "  declared at test_numerics.py",
+                             "  at [1, 1]: 4 >nan< nan", "  reaches y:0 through y"]
     assert declared(x) in str(report)
     middle = gc.exp(x, name="middle")
     assert found(middle * 2.0, {middle: [[INF, 0, 0]]}).name == "middle:0"

@@ -105,8 +105,8 @@ def test_where_only_compiled_code_sees_it() -> None:
     with checked() as session:
         message = failure(session, gc.add(y, 1.0, name="y")).message
     assert message.splitlines()[0] == "'y:0' has NaN or infinity"
-    assert message.endswith("\n  the reference interpreter, which rounds after each step, gives finite values: GRAPHC_VERIFY=1 compares the "
-                            "compiled code with it")
+    assert message.endswith("\n  the reference interpreter, which rounds after each step, gives finite values: GRAPHC_VERIFY=1 compares "
+                            "the compiled code with it")
 
 
 def test_off_it_costs_nothing() -> None:
@@ -137,3 +137,75 @@ def test_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_CHECK_NUMERICS", "yes")
     with pytest.raises(ValueError, match=r"GRAPHC_CHECK_NUMERICS=yes: it must be .*in the environment 1, 0, all or nan"):
         gc.Session()
+
+
+# add_check_numerics_ops -----------------------------------------------------------------------------------------------------------------
+
+def told(session: gc.Session, fetches: Any, feeds: Any = None) -> str:
+    """The first line of the error."""
+    return failure(session, fetches, feeds).message.splitlines()[0]
+
+
+def test_only_what_the_run_computes_is_checked() -> None:
+    """Neither an unfed branch nor initialisers get in the way; alone, the operation asks for all of the graph, as in TF1."""
+    x, other = (gc.placeholder(gc.float32, [2], name=name) for name in ("x", "other"))
+    w = gc.Variable([1.0, 1.0], name="w")
+    y = gc.log(x * w, name="y")
+    _ = gc.log(other, name="unused")
+    checks = gc.add_check_numerics_ops()
+    late = gc.sqrt(x, name="late")
+    assert (checks.type, checks.name) == ("CheckNumericsOps", "group_deps")
+    with gc.Session() as session:
+        session.run(w.initializer)
+        w.load([2, 3], session)
+        np.testing.assert_allclose(session.run([y, checks], {x: [1, 2]})[0], np.log([2, 6]), rtol=1e-6)
+        assert told(session, [y, checks], {x: [1, 0]}) == "y:0 : Tensor had Inf values"
+        assert told(session, [y, checks], {x: [0, -1]}) == "y:0 : Tensor had Inf and NaN values"
+        assert np.isnan(session.run([late, checks], {x: [1, -1]})[0][1])  # declared later
+        with pytest.raises(InvalidArgumentError, match="must feed a value for placeholder tensor 'other'"):
+            session.run(checks, {x: [1, 2]})
+        assert told(session, checks, {x: [1, 2], other: [-1, 1]}) == "unused:0 : Tensor had NaN values"
+        np.testing.assert_array_equal(session.run(w), [2, 3])  # and no variable is initialised again
+
+
+def test_gradients_and_updates_are_checked_before_they_are_written() -> None:
+    x = gc.placeholder(gc.float32, [2], name="x")
+    w = gc.Variable([1.0, 1.0], name="w")
+    loss = gc.reduce_sum(gc.sqrt(w * x), name="loss")
+    rate = gc.placeholder(gc.float32, [], name="rate")
+    step = gc.train.GradientDescentOptimizer(rate).minimize(loss)
+    checks = gc.add_check_numerics_ops()
+    with gc.Session() as session:
+        session.run(w.initializer)
+        assert told(session, [step, checks], {x: [1, 0], rate: 0.1}) == "gradients/Sqrt_grad:0 : Tensor had Inf values"
+        assert told(session, [step, checks], {x: [1e10, 1], rate: 3e38}) == (
+            "GradientDescent/update_w/ApplyGradientDescent:0 : Tensor had Inf values")
+        np.testing.assert_array_equal(session.run(w), [1, 1])
+        session.run([step, checks], {x: [1, 1], rate: 0.5})
+        np.testing.assert_array_equal(session.run(w), [0.75, 0.75])
+
+
+def test_masked_arms_are_no_trouble() -> None:
+    """As long as no place that is not finite is taken, in the step before and in its gradient."""
+    x = gc.placeholder(gc.float32, [3], name="x")
+    w = gc.Variable([1.0, 1.0, 1.0], name="w")
+    logs = gc.log(w * x, name="logs")
+    chosen = gc.where(x > 0, logs * 2.0, gc.zeros_like(x))
+    step = gc.train.GradientDescentOptimizer(0.5).minimize(gc.reduce_sum(chosen))
+    checks = gc.add_check_numerics_ops()
+    with gc.Session() as session:
+        session.run(w.initializer)
+        session.run([step, checks], {x: [1, -1, 2]})
+        np.testing.assert_array_equal(session.run(w), [0, 1, 0])
+        w.load([1, 1, -1], session)
+        assert told(session, [chosen, checks], {x: [1, -1, 2]}) == "logs:0 : Tensor had NaN values"
+        assert told(session, [logs, checks], {x: [1, -1, 2]}) == "logs:0 : Tensor had NaN values"
+
+
+def test_a_run_in_stages_with_all_checks() -> None:
+    x = gc.placeholder(gc.float32, [None], name="x")
+    late = gc.log(gc.boolean_mask(x, x > 1.0) - 2.0, name="late")
+    checks = gc.add_check_numerics_ops()
+    with gc.Session() as session:
+        assert told(session, [late, checks], {x: [0, 1.5]}) == "late:0 : Tensor had NaN values"
+        np.testing.assert_array_equal(session.run([late, checks], {x: [0, 3]})[0], [0])

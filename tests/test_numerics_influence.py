@@ -1,5 +1,5 @@
-"""Which elements an element is made of (`graphc.inspection.influence`), against what NaN itself does: put one NaN into one element of an operand
-and see where the primitive's reference gives NaN."""
+"""Which elements an element is made of (`graphc.inspection.influence`), against what NaN itself does: put one NaN into one element of an
+operand and see where the primitive's reference gives NaN."""
 from __future__ import annotations
 
 from collections.abc import Iterator

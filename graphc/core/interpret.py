@@ -27,7 +27,7 @@ def interpret(program: Program, feeds: Sequence[Any], variables: Mapping[str, An
 
 def trace(program: Program, feeds: Sequence[Any], variables: Mapping[str, Any] | None = None, known: Mapping[Node, Any] | None = None,
           compute: Callable[[Node, Sequence[Any]], Any] | None = None) -> dict[Node, Any]:
-    """The value of every node: an array, or a tuple of them for one with several outputs. For those who look into a run, and as `interpret`.
+    """The value of every node: an array, or a tuple of them for one with several outputs. Takes and raises what `interpret` does.
 
     known: values of nodes that need not be computed. compute: takes the place of `evaluate`, to watch it or to change what it gives.
     """

@@ -71,7 +71,8 @@ class OpDef:
     cannot tell the types (sources, stateful operations). gradient: a function over nodes (inputs..., outputs..., output cotangents...,
     **attrs) -> one node or None per input, better than the derived one (where inputs are complex, that of a holomorphic function, as it is
     written for real ones: see `differentiate.conjugated`); None derives it from the expansion; False: not differentiable.
-    attrs: the names of the attributes, with defaults where they have one.
+    attrs: the names of the attributes, with defaults where they have one. watches: whether it only looks at what a run does anyway: its
+    control inputs run where nothing else is asked for.
     """
 
     type: str
@@ -80,6 +81,7 @@ class OpDef:
     infer_types: InferTypes | None = None
     gradient: Callable[..., Sequence[Node | None]] | bool | None = None
     attrs: Mapping[str, Any] | None = None
+    watches: bool = False
 
     def nodes(self, inputs: Sequence[Node], attrs: Attrs, state: State | None = None) -> tuple[Node, ...]:
         """The expansion on `inputs`: one node per output."""

@@ -223,9 +223,15 @@ def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorT
 
 def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> list[Operation]:
     """The operations that `fetches` need when `feeds` are given, in the order of their declaration."""
-    fed = set(feeds)
-    stack = [f.op if isinstance(f, Tensor) else f for f in fetches if f not in fed]
-    found: set[Operation] = set()
+    fed, found = set(feeds), set[Operation]()
+    _gather([f.op if isinstance(f, Tensor) else f for f in fetches if f not in fed], fed, found)
+    if not any(operation.outputs for operation in found):
+        _gather([each for watcher in found if watcher.definition.watches for each in watcher.control_inputs], fed, found)
+    return sorted(found, key=lambda operation: operation.id)
+
+
+def _gather(stack: list[Operation], fed: set[Tensor], found: set[Operation]) -> None:
+    """Adds to `found` the operations of `stack` and what they need."""
     while stack:
         operation = stack.pop()
         if operation in found:
@@ -233,8 +239,8 @@ def needed(fetches: Iterable[Tensor | Operation], feeds: Iterable[Tensor]) -> li
         found.add(operation)
         # A fed variable is read from the feed, but may still be assigned to.
         stack.extend(t.op for t in operation.inputs if t not in fed or t.op.type == "VariableV2")
-        stack.extend(operation.control_inputs)
-    return sorted(found, key=lambda operation: operation.id)
+        if not operation.definition.watches:
+            stack.extend(operation.control_inputs)
 
 
 class _Walk:

@@ -1,4 +1,8 @@
-"""Checks of numbers: check_numerics, verify_tensor_all_finite, add_check_numerics_ops."""
+"""Checks of numbers: check_numerics, verify_tensor_all_finite, add_check_numerics_ops.
+
+The last one gives an operation that computes nothing: `graphc.runtime.finite` sees it among those of a run, and checks what the others
+give.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,8 +15,7 @@ from graphc.core import dtypes
 from graphc.core.checks import require
 from graphc.core.current import control_dependencies
 from graphc.core.graph import get_default_graph
-from graphc.core.leaves import group
-from graphc.core.opdef import composite
+from graphc.core.opdef import OpDef, composite, register
 from graphc.core.operation import Operation, Tensor
 from graphc.core.program import Node
 from graphc.ops.array import identity
@@ -21,6 +24,11 @@ from graphc.ops.declare import as_tensor, declare_one, name_scope
 
 Array = np.ndarray[Any, Any]
 FLOATS = (dtypes.bfloat16, dtypes.float16, dtypes.float32, dtypes.float64)
+
+
+def non_finite(values: Array) -> str:
+    """What `values` have that is not finite: "Inf", "NaN", "Inf and NaN"."""
+    return " and ".join(name for name, wrong in (("Inf", np.isinf(values)), ("NaN", np.isnan(values))) if wrong.any())
 
 
 def _check_gradient(tensor: Node, output: Node, g: Node, message: str) -> Sequence[Node]:
@@ -33,8 +41,7 @@ def _require_finite(x: Node, message: str) -> None:
         return
 
     def report(values: Array) -> str:
-        found = [name for name, wrong in (("Inf", np.isinf(values)), ("NaN", np.isnan(values))) if wrong.any()]
-        return f"{message} : Tensor had {' and '.join(found)} values"
+        return f"{message} : Tensor had {non_finite(values)} values"
 
     require(all_of(p.is_finite(x)), report, x)
 
@@ -66,13 +73,20 @@ def verify_tensor_all_finite(t: Any = None, msg: str | None = None, name: str | 
             return identity(tensor, name="control_dependency")
 
 
+WATCH = register(OpDef("CheckNumericsOps", lambda: (), infer_types=lambda inputs, attrs: [], gradient=False, attrs={}, watches=True))
+
+
 def add_check_numerics_ops() -> Operation:
-    """An operation that checks every float tensor that the default graph has now, and names the first that is not finite."""
+    """An operation that checks every float tensor that the default graph has now: fetched with others, those among them that the run
+    computes, values that optimizers write too; fetched alone, all that can be computed without writing a variable.
+
+    A run that finds NaN or infinity raises InvalidArgumentError that names the first such tensor, and writes nothing. What only a choice
+    (`where`) reads counts in the places that it takes.
+    """
     graph = get_default_graph()
-    checks: list[Operation] = []
-    for operation in graph.get_operations():
-        for output in operation.outputs:
-            if output.dtype in FLOATS and operation.type != "VariableV2":
-                with control_dependencies(checks[-1:]):
-                    checks.append(check_numerics(output, message=output.name).op)
-    return group(*checks)
+    floats = [operation for operation in graph.get_operations() if any(output.dtype in FLOATS for output in operation.outputs)]
+    return graph.create_op(WATCH, (), {}, "group_deps", control_inputs=[each for each in floats if not _writes(each)])
+
+
+def _writes(operation: Operation) -> bool:
+    return operation.definition.stateful and any(tensor.op.type == "VariableV2" for tensor in operation.inputs)
