@@ -57,7 +57,7 @@ async function makeCanvas(holder, onpick, ontip) {
 }
 
 // Draws boxes at their places. colourOf(member): name of a CSS colour; classesOf(member): marks such as "found" and "chosen".
-function paint(canvas, { boxes, around, edges, positions, corners, widths }, colourOf, classesOf, keepView) {
+function paint(canvas, { boxes, around, edges, positions, corners, widths, extent }, colourOf, classesOf, keepView) {
   const { cy, members } = canvas;
   const ids = new Map();
   members.clear();
@@ -80,7 +80,7 @@ function paint(canvas, { boxes, around, edges, positions, corners, widths }, col
     cy.add(elements);
   });
   if (view) cy.viewport(view);
-  else fitted(cy);
+  else fitted(cy, extent);
   canvas.ids = ids;
 }
 
@@ -101,12 +101,11 @@ function drawnEdge(edge, id, ids, positions, points) {
 }
 
 // The whole picture, or as much of its beginning as can be read.
-function fitted(cy) {
-  const box = cy.elements().boundingBox();
+function fitted(cy, box) {
   const whole = Math.min((cy.width() - 40) / box.w, (cy.height() - 40) / box.h);
   const zoom = Math.max(Math.min(whole, 1.1), Math.min((cy.width() - 40) / box.w, 0.8), 0.5);
-  const [left, top] = [(cy.width() - (box.x1 + box.x2) * zoom) / 2, (cy.height() - (box.y1 + box.y2) * zoom) / 2];
-  cy.viewport({ zoom, pan: { x: box.w * zoom > cy.width() ? 20 - box.x1 * zoom : left, y: box.h * zoom > cy.height() ? 20 - box.y1 * zoom : top } });
+  const margin = (room, size) => Math.max(20, (room - size * zoom) / 2);
+  cy.viewport({ zoom, pan: { x: margin(cy.width(), box.w), y: margin(cy.height(), box.h) } });
 }
 
 function lookAt(canvas, member) {

@@ -13,7 +13,7 @@ const diffView = {
     root.append(side);
     if (stage === null) return void side.append(empty("No pass changed this program."));
     const summary = report.stages[stage];
-    side.append(el("h2", {}, summary.name, " ", muted(`${thousands(report.stages[previous(stage)].count)} → ${thousands(summary.count)} nodes, ${significant(summary.ms)} ms`)));
+    side.append(el("h2", {}, summary.name, " ", muted(`${thousands(report.stages[previous(stage)].count)} → ${thousands(summary.count)} nodes, ${duration(summary.ms * 1e3)}`)));
     if (summary.problem) return void side.append(el("p", { class: "problem" }, badge("failed"), " ", summary.problem, ": the program went on as it was before this pass."));
     if (!summary.changed) return void side.append(empty("This pass found nothing to change."));
     const mode = state.mode || "list";
@@ -142,7 +142,7 @@ function unionOf(before, after, stage) {
     if (became.has(node.id)) continue;
     const kind = status.get(`b${node.id}`);
     items.push({ ...itemOf(node, previous(stage), before), key: `b${node.id}`, operands: node.operands.map(old), status: kind === "replaced" ? "removed" : kind || "removed",
-      place: home.has(node.id) ? `${fusedName(after, home.get(node.id))}/${node.id}` : placeOf(node, before) });
+      place: home.has(node.id) ? fusedPlace(after, home.get(node.id)) : placeOf(node, before) });
   }
   for (const node of after.nodes) {
     const kind = status.get(`a${node.id}`);
@@ -154,9 +154,11 @@ function unionOf(before, after, stage) {
 
 const partsOf = (home, kernel) => [...home].filter(([, into]) => into === kernel).slice(-1).map(([id]) => `b${id}`);
 
-function fusedName(after, id) {
+// Where the parts of a fused node stand: in a scope that is called as their kernel, beside its first operation.
+function fusedPlace(after, id) {
   const node = after.byId.get(id);
-  return node.kernel === null || node.kernel === undefined ? `${node.name} %${id}` : report.kernels[node.kernel].name;
+  const name = node.kernel === null || node.kernel === undefined ? `${node.name} %${id}` : report.kernels[node.kernel].name;
+  return [...placeOf(node, after).split("/").slice(0, -1), name].join("/");
 }
 
 // Nodes that are the same in both programs, whatever their numbers: the same primitive, type and attributes of the same operands. Map by id.

@@ -131,7 +131,7 @@ function searchable(item) {
 
 function marksOf(box, matching, current) {
   const marks = [];
-  if (matching.size) marks.push(anyItem(box, (item) => matching.has(item.key)) ? "found" : "faint");
+  if (matching.size && box !== current) marks.push(anyItem(box, (item) => matching.has(item.key)) ? "found" : "faint");
   if (box === current) marks.push("chosen");
   if (box.item && box.item.status === "removed") marks.push("gone");
   return marks;

@@ -8,7 +8,7 @@ const GAP = 16;
 const GUTTER = 46; // between columns
 const SHAPE = 1.6; // a chain becomes columns until it is about this many times as high as wide
 
-// Positions of boxes: Map from box to {x, y}; corners of edges: Map from edge to [{x, y}]; widths of unfolded scopes: Map.
+// Positions of boxes: Map from box to {x, y}; corners of edges: Map from edge to [{x, y}]; widths of unfolded scopes: Map; extent {w, h}.
 function placed(root, open, boxes, edges) {
   const inner = innerEdges(edges);
   const positions = new Map();
@@ -32,8 +32,9 @@ function placed(root, open, boxes, edges) {
     }
     for (const [edge, points] of plan.routes) corners.set(edge, points.map(({ x, y }) => ({ x: left + x, y: top + y })));
   };
-  settle(arrange(root), 0, 0);
-  return { positions, corners, widths };
+  const whole = arrange(root);
+  settle(whole, 0, 0);
+  return { positions, corners, widths, extent: { w: whole.width, h: whole.height } };
 }
 
 // Each edge belongs to the innermost scope around both ends, where it joins two members. Map from scope to [{from, to, edges}].

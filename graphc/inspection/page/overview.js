@@ -18,7 +18,7 @@ const overview = {
         figure("work", `${amount(flops)}flop`, `${bytes(moved)} moved, ${significant(moved ? flops / moved : 0)} flop a byte`),
         figure("a run", duration(totalTime()), measured() ? "sum of measured kernels" : "estimate for one core"),
         figure("arena", bytes(memory.arena), memory.arena ? arenaWords(memory) : "no memory of its own"),
-        figure("compiled in", `${significant(built)} ms`, Object.entries(phases).map(([name, ms]) => `${name} ${significant(ms)}`).join(", "))),
+        figure("compiled in", duration(built * 1e3), Object.entries(phases).map(([name, ms]) => `${name} ${duration(ms * 1e3)}`).join(", "))),
       el("div", { class: "columns" },
         section("Passes", passes()),
         section("Where the time goes", heaviest())),
@@ -44,7 +44,7 @@ function passes() {
   return table([
     { title: "stage", cell: (stage) => link({ view: "graph", stage: stage.name }, stage.name) },
     { title: "nodes", number: true, cell: (stage) => [thousands(stage.count), " ", bar(stage.count / widest)] },
-    { title: "ms", number: true, cell: (stage) => [stage === report.stages[0] ? "" : significant(stage.ms), " ", stage === report.stages[0] ? "" : bar(stage.ms / slowest, "time")] },
+    { title: "time", number: true, cell: (stage) => [stage === report.stages[0] ? "" : duration(stage.ms * 1e3), " ", stage === report.stages[0] ? "" : bar(stage.ms / slowest, "time")] },
     { title: "", cell: outcome },
   ], report.stages);
 }

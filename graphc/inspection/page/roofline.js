@@ -1,6 +1,6 @@
 // The roofline: every kernel by its flops a byte and the rate that it reaches, under what the machine could do at most.
 
-const ROOF = { width: 760, height: 300, left: 54, right: 16, top: 14, bottom: 38 };
+const ROOF = { width: 1080, height: 320, left: 54, right: 16, top: 14, bottom: 38 };
 
 function roofline(kernels) {
   const points = kernels.filter((kernel) => kernel.bytes && kernel.flops && timeOf(kernel)).map((kernel) => ({ kernel, x: intensity(kernel), y: kernel.flops / timeOf(kernel) / 1e3 }));
@@ -76,7 +76,7 @@ function roof(machine, across, up, x, y) {
     const start = Math.max(10 ** across[0], 10 ** up[0] / gbs);
     const ridge = machine.gflops / gbs;
     return [draw("path", { class: name, d: `M${x(start)},${y(start * gbs)}L${x(ridge)},${y(machine.gflops)}` }),
-      draw("text", { class: "limit", x: x(start) + 6, y: Math.max(y(start * gbs) - 30, ROOF.top + 10) }, words)];
+      draw("text", { class: "limit", transform: `translate(${x(start) + 10} ${y(start * gbs) - 9}) rotate(${(-Math.atan2(y(1) - y(10), x(10) - x(1)) * 180) / Math.PI})` }, words)];
   };
   const level = Math.min(machine.gflops / fastest, 10 ** across[1]);
   return [draw("path", { class: "roof", d: `M${x(level)},${y(machine.gflops)}L${x(10 ** across[1])},${y(machine.gflops)}` }),
