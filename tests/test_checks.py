@@ -212,6 +212,8 @@ def test_numbers(values: list[float], words: str) -> None:
         assert failure(checked, {x: values}) == f"here : Tensor had {words} values"
     with pytest.raises(TypeError, match="int32 not in list of allowed values: bfloat16, float16, float32, float64"):
         gc.check_numerics(gc.constant(1), "m")
+    with pytest.raises(TypeError, match="Expected string for argument 'message' not None"):
+        gc.check_numerics(x, None)  # type: ignore[arg-type]  # the point
     with pytest.raises(ValueError, match="needs a tensor"):
         gc.verify_tensor_all_finite(x)
 

@@ -37,6 +37,13 @@ def test_print(capfd: pytest.CaptureFixture[str]) -> None:
         assert capfd.readouterr().err in ("", "g[1 2]\n")
 
 
+@pytest.mark.parametrize(("argument", "value", "kind"), [("first_n", "a", "int"), ("summarize", 1.5, "int"), ("message", 3, "string")])
+def test_print_refuses_other_types(argument: str, value: Any, kind: str) -> None:
+    x = gc.constant([1.0])
+    with pytest.raises(TypeError, match=f"Expected {kind} for argument '{argument}' not {value!r}"):
+        gc.Print(x, [x], **{argument: value})
+
+
 def test_print_v2(capsys: pytest.CaptureFixture[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     x = gc.constant([1.0, 2.0])
     with gc.Session() as session:

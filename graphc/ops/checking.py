@@ -58,6 +58,8 @@ def CHECK_NUMERICS(tensor: Node, *, message: str) -> Node:
 
 def check_numerics(tensor: Any, message: str, name: str | None = None) -> Tensor:
     """`tensor`; a run that finds NaN or infinity in it, or in its gradient, raises InvalidArgumentError that begins with `message`."""
+    if not isinstance(message, str):
+        raise TypeError(f"Expected string for argument 'message' not {message!r}.")
     return declare_one(CHECK_NUMERICS, {"tensor": tensor}, {"message": message}, name)
 
 

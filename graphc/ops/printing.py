@@ -106,8 +106,13 @@ def Print(input_: Any, data: Sequence[Any], message: str | None = None, first_n:
           name: str | None = None) -> Tensor:
     """`input_`; each of the first `first_n` runs (None or negative: every run) that need it prints `message` and `data` to stderr.
 
-    data: tensors, of each of which `summarize` elements are shown (None: 3; -1: all), and strings.
+    data: tensors, of each of which `summarize` elements are shown (None: 3; -1: all), and strings. TypeError for arguments of other types.
     """
+    for argument, value in (("first_n", first_n), ("summarize", summarize)):
+        if value is not None and not isinstance(value, int | np.integer):
+            raise TypeError(f"Expected int for argument '{argument}' not {value!r}.")
+    if message is not None and not isinstance(message, str):
+        raise TypeError(f"Expected string for argument 'message' not {message!r}.")
     with name_scope(name, "Print", [input_, data]) as scope:
         x, (tensors, texts) = as_tensor(input_, name="input_"), parted(data)
         attrs = {"texts": texts, "message": message or "", "first_n": -1 if first_n is None else int(first_n),
