@@ -130,14 +130,14 @@ def _mlp(bench: Bench) -> None:
     shapes = ((64, mlp.HIDDEN), (mlp.HIDDEN,), (mlp.HIDDEN, 10), (10,))
     weights = [0.1 * random.standard_normal(shape, np.float32) for shape in shapes]
     by_hand = MlpByHand(weights, mlp.LEARNING_RATE)
-    others = {"numpy": lambda: by_hand.step(images, labels), **peers.mlp_step(weights, images, labels, mlp.LEARNING_RATE)}
+    others = {"numpy": lambda: by_hand.step(images, labels), **peers.mlp_step(weights, images, labels)}
     bench.add("mlp training step, batch 64", mlp.build, others)
 
 
 def _attention(bench: Bench) -> None:
     shape = (attention.BATCH, attention.LENGTH, attention.WIDTH)
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    others = peers.attention_step(x, attention.HEADS, attention.LEARNING_RATE)
+    others = peers.attention_step(x)
     bench.add(f"attention training step {list(shape)}", attention.build, others)
 
 
