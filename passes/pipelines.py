@@ -22,7 +22,7 @@ from graphc.passes.fuse import Fuse
 from graphc.passes.order import Order
 from graphc.passes.real import Real
 from graphc.passes.recompute import Recompute
-from graphc.passes.record import Applied, recording
+from graphc.passes.record import Applied, Record, recording
 from graphc.passes.rewrite import Rewrite, Rule
 from graphc.passes.rules_algebra import ALGEBRA
 from graphc.passes.rules_indexing import INDEXING
@@ -166,7 +166,7 @@ def run_pipeline(program: Program, pipeline: Pipeline) -> list[Stage]:
             try:
                 after, problem = (apply if is_ours(apply) else _own(apply, done))(stages[-1].program), ""
             except FAILURES as error:
-                after, problem = stages[-1].program, f"{type(error).__name__}: {error}"
+                after, problem, record = stages[-1].program, f"{type(error).__name__}: {error}", Record()  # nothing of it counts
         if (name, apply) in (*FIRST, SORTED) and not problem and after is stages[-1].program:
             continue  # a stage that few programs need is not shown for the others
         stages.append(Stage(name, after, (time.perf_counter() - start) * 1e3, problem, apply, tuple(record.applied),

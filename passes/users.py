@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from graphc.core.program import Node, Program, make, substitute
+from graphc.core.program import Node, Program, inherit, make, substitute
 from graphc.core.verify import verify
 from graphc.passes.record import note_forms
 from graphc.passes.rewrite import Rewrite
@@ -80,7 +81,20 @@ def guarded(apply: Callable[[Program], Program], before: Program) -> Program:
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # a Program of what are no nodes, too
         raise PassFailed(f"it made an invalid program: {error}") from error
     _same_face(before, after)
-    return after
+    return _with_origins(before, after)
+
+
+def _with_origins(before: Program, after: Program) -> Program:
+    """`after` with the origins that it left behind: those of nodes that stayed, and of outputs and effects that others stand for now."""
+    lost = [node for node in after.nodes if node in before.origins and node not in after.origins]
+    ends = [(old, new) for old, new in zip((*before.outputs, *before.effects), (*after.outputs, *after.effects), strict=False)
+            if old in before.origins and new not in after.origins]
+    if not lost and not ends:
+        return after
+    origins = {**after.origins, **{node: before.origins[node] for node in lost}}
+    for old, new in ends:
+        inherit(new, before.origins[old], origins)
+    return replace(after, origins=origins)
 
 
 def _place(error: Exception) -> str:

@@ -9,10 +9,14 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given as examples
+from hypothesis import settings
+from hypothesis import strategies as st
 
 import graphc as gc
 import graphc.primitives as p
 from graphc.core import dtypes
+from graphc.core.interpret import interpret
 from graphc.core.program import Node, Origin, Program
 from graphc.core.verify import verify
 from graphc.passes import (
@@ -31,6 +35,8 @@ from graphc.passes import (
 )
 from graphc.passes.pipelines import DEFAULT, for_gpu
 from graphc.runtime.check import WrongPass
+from tests.executing import execute
+from tests.random_programs import programs
 
 F32, I32 = dtypes.float32, dtypes.int32
 X, Y, Z = (sample(F32, 3, 5, name=name) for name in "xyz")
@@ -322,6 +328,40 @@ def test_a_users_stage_shows_in_everything(monkeypatch: pytest.MonkeyPatch, capl
     assert [str(applied) for applied in stage.applied] == ["negated difference: -(x - y) = y - x"]
     assert "program after mine" in caplog.text
     assert f"specialise {len(plan.stages[0].program.nodes)} nodes, mine {len(stage.program.nodes)} nodes" in caplog.text
+
+
+def test_origins_stay_where_a_pass_forgets_them() -> None:
+    inner, outer = p.exponential(X), p.tanh(p.exponential(X))
+    program = Program((X,), (outer,), origins={inner: (Origin("inner"),), outer: (Origin("outer"),)})
+    own = Pipeline("own", (("mine", lambda given: Program(given.parameters, (p.negate(p.negate(inner)),))),))
+    after = run_pipeline(program, own)[-1].program
+    assert [str(after.origins[node][0]) for node in after.nodes[1:]] == ["inner", "outer", "outer"]
+
+
+def test_a_pass_that_fails_has_applied_no_rule() -> None:
+    late = Rewrite((negated_difference, Rule("late", "x = ?", "tanh", lambda node: p.convert(node, dtypes.float64))))
+    program = program_of(p.tanh(p.negate(p.subtract(X, Y))))
+    stage = run_pipeline(program, Pipeline("own", (("mine", late),)))[-1]
+    assert stage.problem.startswith("TypeError: rule 'late' changed the type")
+    assert (stage.program, stage.applied, stage.became) == (program, (), {})
+
+
+@examples(programs(), st.sampled_from(sorted(PLACES)))
+@settings(max_examples=15)
+def test_random_programs_keep_their_values_with_a_pass_anywhere(program: Program, place: str) -> None:
+    """Every floating node by way of -(-x): the compiled code gives what the interpreter gives for the program without it."""
+    def everywhere(before: Program) -> Program:
+        return map_nodes(before, lambda node: p.negate(p.negate(node)) if node.operands and not node.is_tuple
+                         and node.name not in ("variable_assign", "get_tuple_element") and node.dtype.is_floating else None)
+
+    random = np.random.default_rng(0)
+    feeds = [random.uniform(0.1, 1, each.type.dims).astype(each.dtype.np_dtype) for each in program.parameters]
+    variables = {name: random.uniform(0.1, 1, type_.dims).astype(type_.dtype.np_dtype) for name, type_ in program.variables.items()}
+    expected, written = interpret(program, feeds, variables)
+    given, updated = execute(program, feeds, variables, PLACES[place](DEFAULT, everywhere))
+    for value, wanted in (*zip(given, expected, strict=True), *((updated[name], value) for name, value in written.items())):
+        scale = max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)))
+        np.testing.assert_allclose(value, wanted, rtol=2e-3, atol=2e-3 * scale)
 
 
 def test_a_gpu_keeps_passes_of_ones_own() -> None:
