@@ -9,6 +9,7 @@ import pytest
 import graphc as gc
 from graphc.core.errors import InvalidArgumentError
 from graphc.runtime.staged import StagedExecutable
+from tests.cuda_worker import run as run_on_fake_gpu
 
 pytestmark = pytest.mark.filterwarnings("ignore::graphc.runtime.feeds.SlowFeedWarning")
 NAN, INF = np.nan, np.inf
@@ -209,3 +210,34 @@ def test_a_run_in_stages_with_all_checks() -> None:
     with gc.Session() as session:
         assert told(session, [late, checks], {x: [0, 1.5]}) == "late:0 : Tensor had NaN values"
         np.testing.assert_array_equal(session.run([late, checks], {x: [0, 3]})[0], [0])
+
+
+# On a GPU -------------------------------------------------------------------------------------------------------------------------------
+
+def logs_step(x: Any) -> tuple[Any, Any]:
+    """A variable, and a step that adds to it what has a logarithm, with noise."""
+    w = gc.Variable([0.0, 0.0], name="w")
+    return w, gc.assign_add(w, gc.log(x, name="logs") + gc.random_uniform([2], seed=1))
+
+
+def test_a_session_on_a_gpu() -> None:
+    """Variables and counters are read from where they are, and nothing changes there."""
+    run_on_fake_gpu("""
+    from tests.test_numerics_checks import logs_step
+    with gc.Graph().as_default():
+        x = gc.placeholder(gc.float32, [2], name="x")
+        w, step = logs_step(x)
+        good, bad = {x: np.array([1, 2], np.float32)}, {x: np.array([1, -2], np.float32)}
+        with gc.Session(config=gc.ConfigProto(device="gpu", check_numerics=True)) as session:
+            session.run(gc.global_variables_initializer())
+            for _ in range(2):
+                session.run(step, good)
+                before = session.run(w)
+                text = error_of(session.run, step, bad)
+                assert text.startswith("InvalidArgumentError: NaN first made by operation 'logs' (Log): 1 of 2 elements"), text
+                assert session.find_nan(step, good) is None
+                np.testing.assert_array_equal(session.run(w), before)
+            report = session.find_nan(w + gc.constant(np.array([0, np.nan], np.float32)))
+            assert report.name == "Const", report
+            assert error_of(w.load, [np.nan, 1], session).startswith("InvalidArgumentError: NaN in the value fed for 'w/initial_value:0'")
+    """)
