@@ -8,6 +8,7 @@ them. A kernel that reads twice what it needs shows a low rate, not a high one.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from graphc.limits import Limits
 
 HOST_CALL = "host"  # the kind of a kernel that is a function of the host
-_SHOWN = 3  # operations in a row of the table
+_WIDTH = 64  # characters of the operations in a row of the table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +222,17 @@ def _gap(profile: Profile, number: int) -> float:
 
 def _row(step: StepTime, limits: Mapping[int, Limits] | None) -> list[str]:
     computes = step.index is not None
-    name = step.name if computes else f"({step.kind}{f' {step.name}' if step.name not in ('', step.kind) else ''})"
     rates = [f"{step.gflops:.1f}" if step.flops else "-", f"{step.gbs:.1f}" if step.bytes else "-"]
-    return [name, seconds_text(step.us / 1e6), f"{step.share:.1%}" if step.kind != COMPILE else "-",
+    return [_called(step), seconds_text(step.us / 1e6), f"{step.share:.1%}" if step.kind != COMPILE else "-",
             str(step.threads) if step.threads and computes else "-", *rates, *([_of_limit(step, limits)] if limits else []),
             _shortly(step.operations[::-1]), _shortly(step.lines[::-1], 1)]
+
+
+def _called(step: StepTime) -> str:
+    """`3_row` for a kernel called `3_row_Softmax`, whose operations stand in the same row; `(copy w)`."""
+    if step.index is not None:
+        return step.name.removesuffix("_" + re.sub(r"\W+", "_", step.operations[-1])) if step.operations else step.name
+    return f"({step.kind}{f' {step.name}' if step.name not in ('', step.kind) else ''})"
 
 
 def _of_limit(step: StepTime, limits: Mapping[int, Limits]) -> str:
@@ -237,7 +244,9 @@ def _of_limit(step: StepTime, limits: Mapping[int, Limits]) -> str:
     return f"{us / step.us:.0%} {scarce}"
 
 
-def _shortly(names: Sequence[str], count: int = _SHOWN) -> str:
+def _shortly(names: Sequence[str], width: int = _WIDTH) -> str:
+    """The first of `names`, as many as fit."""
+    count = max(1, sum(end <= width for end in accumulate(len(name) + 2 for name in names)))
     more = f" +{len(names) - count}" if len(names) > count else ""
     return ", ".join(names[:count]) + more
 

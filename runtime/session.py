@@ -27,6 +27,7 @@ from graphc.core.source import SourceLine
 from graphc.inspection.nonfinite import NonFinite
 from graphc.inspection.numerics import find
 from graphc.runtime.calls import Around, Call, Computation
+from graphc.runtime.compilations import Compilations
 from graphc.runtime.check import silent
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.cuda.arrays import device_array
@@ -195,18 +196,23 @@ class BaseSession:
         return recorded.results
 
     def _recorded(self, call: Call, given: Iterable[Any]) -> _Recorded:
-        """A run whose every step is timed; it waits for its turn first."""
+        """A run whose every step is timed, on the same paths as `_compute`; it waits for its turn first."""
         computation = call.computation
         with self._lock:
             self._check_open()
             device = computation.devices[0].name
             recorder = Recorder(device)
             began, start = time.time_ns(), time.monotonic_ns()
-            with recorder.during(FEEDS, ""):
-                arrays = self._arrays(computation, call.values(given))
-            outputs = computation.run(arrays, recorder)
-            end = time.monotonic_ns()
-            executable = computation.bound(arrays).executable
+            values = call.values(given)
+            bound = computation.last
+            outputs = bound.empty_outputs() if bound is not None else []
+            if bound is not None and recorder.run(bound, [*values, *outputs]) is None:
+                end, executable = time.monotonic_ns(), bound.executable
+            else:
+                with recorder.during(FEEDS, ""):
+                    arrays = self._arrays(computation, values)
+                outputs = computation.run(arrays, recorder)
+                end, executable = time.monotonic_ns(), computation.bound(arrays).executable
         results = call.assemble([output if output.ndim else output[()] for output in outputs])
         return _Recorded(results, profile_of(executable, recorder.spans, start, end, began, self._settings.threads), executable, device)
 
@@ -283,6 +289,14 @@ class BaseSession:
             self._compute(call, feeds.values())
         self._recorded(call, feeds.values())
         return median_profile([self._recorded(call, feeds.values()).profile for _ in range(runs)])
+
+    @property
+    def compilations(self) -> Compilations:
+        """What this session has compiled so far, with the causes, and how many runs found what they needed: prints as text."""
+        with self._lock:
+            log = self._around.log
+            runs = log.retired + sum(each.runs for each in self._computations.values())
+            return Compilations(tuple(log.records), runs, log.misses)
 
     # -- looking into a run -------------------------------------------------------------------------------------------------------------
 

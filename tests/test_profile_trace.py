@@ -196,15 +196,15 @@ def test_a_trace_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_the_table() -> None:
     made = profile(step(None, 0.0, 2.0, name="", kind="feeds", device="", operations=(), lines=(), flops=0, bytes=0),
-                   step(0, 2.0, 30.0, flops=0, bytes=300_000, operations=("a", "b", "c", "d"), lines=("m.py:1", "m.py:2")),
+                   step(0, 2.0, 30.0, flops=0, bytes=300_000, operations=("b" * 40, "c", "d" * 40), lines=("m.py:1", "m.py:2")),
                    step(1, 32.0, 50.0, threads=2))
     limits = {1: Limits(gflops=50.0, gbs=20.0, threads=1), 2: Limits(gflops=100.0, gbs=20.0, threads=2)}
     lines = made.table(limits).splitlines()
     assert lines[0].split() == ["step", "time", "share", "threads", "GFLOP/s", "GB/s", "of", "the", "limit", "operations", "line"]
-    assert lines[2].split() == ["1_row_Softmax", "50", "us", "50.0%", "2", "40.0", "2.0", "40%", "compute", "Softmax,", "logits",
+    assert lines[2].split() == ["1_row", "50", "us", "50.0%", "2", "40.0", "2.0", "40%", "compute", "Softmax,", "logits",
                                 "train.py:3"]
-    assert lines[3].split() == ["0_row_Softmax", "30", "us", "30.0%", "1", "-", "10.0", "50%", "memory", "d,", "c,", "b", "+1",
-                                "m.py:2", "+1"]
+    assert lines[3].split() == ["0_row_Softmax", "30", "us", "30.0%", "1", "-", "10.0", "50%", "memory", "d" * 40 + ",", "c",
+                                "+1", "m.py:2", "+1"]
     assert lines[4].split() == ["(feeds)", "2", "us", "2.0%", "-", "-", "-", "-"]
     assert lines[-1] == "100 us a run: 80 us in 2 kernels, 20 us (20.0%) outside; arena 2.0 KiB"
     short = made.table(rows=1)
