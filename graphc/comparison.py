@@ -15,7 +15,7 @@ from typing import Any
 
 from graphc.files import write_whole
 from graphc.pictures.canvas import Canvas
-from graphc.pictures.png import png
+from graphc.pictures.png import check_png, png
 from graphc.pictures.speeds import Speed, speeds
 from graphc.terminal import bytes_text, seconds_text, table
 from graphc.timing import CONFIDENCE, Interval, Timing, ratio
@@ -130,8 +130,7 @@ class Comparison:
         write_whole(path, self.json())
 
     def chart(self, path: str | os.PathLike[str]) -> None:
-        """Draws `picture()` into a file that ends in .svg, or in .png (ImportError that names the extra where its library is missing).
-        ValueError for another ending, OSError where the file cannot be written."""
+        """Draws `picture()` into a file that ends in .svg or .png. ValueError as `check_chart`, OSError where it cannot be written."""
         check_chart(path)
         picture = self.picture()
         write_whole(path, png(picture) if Path(path).suffix == ".png" else picture.svg())
@@ -152,9 +151,11 @@ def _figures(row: Row) -> list[str]:
 
 
 def check_chart(path: str | os.PathLike[str]) -> None:
-    """ValueError unless `path` ends as a chart can."""
+    """ValueError unless `path` ends as a chart can; for a .png also where its library is missing, naming the extra that has it."""
     if Path(path).suffix not in CHARTS:
         raise ValueError(f"a chart is drawn into a file that ends in {' or '.join(CHARTS)}, not {os.fspath(path)!r}")
+    if Path(path).suffix == ".png":
+        check_png()
 
 
 def machine() -> dict[str, Any]:
