@@ -5,6 +5,7 @@ what comes back is verified, so that a wrong one is reported by its name and lef
 """
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -64,6 +65,11 @@ def is_ours(apply: Callable[[Program], Program]) -> bool:
     """Whether a pass is this room's: of a table of rules, whether all of them are."""
     parts = [rule.apply for rule in apply.rules] if isinstance(apply, Rewrite) else [apply]
     return all(str(getattr(part, "__module__", "")).startswith("graphc.passes.") for part in parts)
+
+
+def as_run(apply: Callable[[Program], Program]) -> Callable[[Program], Program]:
+    """`apply` so that only what a pass may raise comes of it: a user's function is guarded. A table of rules stays one."""
+    return apply if isinstance(apply, Rewrite) or is_ours(apply) else functools.partial(guarded, apply)
 
 
 def guarded(apply: Callable[[Program], Program], before: Program) -> Program:

@@ -113,3 +113,32 @@ def test_wrong_passes_get_one_clear_line(wanted: str, words: str, file: Path, tm
     assert captured.out == ""
     assert captured.err.startswith(f"graphc: {words.replace('FILE', str(file))}")
     assert captured.err.count("\n") == 1
+
+
+WRONG = """from graphc.passes import op, rule
+from graphc.primitives import logistic, tanh
+
+@rule("wrong squash", "logistic(x) = tanh(x)", op.logistic("x"))
+def wrong(x):
+    return tanh(x)
+
+passes = [("mine", wrong)]
+"""
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    (WRONG, ("pass 'mine' changed output 0: at [0, 0]", "  rule 'wrong squash': logistic(x) = tanh(x)", "  from Sigmoid (own_pass.py:")),
+    ("passes = [('mine', lambda program: None)]", ("pass 'mine' failed: PassFailed: it gave None, not a Program",))])
+@pytest.mark.filterwarnings("ignore:graphc. pass 'mine' failed")
+def test_bisect_finds_the_pass_of_a_file(text: str, words: tuple[str, ...], file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(text)
+    assert main(["bisect", str(ROOT / "examples" / "own_pass.py"), "--pipeline", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert [each for each in words if each not in out] == []
+
+
+@pytest.mark.filterwarnings("ignore:graphc. pass 'mine' failed")
+def test_a_dump_says_which_pass_was_left_out(file: Path, tmp_path: Path) -> None:
+    file.write_text("passes = [('mine', lambda program: None)]")
+    assert main(["dump", "softmax", "--pipeline", str(file), "--out", str(tmp_path / "dumped")]) == 0
+    assert "mine: FAILED and was left out: PassFailed: it gave None, not a Program" in (tmp_path / "dumped" / "index.md").read_text()
