@@ -23,10 +23,10 @@ from graphc.core import dtypes
 from graphc.timing import interleaved
 
 _CHAINS = 12  # independent accumulators: latency (4 or 5 cycles) times two units a cycle, and some to spare
-_FLOPS = 4e7  # of one sample of each thread
+_FLOPS = 2e8  # of one sample of each thread: long beside what starting a thread takes
 _SIZES = (16 << 10, 128 << 10, 1 << 20, 8 << 20, 64 << 20)  # bytes copied: within each level of the caches, and beyond
 _SAMPLE = 16 << 20  # bytes that one sample copies at least, of each thread
-_ROUNDS = 5
+_ROUNDS = 8
 
 
 @dataclass(frozen=True)

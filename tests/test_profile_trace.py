@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,20 @@ def test_what_is_no_option_is_refused() -> None:
         options.trace_levels = 3  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match=r"step_stats must be the step_stats of a graphc.RunMetadata, but got <class 'NoneType'>"):
         timeline.Timeline(None)  # type: ignore[arg-type]
+
+
+def test_the_page_shows_code_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "debugging.md").read_text()
+    section = page.partition("## Where does the time go?")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"import and nothing else:\n\n((?:(?:    .*)?\n)+)", section)
+    train, feeds = model()
+    with gc.Session() as session:
+        names: dict[str, Any] = {"gc": gc, "session": session, "train": train, "feeds": feeds}
+        exec(textwrap.dedent(code), names)
+    assert len(json.loads(names["trace"])["traceEvents"]) > len(names["metadata"].profile.kernels) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["step", "time", "share"]
+    assert [line.split()[0] for line in lines[-2:]] == [step.name for step in names["metadata"].profile.kernels]
 
 
 # The trace --------------------------------------------------------------------------------------------------------------------------------
