@@ -18,6 +18,7 @@ from graphc.core.verify import InvalidProgram, verify
 from graphc.passes.pipelines import PASSES, Pass
 from graphc.passes.record import Applied, recording
 from graphc.passes.rewrite import Rewrite
+from graphc.passes.users import as_run
 from graphc.runtime.reduce import Example, cut, reduce_program
 from graphc.runtime.truth import Expected, expect, expect_node, first_difference, is_inexact, named
 from graphc.runtime.verdict import Culprit
@@ -61,7 +62,7 @@ def is_invalid(program: Program) -> str:
 
 def blame_pass(name: str, apply: Pass, inputs: Inputs, headline: str) -> Culprit:
     """What in the pass `apply`, which goes wrong on `inputs`, is to blame. headline: how it shows there."""
-    search = _Search(name, apply, inputs)
+    search = _Search(name, as_run(apply), inputs)
     applied = search.first_wrong_application()
     if applied is not None:
         return search.rule(headline, applied)
@@ -140,7 +141,8 @@ class _Search:
         if after is not None and strange is not None:
             node, how = strange
             details += [f"the first node with a value that no node had before: {describe(node)}{how}"]
-            details += where(after.origins.get(node, ()))
+            kernel = node.operands[0] if node.name == "get_tuple_element" else node
+            details += where(after.origins.get(kernel, ()))
         if example is None:
             return Culprit("pass", self.name, headline, tuple(details))
         made = _text_after(self.apply, example.program)
