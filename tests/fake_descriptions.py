@@ -159,7 +159,7 @@ def _stage(name: str, nodes: list[Draft], before: dict[int, int], changes: list[
         if kind in ("removed", "replaced"):
             rules[why.split(":")[0]] = rules.get(why.split(":")[0], 0) + 1
     return {
-        "name": name, "ms": 0.0 if not before else 0.02 * len(nodes), "problem": "", "changed": bool(before),
+        "name": name, "ms": 0.0 if not before else 0.02 * len(nodes), "problem": "", "changed": True,
         "text": "\n".join(["program {", *(f"  {_line(number, node, ids)}" for number, node in enumerate(nodes)), "}"]),
         "nodes": [{"id": number, "name": node.name, "type": node.type, "operands": [ids[id(o)] for o in node.operands], "operations": node.operations,
                    "kernel": node.kernel, "note": node.note} for number, node in enumerate(nodes)],

@@ -19,6 +19,7 @@ from typing import Any
 
 from graphc.core.source import texts
 from graphc.files import write_whole
+from graphc.terminal import bytes_text
 
 Description = Mapping[str, Any]  # what `graphc.inspection.describe` gives
 
@@ -35,6 +36,26 @@ _BLOCK = re.compile(r'<script type="text/plain" data-block="([\w-]+)">([^<]*)</s
 def write_report(description: Description, path: str | os.PathLike[str]) -> None:
     """Writes the report of `description` to the file `path`, whole or not at all; OSError where the file cannot be written."""
     write_whole(path, report_html(description))
+
+
+def notebook_html(description: Description) -> str:
+    """The report for a notebook: a few figures in a row, and the page in a frame below them, which opens at a click. Kernels' machine code is
+    left out, since a notebook keeps every output: `write_report` has it."""
+    pieces = [{**piece, "kernels": [{**kernel, "code": "", "assembly": ""} for kernel in piece["kernels"]]} for piece in _pieces(description)]
+    page = report_html({**description, "pieces": pieces} if "pieces" in description else pieces[0])
+    frame = f'<iframe srcdoc="{html.escape(page)}" style="width: 100%; height: 720px; border: 1px solid #8885"></iframe>'
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for piece in pieces for name, value in _figures(piece))
+    return f"<table><caption>{html.escape(description['title'] or 'compiled')}</caption>{rows}</table><details><summary>report</summary>{frame}</details>"
+
+
+def _figures(description: Description) -> Iterator[tuple[str, str]]:
+    """The figures that a notebook shows of one piece."""
+    stages, kernels, memory = list(_heads(description["stages"])), description["kernels"], description["memory"]
+    yield "nodes", " → ".join(f"{stage['count']} {stage['name']}" for stage in stages if stage["changed"])
+    yield "kernels", f"{len(kernels)}: {sum(kernel['flops'] for kernel in kernels):,} flops, {bytes_text(sum(kernel['bytes'] for kernel in kernels))} moved"
+    yield "arena", f"{bytes_text(memory['arena'])}, the least possible {bytes_text(memory['lower_bound'])}"
+    for warning in description["warnings"]:
+        yield "warning", warning
 
 
 def report_html(description: Description) -> str:

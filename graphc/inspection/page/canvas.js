@@ -13,26 +13,93 @@ function canvasStyle() {
   const ink = themed("ink");
   const font = getComputedStyle(document.body).fontFamily;
   return [
-    { selector: "node", style: {
-      shape: "round-rectangle", "corner-radius": 5, width: "data(width)", height: "data(height)", "background-color": "data(colour)", "border-width": 1,
-      "border-color": "data(edge)", label: "data(label)", "text-wrap": "wrap", "text-valign": "center", "text-halign": "center", "font-size": 11.5,
-      "font-family": font, color: ink, "line-height": 1.25, "min-zoomed-font-size": 5 } },
-    { selector: "node.folded", style: { "border-width": 1.5, "border-style": "solid", "font-weight": 600, shape: "round-rectangle", "corner-radius": 10 } },
-    { selector: "node.around", style: {
-      "background-color": themed("scope"), "background-opacity": 0.55, "border-color": themed("line"), "text-valign": "top", "text-margin-y": -3, padding: `${PADDING}px`,
-      color: themed("muted"), "font-size": 12, "text-wrap": "ellipsis", "text-max-width": "data(room)", "compound-sizing-wrt-labels": "exclude", "font-weight": 600, "min-zoomed-font-size": 6, "corner-radius": 8 } },
+    {
+      selector: "node",
+      style: {
+        shape: "round-rectangle",
+        "corner-radius": 5,
+        width: "data(width)",
+        height: "data(height)",
+        "background-color": "data(colour)",
+        "border-width": 1,
+        "border-color": "data(edge)",
+        label: "data(label)",
+        "text-wrap": "wrap",
+        "text-valign": "center",
+        "text-halign": "center",
+        "font-size": 11.5,
+        "font-family": font,
+        color: ink,
+        "line-height": 1.25,
+        "min-zoomed-font-size": 5,
+      },
+    },
+    {
+      selector: "node.folded",
+      style: { "border-width": 1.5, "border-style": "solid", "font-weight": 600, shape: "round-rectangle", "corner-radius": 10 },
+    },
+    {
+      selector: "node.around",
+      style: {
+        "background-color": themed("scope"),
+        "background-opacity": 0.55,
+        "border-color": themed("line"),
+        "text-valign": "top",
+        "text-margin-y": -3,
+        padding: `${PADDING}px`,
+        color: themed("muted"),
+        "font-size": 12,
+        "text-wrap": "ellipsis",
+        "text-max-width": "data(room)",
+        "compound-sizing-wrt-labels": "exclude",
+        "font-weight": 600,
+        "min-zoomed-font-size": 6,
+        "corner-radius": 8,
+      },
+    },
     { selector: "node.gone", style: { "border-style": "dashed" } },
     { selector: "node.found", style: { "border-color": themed("accent"), "border-width": 2.5 } },
     { selector: "node.chosen", style: { "border-color": themed("accent"), "border-width": 3.5 } },
     { selector: "node.faint", style: { opacity: 0.45 } },
-    { selector: "edge", style: {
-      width: "data(width)", "line-color": themed("edge"), "target-arrow-color": themed("edge"), "target-arrow-shape": "triangle", "arrow-scale": 0.75,
-      "curve-style": "bezier", label: "data(label)", "font-size": 9.5, "font-family": font, color: themed("muted"), "text-background-color": themed("paper"),
-      "text-background-opacity": 0.85, "text-background-padding": 1.5, "min-zoomed-font-size": 6 } },
-    { selector: "edge.routed", style: {
-      "curve-style": "round-segments", "segment-distances": "data(distances)", "segment-weights": "data(weights)", "segment-radii": 16, "edge-distances": "node-position" } },
+    {
+      selector: "edge",
+      style: {
+        width: "data(width)",
+        "line-color": themed("edge"),
+        "target-arrow-color": themed("edge"),
+        "target-arrow-shape": "triangle",
+        "arrow-scale": 0.75,
+        "curve-style": "bezier",
+        label: "data(label)",
+        "font-size": 9.5,
+        "font-family": font,
+        color: themed("muted"),
+        "text-background-color": themed("paper"),
+        "text-background-opacity": 0.85,
+        "text-background-padding": 1.5,
+        "min-zoomed-font-size": 6,
+      },
+    },
+    {
+      selector: "edge.routed",
+      style: {
+        "curve-style": "round-segments",
+        "segment-distances": "data(distances)",
+        "segment-weights": "data(weights)",
+        "segment-radii": 16,
+        "edge-distances": "node-position",
+      },
+    },
     { selector: "edge.far", style: { opacity: 0.5 } },
-    { selector: "edge.becomes", style: { "line-style": "dashed", "line-color": themed("replaced-ink"), "target-arrow-color": themed("replaced-ink"), "arrow-scale": 1 } },
+    {
+      selector: "edge.becomes",
+      style: {
+        "line-style": "dashed",
+        "line-color": themed("replaced-ink"),
+        "target-arrow-color": themed("replaced-ink"),
+        "arrow-scale": 1,
+      },
+    },
     { selector: "edge.near", style: { "line-color": themed("accent"), "target-arrow-color": themed("accent"), opacity: 1, "z-index": 9 } },
   ];
 }
@@ -40,8 +107,18 @@ function canvasStyle() {
 // A picture in `holder`. onpick(member, isAround): called with the box that was clicked; ontip(member): the words beside the pointer.
 async function makeCanvas(holder, onpick, ontip) {
   const [cytoscape] = [await library("cytoscape"), await library("dagre")];
-  const cy = cytoscape({ container: holder, style: canvasStyle(), layout: { name: "preset" }, minZoom: 0.03, maxZoom: 3,
-    boxSelectionEnabled: false, autoungrabify: true, autounselectify: true, textureOnViewport: false, pixelRatio: "auto" });
+  const cy = cytoscape({
+    container: holder,
+    style: canvasStyle(),
+    layout: { name: "preset" },
+    minZoom: 0.03,
+    maxZoom: 3,
+    boxSelectionEnabled: false,
+    autoungrabify: true,
+    autounselectify: true,
+    textureOnViewport: false,
+    pixelRatio: "auto",
+  });
   const members = new Map();
   cy.on("tap", "node", (event) => onpick(members.get(event.target.id()), event.target.hasClass("around")));
   cy.on("mouseover", "node", (event) => {
@@ -66,12 +143,36 @@ function paint(canvas, { boxes, around, edges, positions, corners, widths, exten
     members.set(ids.get(member), member);
   }
   const parentOf = (member) => ids.get(member.parent);
-  const elements = around.map((scope) => ({ group: "nodes", classes: "around", data: { id: ids.get(scope), parent: parentOf(scope), label: `▾ ${scope.label}`, room: widths.get(scope), width: 10, height: 10, colour: themed("scope"), edge: themed("line") } }));
+  const elements = around.map((scope) => ({
+    group: "nodes",
+    classes: "around",
+    data: {
+      id: ids.get(scope),
+      parent: parentOf(scope),
+      label: `▾ ${scope.label}`,
+      room: widths.get(scope),
+      width: 10,
+      height: 10,
+      colour: themed("scope"),
+      edge: themed("line"),
+    },
+  }));
   for (const box of boxes) {
     const { title, note } = wordsOf(box);
     const colour = colourOf(box);
-    elements.push({ group: "nodes", classes: [box.item ? "" : "folded", ...classesOf(box)].join(" "), position: { ...positions.get(box) },
-      data: { id: ids.get(box), parent: parentOf(box), label: (box.item ? title : `▸ ${title}`) + (note ? `\n${note}` : ""), colour, edge: themed("boxline"), ...sizeOf(box) } });
+    elements.push({
+      group: "nodes",
+      classes: [box.item ? "" : "folded", ...classesOf(box)].join(" "),
+      position: { ...positions.get(box) },
+      data: {
+        id: ids.get(box),
+        parent: parentOf(box),
+        label: (box.item ? title : `▸ ${title}`) + (note ? `\n${note}` : ""),
+        colour,
+        edge: themed("boxline"),
+        ...sizeOf(box),
+      },
+    });
   }
   edges.forEach((edge, index) => elements.push(drawnEdge(edge, `e${index}`, ids, positions, corners.get(edge))));
   const view = keepView ? { zoom: cy.zoom(), pan: { ...cy.pan() } } : null;
@@ -85,7 +186,13 @@ function paint(canvas, { boxes, around, edges, positions, corners, widths, exten
 }
 
 function drawnEdge(edge, id, ids, positions, points) {
-  const data = { id, source: ids.get(edge.from), target: ids.get(edge.to), width: Math.min(1 + Math.log2(edge.count) * 0.45, 3.5), label: edge.count > 1 ? `${edge.count}` : "" };
+  const data = {
+    id,
+    source: ids.get(edge.from),
+    target: ids.get(edge.to),
+    width: Math.min(1 + Math.log2(edge.count) * 0.45, 3.5),
+    label: edge.count > 1 ? `${edge.count}` : "",
+  };
   const from = positions.get(edge.from);
   const to = positions.get(edge.to);
   const along = { x: to.x - from.x, y: to.y - from.y };

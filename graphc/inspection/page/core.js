@@ -70,7 +70,9 @@ function parseHash(hash) {
 
 // The address of `changes` applied to a state. A key set to null goes away.
 function hashOf(changes, base = {}) {
-  const merged = Object.entries({ ...base, ...changes, piece: piece || null }).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const merged = Object.entries({ ...base, ...changes, piece: piece || null }).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
   return "#" + new URLSearchParams(merged.map(([key, value]) => [key, String(value)]));
 }
 
@@ -101,7 +103,7 @@ function link(target, ...children) {
   return el("a", { href: hashOf(target) }, ...children);
 }
 
-// Listeners that every view shares --------------------------------------------------------------------------------------------------------
+// Listeners that every view shares -------------------------------------------------------------------------------------------------------
 
 function listen() {
   document.addEventListener("click", (event) => {

@@ -9,8 +9,17 @@ const graphView = {
     const stage = stageOf(state);
     const data = await contents(stage);
     const items = data.nodes.map((node) => itemOf(node, stage, data));
-    const select = el("select", { "aria-label": "Stage", onchange: (event) => visit({ view: "graph", stage: event.target.value, colour: state.colour }) },
-      report.stages.map((s, index) => el("option", { value: s.name, selected: index === stage }, `after ${s.name} · ${thousands(s.count)} nodes${s.changed || !index ? "" : " (unchanged)"}`)));
+    const select = el(
+      "select",
+      { "aria-label": "Stage", onchange: (event) => visit({ view: "graph", stage: event.target.value, colour: state.colour }) },
+      report.stages.map((s, index) =>
+        el(
+          "option",
+          { value: s.name, selected: index === stage },
+          `after ${s.name} · ${thousands(s.count)} nodes${s.changed || !index ? "" : " (unchanged)"}`,
+        ),
+      ),
+    );
     const pane = await graphPane(root, items, { lead: [select], modes: ["kind", "kernel", "scope"] }, state);
     const follow = async (now) => {
       await pane.follow(now);
@@ -25,7 +34,16 @@ const graphView = {
 
 const stageOf = (state) => stageNumber(state.stage, 0);
 
-const itemOf = (node, stage, data) => ({ key: String(node.id), place: placeOf(node, data), primitive: node.name, type: node.type, operands: node.operands.map(String), kernel: node.kernel, node, stage });
+const itemOf = (node, stage, data) => ({
+  key: String(node.id),
+  place: placeOf(node, data),
+  primitive: node.name,
+  type: node.type,
+  operands: node.operands.map(String),
+  kernel: node.kernel,
+  node,
+  stage,
+});
 
 const HIDDEN_AT_FIRST = "constant";
 
@@ -36,18 +54,40 @@ async function graphPane(root, items, options, first) {
   const leaves = leavesOf(tree);
   const families = new Map();
   for (const item of items) families.set(familyOf(item.primitive), (families.get(familyOf(item.primitive)) || 0) + 1);
-  const search = el("input", { type: "search", placeholder: "Search: operation, kind, line, %id   /", "aria-label": "Search", value: first.find || "",
+  const search = el("input", {
+    type: "search",
+    placeholder: "Search: operation, kind, line, %id   /",
+    "aria-label": "Search",
+    value: first.find || "",
     oninput: (event) => adjust({ find: event.target.value || null, at: null }, false),
-    onkeydown: (event) => event.key === "Enter" && step(event.shiftKey ? -1 : 1) });
+    onkeydown: (event) => event.key === "Enter" && step(event.shiftKey ? -1 : 1),
+  });
   const hits = el("span", { class: "hits" });
   const step = (by) => matches.length && adjust({ at: (Number(state.at || -1) + by + matches.length) % matches.length, node: null }, false);
   const legend = el("div", { class: "legend" });
   const sheet = el("div", { class: "sheet" });
   const words = el("span", { class: "muted seen" });
-  root.append(el("div", { class: "tools" }, options.lead, search, el("button", { class: "previous", title: "Previous (p)", onclick: () => step(-1) }, "‹"),
-    el("button", { class: "next", title: "Next (n)", onclick: () => step(1) }, "›"), hits,
-    el("span", { class: "choice colours", role: "group" }), el("button", { onclick: () => adjust({ open: null, fold: textOf([...scopesOf(tree)].map((s) => s.path).slice(0, 400)) }) }, "Fold all"),
-    el("button", { onclick: () => adjust({ open: null, fold: null }) }, "As at first"), words), legend, sheet);
+  root.append(
+    el(
+      "div",
+      { class: "tools" },
+      options.lead,
+      search,
+      el("button", { class: "previous", title: "Previous (p)", onclick: () => step(-1) }, "‹"),
+      el("button", { class: "next", title: "Next (n)", onclick: () => step(1) }, "›"),
+      hits,
+      el("span", { class: "choice colours", role: "group" }),
+      el(
+        "button",
+        { onclick: () => adjust({ open: null, fold: textOf([...scopesOf(tree)].map((s) => s.path).slice(0, 400)) }) },
+        "Fold all",
+      ),
+      el("button", { onclick: () => adjust({ open: null, fold: null }) }, "As at first"),
+      words,
+    ),
+    legend,
+    sheet,
+  );
   let matches = [];
   let asked = null; // what was searched for
   let anchor = null; // the scope that was just folded or unfolded: it stays where it is on the screen
@@ -60,7 +100,11 @@ async function graphPane(root, items, options, first) {
     (isAround ? fold : open).push(path);
     adjust({ open: textOf(open), fold: textOf(fold), node: null });
   };
-  const canvas = await makeCanvas(sheet, (member, isAround) => (member.item ? adjust({ node: member.item.key }) : toggle(member, isAround)), tipOf);
+  const canvas = await makeCanvas(
+    sheet,
+    (member, isAround) => (member.item ? adjust({ node: member.item.key }) : toggle(member, isAround)),
+    tipOf,
+  );
   const follow = async (now) => {
     const hidden = new Set((now.hide || HIDDEN_AT_FIRST).split(","));
     const chosen = now.node !== undefined ? leaves.get(now.node) : null;
@@ -69,7 +113,11 @@ async function graphPane(root, items, options, first) {
       matches = found(items, asked);
     }
     const current = now.at !== undefined && matches[Number(now.at)] ? leaves.get(matches[Number(now.at)].key) : null;
-    hits.textContent = asked ? (current ? `${Number(now.at) + 1} of ${thousands(matches.length)}` : `${thousands(matches.length)} found`) : "";
+    hits.textContent = asked
+      ? current
+        ? `${Number(now.at) + 1} of ${thousands(matches.length)}`
+        : `${thousands(matches.length)} found`
+      : "";
     if (document.activeElement !== search) search.value = asked;
     drawLegend(legend, families, hidden, options, now, items);
     root.querySelector(".colours").replaceChildren(...colourButtons(options.modes, now));
@@ -104,7 +152,9 @@ function sceneOf(tree, open, items, more) {
   const filled = new Set();
   for (const box of boxes) for (let scope = box.parent; scope && !filled.has(scope); scope = scope.parent) filled.add(scope);
   const around = all.around.filter((scope) => filled.has(scope));
-  const extra = more.filter(({ from, to }) => keys.has(from) && keys.has(to)).map(({ from, to, kind }) => ({ from: standIn.get(from), to: standIn.get(to), kind, count: 1 }));
+  const extra = more
+    .filter(({ from, to }) => keys.has(from) && keys.has(to))
+    .map(({ from, to, kind }) => ({ from: standIn.get(from), to: standIn.get(to), kind, count: 1 }));
   const shown = new Map(items.map((item) => [item.key, standIn.get(item.key)]));
   const edges = [...mergedEdges(items, shown), ...extra.filter(({ from, to }) => from !== to)];
   return { boxes, around, edges, ...placed(tree, open, boxes, edges) };
@@ -150,7 +200,9 @@ function agreed(member, valueOf) {
 
 // Box -> colour, by what the reader asked for.
 function colouring(mode) {
-  if (mode === "kernel") return (box) => (({ kernel }) => (kernel === null ? themed("box") : nthColour(kernel)))({ kernel: agreed(box, (item) => item.kernel ?? null) });
+  if (mode === "kernel")
+    return (box) =>
+      (({ kernel }) => (kernel === null ? themed("box") : nthColour(kernel)))({ kernel: agreed(box, (item) => item.kernel ?? null) });
   if (mode === "scope") {
     const numbers = new Map();
     return (box) => {
@@ -161,17 +213,23 @@ function colouring(mode) {
       return name ? nthColour(numbers.get(name)) : themed("box");
     };
   }
-  if (mode === "change") return (box) => {
-    const status = agreed(box, (item) => item.status || "same");
-    return themed(status === "same" ? "box" : status === null ? (anyItem(box, (item) => item.status) ? "mixed" : "box") : STATUS_COLOURS[status]);
-  };
+  if (mode === "change")
+    return (box) => {
+      const status = agreed(box, (item) => item.status || "same");
+      return themed(
+        status === "same" ? "box" : status === null ? (anyItem(box, (item) => item.status) ? "mixed" : "box") : STATUS_COLOURS[status],
+      );
+    };
   return (box) => {
     const family = agreed(box, (item) => familyOf(item.primitive));
     return themed(family ? FAMILY_COLOURS[family] : "box");
   };
 }
 
-const colourButtons = (modes, now) => modes.map((mode) => el("button", { "aria-pressed": String((now.colour || modes[0]) === mode), onclick: () => adjust({ colour: mode }) }, `by ${mode}`));
+const colourButtons = (modes, now) =>
+  modes.map((mode) =>
+    el("button", { "aria-pressed": String((now.colour || modes[0]) === mode), onclick: () => adjust({ colour: mode }) }, `by ${mode}`),
+  );
 
 // Kinds of nodes with their numbers; a click hides or shows one.
 function drawLegend(legend, families, hidden, options, now, items) {
@@ -182,8 +240,20 @@ function drawLegend(legend, families, hidden, options, now, items) {
     return [...next].join(",") || "none";
   };
   const chips = FAMILIES.filter(([name]) => families.has(name)).map(([name, words]) =>
-    el("button", { class: "chip", "aria-pressed": String(!hidden.has(name)), title: hidden.has(name) ? "Show" : "Hide", onclick: () => adjust({ hide: toggled(name) }) },
-      el("i", { class: `swatch family-${name}` }), words, " ", muted(thousands(families.get(name)))));
+    el(
+      "button",
+      {
+        class: "chip",
+        "aria-pressed": String(!hidden.has(name)),
+        title: hidden.has(name) ? "Show" : "Hide",
+        onclick: () => adjust({ hide: toggled(name) }),
+      },
+      el("i", { class: `swatch family-${name}` }),
+      words,
+      " ",
+      muted(thousands(families.get(name))),
+    ),
+  );
   legend.replaceChildren(...chips, ...(options.legend ? options.legend(now, items) : []));
 }
 
@@ -191,9 +261,16 @@ function tipOf(member) {
   if (!member.item) return `${member.path}\n${counted(member.size, "node")}: click to unfold`;
   const { node, status, stage } = member.item;
   const operations = operationsOf(node);
-  return [`%${node.id} ${node.name} : ${node.type}`, node.note && shortened(node.note, 120), status && status !== "same" ? `${status} by ${report.stages[stage].name}` : "",
+  return [
+    `%${node.id} ${node.name} : ${node.type}`,
+    node.note && shortened(node.note, 120),
+    status && status !== "same" ? `${status} by ${report.stages[stage].name}` : "",
     ...operations.slice(0, 4).map((operation) => `${operation.name}${operation.line ? ` (${operation.line})` : ""}`),
-    operations.length > 4 ? `and ${operations.length - 4} more` : "", node.kernel === null || node.kernel === undefined ? "" : `kernel ${report.kernels[node.kernel].name}`].filter(Boolean).join("\n");
+    operations.length > 4 ? `and ${operations.length - 4} more` : "",
+    node.kernel === null || node.kernel === undefined ? "" : `kernel ${report.kernels[node.kernel].name}`,
+  ]
+    .filter(Boolean)
+    .join("\n");
 }
 
 // Where a scope is on the screen, and putting it there again after it was drawn anew.

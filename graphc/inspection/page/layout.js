@@ -17,7 +17,9 @@ function placed(root, open, boxes, edges) {
   const arrange = (scope) => {
     const units = scope.members.map((member) => ({ member, plan: !member.item && open.has(member) ? arrange(member) : null }));
     for (const unit of units) {
-      const size = unit.plan ? { width: unit.plan.width + 2 * PADDING, height: unit.plan.height + 2 * PADDING + HEADER } : sizeOf(unit.member);
+      const size = unit.plan
+        ? { width: unit.plan.width + 2 * PADDING, height: unit.plan.height + 2 * PADDING + HEADER }
+        : sizeOf(unit.member);
       Object.assign(unit, size);
     }
     return { ...arranged(units, inner.get(scope) || []), units };
@@ -30,7 +32,11 @@ function placed(root, open, boxes, edges) {
       if (unit.plan) settle(unit.plan, x - unit.plan.width / 2, y - unit.plan.height / 2 + HEADER / 2);
       else positions.set(unit.member, { x, y });
     }
-    for (const [edge, points] of plan.routes) corners.set(edge, points.map(({ x, y }) => ({ x: left + x, y: top + y })));
+    for (const [edge, points] of plan.routes)
+      corners.set(
+        edge,
+        points.map(({ x, y }) => ({ x: left + x, y: top + y })),
+      );
   };
   const whole = arrange(root);
   settle(whole, 0, 0);
@@ -55,8 +61,8 @@ function innerEdges(edges) {
 // A box is as wide as its two lines of text.
 function sizeOf(member) {
   const { title, note } = wordsOf(member);
-  const width = Math.max(title.length * 6.7, note.length * 6.7) + 22;
-  return { width: Math.max(64, Math.min(width, 250)), height: note ? 38 : 26 };
+  const width = Math.max(title.length * (member.item ? 6.7 : 7.3), note.length * 6.7) + (member.item ? 22 : 34);
+  return { width: Math.max(64, Math.min(width, 290)), height: note ? 38 : 26 };
 }
 
 // What is written in a box: an item's primitive and name, a scope's name and size.
@@ -80,13 +86,23 @@ function arranged(units, edges) {
     dagre.layout(graph);
     const { width, height } = graph.graph();
     for (const unit of linked) [unit.x, unit.y] = (({ x, y }) => [x, y])(graph.node(names.get(unit.member)));
-    edges.forEach(({ from, to, edge }, index) => routes.set(edge, graph.edge(names.get(from), names.get(to), String(index)).points.slice(1, -1)));
+    edges.forEach(({ from, to, edge }, index) =>
+      routes.set(edge, graph.edge(names.get(from), names.get(to), String(index)).points.slice(1, -1)),
+    );
     size = inColumns(linked, edges, routes, width, height);
   }
-  return { ...inRows(units.filter((unit) => !joined.has(unit.member)), size.width, size.height), routes };
+  return {
+    ...inRows(
+      units.filter((unit) => !joined.has(unit.member)),
+      size.width,
+      size.height,
+    ),
+    routes,
+  };
 }
 
-// A long chain of layers goes on at the top of the next column, as a text does: a strip of one box's width cannot be read. Layers stay whole.
+// A long chain of layers goes on at the top of the next column, as a text does: a strip of one box's width cannot be read. Layers stay
+// whole.
 function inColumns(units, edges, routes, width, height) {
   const count = Math.round(Math.sqrt(height / (width * SHAPE)));
   if (count < 2) return { width, height };
@@ -102,7 +118,12 @@ function inColumns(units, edges, routes, width, height) {
     else {
       const [leave, arrive] = [moved(source).y + source.height / 2 + 12, moved(target).y - target.height / 2 - 12];
       const between = step * last - GUTTER / 2;
-      routes.set(edge, [{ x: moved(source).x, y: leave }, { x: between, y: leave }, { x: between, y: arrive }, { x: moved(target).x, y: arrive }]);
+      routes.set(edge, [
+        { x: moved(source).x, y: leave },
+        { x: between, y: leave },
+        { x: between, y: arrive },
+        { x: moved(target).x, y: arrive },
+      ]);
     }
   }
   let deepest = 0;

@@ -1,9 +1,19 @@
 // The page itself: tabs, keys, and the one function that draws what the address asks for. Last of the scripts: it starts the page.
 //
-// A view is {title, key(state), render(root, state)}; `render` may give a function that follows smaller changes of the state, called for as long as
-// `key` says that the view is the same. When a view has been drawn, the page's root element says so in data-ready, for tests and for printing.
+// A view is {title, key(state), render(root, state)}; `render` may give a function that follows smaller changes of the state, called for
+// as long as `key` says that the view is the same. When a view has been drawn, the page's root element says so in data-ready, for tests
+// and for printing.
 
-const VIEWS = { overview, graph: graphView, diff: diffView, kernels: kernelsView, edges: edgesView, memory: memoryView, timeline: timelineView, source: sourceView };
+const VIEWS = {
+  overview,
+  graph: graphView,
+  diff: diffView,
+  kernels: kernelsView,
+  edges: edgesView,
+  memory: memoryView,
+  timeline: timelineView,
+  source: sourceView,
+};
 
 let drawn = { key: null, follow: null };
 let drawing = Promise.resolve();
@@ -58,7 +68,10 @@ function closePanel() {
 
 const KEYS = {
   "/": () => document.querySelector("#view input[type=search]")?.focus(),
-  Escape: () => (document.activeElement.matches("input, select") ? document.activeElement.blur() : document.querySelector("#panel:not([hidden]) .close")?.click()),
+  Escape: () =>
+    document.activeElement.matches("input, select")
+      ? document.activeElement.blur()
+      : document.querySelector("#panel:not([hidden]) .close")?.click(),
   n: () => document.querySelector("#view .next")?.click(),
   p: () => document.querySelector("#view .previous")?.click(),
 };
@@ -79,12 +92,21 @@ async function choosePiece() {
   if (report && wanted === piece) return;
   piece = wanted < pieces.names.length ? wanted : 0;
   report = await json("head");
-  document.querySelector("h1").replaceChildren(pieces.title, " ", muted([report.target, report.version && `graphc ${report.version}`].filter(Boolean).join(" · ")));
-  const tabs = Object.entries(VIEWS).map(([name, view], index) => el("a", { href: hashOf({ view: name }), "data-view": name, title: `${view.title} (${index + 1})` }, view.title));
+  document
+    .querySelector("h1")
+    .replaceChildren(pieces.title, " ", muted([report.target, report.version && `graphc ${report.version}`].filter(Boolean).join(" · ")));
+  const tabs = Object.entries(VIEWS).map(([name, view], index) =>
+    el("a", { href: hashOf({ view: name }), "data-view": name, title: `${view.title} (${index + 1})` }, view.title),
+  );
   document.getElementById("tabs").replaceChildren(...tabs);
   if (pieces.whole) return;
-  document.querySelector("h1").append(el("select", { "aria-label": "Piece", onchange: (event) => show(`#piece=${event.target.value}`) },
-    pieces.names.map((name, index) => el("option", { value: index, selected: index === piece }, name))));
+  document.querySelector("h1").append(
+    el(
+      "select",
+      { "aria-label": "Piece", onchange: (event) => show(`#piece=${event.target.value}`) },
+      pieces.names.map((name, index) => el("option", { value: index, selected: index === piece }, name)),
+    ),
+  );
 }
 
 let pieces = null; // {title, names, whole}

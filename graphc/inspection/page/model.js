@@ -7,7 +7,11 @@ const FAMILIES = [
   ["reduce", "reductions", /^(reduce_|cumulative|arg|sort|scan)/],
   ["data", "feeds and variables", /^(parameter|variable_|random)/],
   ["constant", "constants", /^(constant|iota)$/],
-  ["view", "views", /^(reshape|transpose|broadcast|slice|concatenate|pad|reverse|dynamic|gather|scatter|expand|get_tuple|squeeze|transfer|convert|bitcast)/],
+  [
+    "view",
+    "views",
+    /^(reshape|transpose|broadcast|slice|concatenate|pad|reverse|dynamic|gather|scatter|expand|get_tuple|squeeze|transfer|convert|bitcast)/,
+  ],
   ["fusion", "fused", /^(fusion)/],
   ["map", "element by element", /./],
 ];
@@ -44,8 +48,8 @@ async function contents(stage) {
 
 const operationsOf = (node) => node.operations.map((index) => report.operations[index]);
 
-// Where in the user's name scopes a node stands: the name of its first operation, or of the variable or feed that it is. A write stands with what
-// is written, so that arrows do not run back to where the variable is read.
+// Where in the user's name scopes a node stands: the name of its first operation, or of the variable or feed that it is. A write stands
+// with what is written, so that arrows do not run back to where the variable is read.
 function placeOf(node, data) {
   if (node.name === "variable_assign" && data) return placeOf(data.byId.get(node.operands[0]), data);
   if (node.operations.length && node.name !== "variable_read") return report.operations[node.operations[0]].name;
@@ -54,7 +58,13 @@ function placeOf(node, data) {
 }
 
 // The lines of code (".../train.py:12") of a node.
-const linesOf = (node) => [...new Set(operationsOf(node).map((operation) => operation.line).filter(Boolean))];
+const linesOf = (node) => [
+  ...new Set(
+    operationsOf(node)
+      .map((operation) => operation.line)
+      .filter(Boolean),
+  ),
+];
 
 // What a line of the user's program says, where the report knows it.
 const lineText = (line) => (report.lines && report.lines[line]) || "";
@@ -79,10 +89,16 @@ const textsOf = async (kernel) => (await json(`code-${Math.floor(kernel / KERNEL
 // The class of a kernel's colour: kinds that have none share one.
 const kindClass = (kernel) => `kind-${(/\b(loop|row|column|dot|scan|scatter)\b/.exec(kernel.kind) || ["other"])[0]}`;
 
-// Links to things, the same in every view -------------------------------------------------------------------------------------------------
+// Links to things, the same in every view ------------------------------------------------------------------------------------------------
 
-const kernelLink = (index) => index === null || index === undefined ? muted("none")
-  : el("a", { href: hashOf({ view: "kernels", kernel: index }), class: "clip", "data-tip": report.kernels[index].name }, report.kernels[index].name);
+const kernelLink = (index) =>
+  index === null || index === undefined
+    ? muted("none")
+    : el(
+        "a",
+        { href: hashOf({ view: "kernels", kernel: index }), class: "clip", "data-tip": report.kernels[index].name },
+        report.kernels[index].name,
+      );
 
 const lineLink = (line) => link({ view: "source", line }, line);
 

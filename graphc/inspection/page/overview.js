@@ -10,26 +10,53 @@ const overview = {
     const last = report.stages[report.stages.length - 1];
     const built = Object.values(phases).reduce((sum, ms) => sum + ms, 0);
     root.append(
-      warnings.length ? el("section", { class: "warnings" }, el("h2", {}, counted(warnings.length, "warning")), el("ul", {}, warnings.map((text) => el("li", {}, text)))) : "",
-      el("div", { class: "figures" },
+      warnings.length
+        ? el(
+            "section",
+            { class: "warnings" },
+            el("h2", {}, counted(warnings.length, "warning")),
+            el(
+              "ul",
+              {},
+              warnings.map((text) => el("li", {}, text)),
+            ),
+          )
+        : "",
+      el(
+        "div",
+        { class: "figures" },
         figure("operations", thousands(report.operations.length), "that the fetches need"),
-        figure("nodes", [thousands(first.count), el("span", { class: "to" }, " → "), thousands(last.count)], `after ${first.name}, after ${last.name}`),
+        figure(
+          "nodes",
+          [thousands(first.count), el("span", { class: "to" }, " → "), thousands(last.count)],
+          `after ${first.name}, after ${last.name}`,
+        ),
         figure("kernels", thousands(report.kernels.length), distinctKinds()),
         figure("work", `${amount(flops)}flop`, `${bytes(moved)} moved, ${significant(moved ? flops / moved : 0)} flop a byte`),
         figure("a run", duration(totalTime()), measured() ? "sum of measured kernels" : "estimate for one core"),
         figure("arena", bytes(memory.arena), memory.arena ? arenaWords(memory) : "no memory of its own"),
-        figure("compiled in", duration(built * 1e3), Object.entries(phases).map(([name, ms]) => `${name} ${duration(ms * 1e3)}`).join(", "))),
-      el("div", { class: "columns" },
-        section("Passes", passes()),
-        section("Where the time goes", heaviest())),
-      section("Signature", el("div", { class: "columns" }, feedTable(signature.feeds), fetchTable(signature.fetches))));
+        figure(
+          "compiled in",
+          duration(built * 1e3),
+          Object.entries(phases)
+            .map(([name, ms]) => `${name} ${duration(ms * 1e3)}`)
+            .join(", "),
+        ),
+      ),
+      el("div", { class: "columns" }, section("Passes", passes()), section("Where the time goes", heaviest())),
+      section("Signature", el("div", { class: "columns" }, feedTable(signature.feeds), fetchTable(signature.fetches))),
+    );
   },
 };
 
 function distinctKinds() {
   const kinds = new Map();
   for (const kernel of report.kernels) kinds.set(kernel.kind, (kinds.get(kernel.kind) || 0) + 1);
-  return [...kinds].sort((a, b) => b[1] - a[1]).slice(0, 4).map(([kind, count]) => `${count} ${kind}`).join(", ");
+  return [...kinds]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 4)
+    .map(([kind, count]) => `${count} ${kind}`)
+    .join(", ");
 }
 
 function arenaWords(memory) {
@@ -41,36 +68,61 @@ function arenaWords(memory) {
 function passes() {
   const widest = Math.max(...report.stages.map((stage) => stage.count), 1);
   const slowest = Math.max(...report.stages.map((stage) => stage.ms), 1e-9);
-  return table([
-    { title: "stage", cell: (stage) => link({ view: "graph", stage: stage.name }, stage.name) },
-    { title: "nodes", number: true, cell: (stage) => [thousands(stage.count), " ", bar(stage.count / widest)] },
-    { title: "time", number: true, cell: (stage) => [stage === report.stages[0] ? "" : duration(stage.ms * 1e3), " ", stage === report.stages[0] ? "" : bar(stage.ms / slowest, "time")] },
-    { title: "", cell: outcome },
-  ], report.stages);
+  return table(
+    [
+      { title: "stage", cell: (stage) => link({ view: "graph", stage: stage.name }, stage.name) },
+      { title: "nodes", number: true, cell: (stage) => [thousands(stage.count), " ", bar(stage.count / widest)] },
+      {
+        title: "time",
+        number: true,
+        cell: (stage) => [
+          stage === report.stages[0] ? "" : duration(stage.ms * 1e3),
+          " ",
+          stage === report.stages[0] ? "" : bar(stage.ms / slowest, "time"),
+        ],
+      },
+      { title: "", cell: outcome },
+    ],
+    report.stages,
+  );
 }
 
 function outcome(stage) {
   if (stage === report.stages[0]) return muted("the operations, expanded");
   if (stage.problem) return [badge("failed"), " ", el("span", { class: "problem" }, stage.problem)];
   if (!stage.changed) return muted("unchanged");
-  const words = Object.entries(stage.kinds).map(([kind, count]) => `${thousands(count)} ${kind}`).join(", ");
+  const words = Object.entries(stage.kinds)
+    .map(([kind, count]) => `${thousands(count)} ${kind}`)
+    .join(", ");
   return link({ view: "diff", stage: stage.name }, words || "new order");
 }
 
 function heaviest() {
   const total = totalTime() || 1;
-  const rows = report.kernels.map((kernel, index) => ({ kernel, index })).sort((a, b) => timeOf(b.kernel) - timeOf(a.kernel)).slice(0, 8);
+  const rows = report.kernels
+    .map((kernel, index) => ({ kernel, index }))
+    .sort((a, b) => timeOf(b.kernel) - timeOf(a.kernel))
+    .slice(0, 8);
   if (!rows.length) return empty("No kernel: nothing is left to compute.");
-  return table([
-    { title: "kernel", cell: ({ kernel, index }) => link({ view: "kernels", kernel: index }, abridged(kernel.name, 46)) },
-    { title: measured() ? "measured" : "estimate", number: true, cell: ({ kernel }) => duration(timeOf(kernel)) },
-    { title: "share", number: true, cell: ({ kernel }) => [percent(timeOf(kernel) / total), " ", bar(timeOf(kernel) / total, "time")] },
-  ], rows);
+  return table(
+    [
+      { title: "kernel", cell: ({ kernel, index }) => link({ view: "kernels", kernel: index }, abridged(kernel.name, 46)) },
+      { title: measured() ? "measured" : "estimate", number: true, cell: ({ kernel }) => duration(timeOf(kernel)) },
+      { title: "share", number: true, cell: ({ kernel }) => [percent(timeOf(kernel) / total), " ", bar(timeOf(kernel) / total, "time")] },
+    ],
+    rows,
+  );
 }
 
-const feedTable = (feeds) => feeds.length ? table([
-  { title: "feed", cell: (feed) => feed.name },
-  { title: "type", cell: (feed) => el("code", {}, feed.type) },
-], feeds) : empty("Nothing is fed.");
+const feedTable = (feeds) =>
+  feeds.length
+    ? table(
+        [
+          { title: "feed", cell: (feed) => feed.name },
+          { title: "type", cell: (feed) => el("code", {}, feed.type) },
+        ],
+        feeds,
+      )
+    : empty("Nothing is fed.");
 
 const fetchTable = (fetches) => table([{ title: "fetch", cell: (name) => name }], fetches);

@@ -5,20 +5,53 @@ const sourceView = {
   async render(root, state) {
     const files = filesOf(state);
     const wanted = (state.find || "").toLowerCase();
-    root.append(el("div", { class: "tools" },
-      el("input", { type: "search", placeholder: "Filter: operation, type, line, fate   /", "aria-label": "Filter", value: state.find || "", onchange: (event) => adjust({ find: event.target.value || null, operation: null, line: null }) }),
-      muted(`${counted(report.operations.length, "operation")} of ${counted([...files.values()].reduce((sum, lines) => sum + lines.size, 0), "line")}`)));
+    root.append(
+      el(
+        "div",
+        { class: "tools" },
+        el("input", {
+          type: "search",
+          placeholder: "Filter: operation, type, line, fate   /",
+          "aria-label": "Filter",
+          value: state.find || "",
+          onchange: (event) => adjust({ find: event.target.value || null, operation: null, line: null }),
+        }),
+        muted(
+          `${counted(report.operations.length, "operation")} of ${counted(
+            [...files.values()].reduce((sum, lines) => sum + lines.size, 0),
+            "line",
+          )}`,
+        ),
+      ),
+    );
     let shownAny = false;
     for (const [file, lines] of files) {
-      const rows = [...lines].sort((a, b) => a[0] - b[0]).map(([number, operations]) => ({ number, operations: operations.filter((index) => !wanted || operationText(index).includes(wanted)), line: file === NO_FILE ? "" : `${file}:${number}` }))
+      const rows = [...lines]
+        .sort((a, b) => a[0] - b[0])
+        .map(([number, operations]) => ({
+          number,
+          operations: operations.filter((index) => !wanted || operationText(index).includes(wanted)),
+          line: file === NO_FILE ? "" : `${file}:${number}`,
+        }))
         .filter((row) => row.operations.length);
       if (!rows.length) continue;
       shownAny = true;
-      root.append(section(file, longTable(SOURCE_COLUMNS, rows, { row: (row) => ({ class: isChosen(row, state) ? "chosen" : null, "data-line": row.line }) }, 400)));
+      root.append(
+        section(
+          file,
+          longTable(
+            SOURCE_COLUMNS,
+            rows,
+            { row: (row) => ({ class: isChosen(row, state) ? "chosen" : null, "data-line": row.line }) },
+            400,
+          ),
+        ),
+      );
     }
     if (!shownAny) root.append(empty("No operation matches."));
     root.querySelector("tr.chosen")?.scrollIntoView({ block: "center" });
-    if (state.operation !== undefined && report.operations[Number(state.operation)]) openPanel(() => adjust({ operation: null }), await operationPanel(Number(state.operation)));
+    if (state.operation !== undefined && report.operations[Number(state.operation)])
+      openPanel(() => adjust({ operation: null }), await operationPanel(Number(state.operation)));
     else if (state.line) openPanel(() => adjust({ line: null }), linePanel(state.line));
   },
 };
@@ -38,9 +71,14 @@ function filesOf() {
   return files;
 }
 
-const operationText = (index) => (({ name, type, line, fate, kernels }) => [name, type, line, fate, ...kernels.map((kernel) => report.kernels[kernel].name)].join(" ").toLowerCase())(report.operations[index]);
+const operationText = (index) =>
+  (({ name, type, line, fate, kernels }) =>
+    [name, type, line, fate, ...kernels.map((kernel) => report.kernels[kernel].name)].join(" ").toLowerCase())(report.operations[index]);
 
-const isChosen = (row, state) => row.line === state.line || row.operations.includes(Number(state.operation ?? -1)) || (state.kernel !== undefined && kernelsOf(row.operations).includes(Number(state.kernel)));
+const isChosen = (row, state) =>
+  row.line === state.line ||
+  row.operations.includes(Number(state.operation ?? -1)) ||
+  (state.kernel !== undefined && kernelsOf(row.operations).includes(Number(state.kernel)));
 
 const kernelsOf = (operations) => [...new Set(operations.flatMap((index) => report.operations[index].kernels))];
 
@@ -49,17 +87,51 @@ const lineTime = (kernels) => kernels.reduce((sum, kernel) => sum + timeOf(repor
 const SOURCE_COLUMNS = [
   { title: "line", number: true, cell: (row) => (row.line ? link({ view: "source", line: row.line }, String(row.number)) : "") },
   { title: "", cell: (row) => el("code", { class: "source" }, lineText(row.line)), class: "text" },
-  { title: "kernels", class: "nowrap", cell: (row) => some(kernelsOf(row.operations).map((kernel) => el("a", { href: hashOf({ view: "kernels", kernel }), "data-tip": report.kernels[kernel].name }, String(kernel))), 5) },
-  { title: "their time", number: true, cell: (row) => (kernelsOf(row.operations).length ? duration(lineTime(kernelsOf(row.operations))) : ""), tip: "the whole of every kernel that the line has a part in" },
-  { title: "operations", cell: (row) => some(row.operations.map((index) => el("span", { class: report.operations[index].kernels.length ? "nowrap" : "nowrap gone" }, operationLink(index))), 3) },
+  {
+    title: "kernels",
+    class: "nowrap",
+    cell: (row) =>
+      some(
+        kernelsOf(row.operations).map((kernel) =>
+          el("a", { href: hashOf({ view: "kernels", kernel }), "data-tip": report.kernels[kernel].name }, String(kernel)),
+        ),
+        5,
+      ),
+  },
+  {
+    title: "their time",
+    number: true,
+    cell: (row) => (kernelsOf(row.operations).length ? duration(lineTime(kernelsOf(row.operations))) : ""),
+    tip: "the whole of every kernel that the line has a part in",
+  },
+  {
+    title: "operations",
+    cell: (row) =>
+      some(
+        row.operations.map((index) =>
+          el("span", { class: report.operations[index].kernels.length ? "nowrap" : "nowrap gone" }, operationLink(index)),
+        ),
+        3,
+      ),
+  },
 ];
 
 function linePanel(line) {
-  const operations = report.operations.map((operation, index) => ({ operation, index })).filter(({ operation }) => operation.line === line).map(({ index }) => index);
+  const operations = report.operations
+    .map((operation, index) => ({ operation, index }))
+    .filter(({ operation }) => operation.line === line)
+    .map(({ index }) => index);
   const kernels = kernelsOf(operations);
-  return el("div", { class: "about" }, el("h3", {}, line), lineText(line) ? code(lineText(line), "#") : "",
-    el("h4", {}, kernels.length ? counted(kernels.length, "kernel") : "No kernel"), kernels.map((kernel) => el("div", {}, kernelLink(kernel), " ", muted(duration(timeOf(report.kernels[kernel]))))),
-    el("h4", {}, counted(operations.length, "operation")), operations.slice(0, 200).map(operationCard));
+  return el(
+    "div",
+    { class: "about" },
+    el("h3", {}, line),
+    lineText(line) ? code(lineText(line), "#") : "",
+    el("h4", {}, kernels.length ? counted(kernels.length, "kernel") : "No kernel"),
+    kernels.map((kernel) => el("div", {}, kernelLink(kernel), " ", muted(duration(timeOf(report.kernels[kernel]))))),
+    el("h4", {}, counted(operations.length, "operation")),
+    operations.slice(0, 200).map(operationCard),
+  );
 }
 
 async function operationPanel(index) {
@@ -71,7 +143,16 @@ async function operationPanel(index) {
     ["kernels", operation.kernels.length ? operation.kernels.map((kernel) => el("div", {}, kernelLink(kernel))) : muted("none")],
     ...(await stagesOf(index)),
   ].filter(Boolean);
-  return el("div", { class: "about" }, el("h3", {}, operation.name), el("dl", {}, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
+  return el(
+    "div",
+    { class: "about" },
+    el("h3", {}, operation.name),
+    el(
+      "dl",
+      {},
+      rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+    ),
+  );
 }
 
 // The nodes of an operation, stage by stage.

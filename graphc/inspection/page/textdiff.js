@@ -7,7 +7,13 @@ async function textDiff(root, stage, state) {
   const before = (await contents(previous(stage))).text.split("\n");
   const after = (await contents(stage)).text.split("\n");
   const unified = state.lines === "unified";
-  root.querySelector(".tools").append(choice("lines", unified ? "unified" : "split", [["split", "Side by side"], ["unified", "Unified"]]), muted("compared without the numbers of nodes and the comments"));
+  root.querySelector(".tools").append(
+    choice("lines", unified ? "unified" : "split", [
+      ["split", "Side by side"],
+      ["unified", "Unified"],
+    ]),
+    muted("compared without the numbers of nodes and the comments"),
+  );
   const rows = aligned(before.map(unnumbered), after.map(unnumbered));
   root.append(el("div", { class: `textdiff ${unified ? "unified" : "split"}` }, ...hunks(rows, before, after, unified)));
 }
@@ -44,13 +50,15 @@ function aligned(a, b) {
     const best = new Int32Array((a1 - a0 + 1) * width);
     for (let i = a1 - a0 - 1; i >= 0; i -= 1) {
       for (let j = width - 2; j >= 0; j -= 1) {
-        best[i * width + j] = a[a0 + i] === b[b0 + j] ? best[(i + 1) * width + j + 1] + 1 : Math.max(best[(i + 1) * width + j], best[i * width + j + 1]);
+        best[i * width + j] =
+          a[a0 + i] === b[b0 + j] ? best[(i + 1) * width + j + 1] + 1 : Math.max(best[(i + 1) * width + j], best[i * width + j + 1]);
       }
     }
     let [i, j] = [0, 0];
     while (i < a1 - a0 || j < b1 - b0) {
       if (i < a1 - a0 && j < b1 - b0 && a[a0 + i] === b[b0 + j]) rows.push({ old: a0 + i++, new: b0 + j++ });
-      else if (i < a1 - a0 && (j === b1 - b0 || best[(i + 1) * width + j] >= best[i * width + j + 1])) rows.push({ old: a0 + i++, new: -1 });
+      else if (i < a1 - a0 && (j === b1 - b0 || best[(i + 1) * width + j] >= best[i * width + j + 1]))
+        rows.push({ old: a0 + i++, new: -1 });
       else rows.push({ old: -1, new: b0 + j++ });
     }
   };
@@ -99,14 +107,19 @@ function* hunks(rows, before, after, unified) {
     let to = from;
     while (to < rows.length && near[to] === near[from]) to += 1;
     const part = rows.slice(from, to);
-    const lines = () => (unified ? part.flatMap((row) => unifiedRow(row, before, after)) : paired(part).map((row) => splitRow(row, before, after)));
+    const lines = () =>
+      unified ? part.flatMap((row) => unifiedRow(row, before, after)) : paired(part).map((row) => splitRow(row, before, after));
     yield near[from] ? el("div", { class: "hunk" }, lines()) : foldedLines(part.length, lines);
     from = to;
   }
 }
 
 function foldedLines(count, lines) {
-  const button = el("button", { class: "unchanged", onclick: () => button.replaceWith(el("div", { class: "hunk" }, lines())) }, `⋯ ${counted(count, "unchanged line")}`);
+  const button = el(
+    "button",
+    { class: "unchanged", onclick: () => button.replaceWith(el("div", { class: "hunk" }, lines())) },
+    `⋯ ${counted(count, "unchanged line")}`,
+  );
   return button;
 }
 
@@ -136,12 +149,21 @@ function explained(line) {
 }
 
 function splitRow(row, before, after) {
-  const side = (text, number, kind) => [el("span", { class: "number" }, number >= 0 ? String(number + 1) : ""), el("span", { class: number < 0 ? "nothing" : kind }, number >= 0 ? explained(text[number]) : "")];
-  return el("div", { class: "pair" }, side(before, row.old, row.changed ? "removed" : ""), side(after, row.new, row.changed ? "added" : ""));
+  const side = (text, number, kind) => [
+    el("span", { class: "number" }, number >= 0 ? String(number + 1) : ""),
+    el("span", { class: number < 0 ? "nothing" : kind }, number >= 0 ? explained(text[number]) : ""),
+  ];
+  return el(
+    "div",
+    { class: "pair" },
+    side(before, row.old, row.changed ? "removed" : ""),
+    side(after, row.new, row.changed ? "added" : ""),
+  );
 }
 
 function unifiedRow(row, before, after) {
-  const line = (mark, text, kind) => el("div", { class: `only ${kind}` }, el("span", { class: "number" }, mark), el("span", {}, explained(text)));
+  const line = (mark, text, kind) =>
+    el("div", { class: `only ${kind}` }, el("span", { class: "number" }, mark), el("span", {}, explained(text)));
   if (row.old >= 0 && row.new >= 0) return [line(" ", after[row.new], "")];
   return [row.old >= 0 ? line("−", before[row.old], "removed") : line("+", after[row.new], "added")];
 }

@@ -1,7 +1,8 @@
 // Name scopes that fold: a tree over the items of a graph, and which part of it is unfolded.
 //
-// An item is {key, place, primitive, ...}: `place` is its operation's name, whose parts are the scopes. Chains of scopes with one member become
-// one ("a/b/c"), and a scope with too many members gets a level of ranges between, so that no layout ever sees more than WIDEST boxes at once.
+// An item is {key, place, primitive, ...}: `place` is its operation's name, whose parts are the scopes. Chains of scopes with one member
+// become one ("a/b/c"), and a scope with too many members gets a level of ranges between, so that no layout ever sees more than WIDEST
+// boxes at once.
 
 const WIDEST = 48;
 const AUTOMATIC = 44; // boxes that are unfolded before anybody asks
@@ -53,7 +54,9 @@ function ranges(scope) {
   for (let first = 0; first < scope.members.length; first += each) {
     const members = scope.members.slice(first, first + each);
     const last = first + members.length;
-    made.push(members.length === 1 ? members[0] : { path: `${scope.path}/[${first + 1}–${last}]`, label: `${first + 1} – ${last}`, members });
+    made.push(
+      members.length === 1 ? members[0] : { path: `${scope.path}/[${first + 1}–${last}]`, label: `${first + 1} – ${last}`, members },
+    );
   }
   return made;
 }
@@ -77,8 +80,8 @@ function leavesOf(root, found = new Map()) {
   return found;
 }
 
-// The set of scopes that are unfolded. asked: paths that the user unfolded, in order; folded: paths that the user folded; needed: leaves that
-// must be seen. What was asked for last goes first when there is not room for all.
+// The set of scopes that are unfolded. asked: paths that the user unfolded, in order; folded: paths that the user folded; needed: leaves
+// that must be seen. What was asked for last goes first when there is not room for all.
 function unfolded(root, asked, folded, needed) {
   const open = new Set([root]);
   let count = root.members.length;

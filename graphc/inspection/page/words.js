@@ -49,17 +49,29 @@ function abridged(text, length) {
 // A value is named by all operations that it is of: the last of them, and how many more. The words beside the pointer say all.
 function brief(names) {
   const all = names.split(", ");
-  return el("span", { class: "nowrap", "data-tip": all.length > 1 ? all.join("\n") : null }, el("span", { class: "clip" }, all[all.length - 1]), all.length > 1 ? muted(` +${all.length - 1}`) : "");
+  return el(
+    "span",
+    { class: "nowrap", "data-tip": all.length > 1 ? all.join("\n") : null },
+    el("span", { class: "clip" }, all[all.length - 1]),
+    all.length > 1 ? muted(` +${all.length - 1}`) : "",
+  );
 }
 
-// Parts ------------------------------------------------------------------------------------------------------------------------------------
+// Parts ----------------------------------------------------------------------------------------------------------------------------------
 
 const badge = (kind, text = kind) => el("span", { class: `badge ${kind}` }, text);
 
 const muted = (...children) => el("span", { class: "muted" }, ...children);
 
 // A key figure: what it is, its value, and a word about it.
-const figure = (name, value, note = "") => el("div", { class: "figure" }, el("div", { class: "name" }, name), el("div", { class: "value" }, value), el("div", { class: "note" }, note));
+const figure = (name, value, note = "") =>
+  el(
+    "div",
+    { class: "figure" },
+    el("div", { class: "name" }, name),
+    el("div", { class: "value" }, value),
+    el("div", { class: "note" }, note),
+  );
 
 const section = (title, ...children) => el("section", {}, el("h2", {}, title), ...children);
 
@@ -72,10 +84,25 @@ function table(columns, rows, options = {}) {
     const sorted = options.sort === index || options.sort === -index - 1;
     const mark = sorted ? (options.sort < 0 ? " ↓" : " ↑") : "";
     const head = options.onsort ? el("button", { onclick: () => options.onsort(index) }, column.title + mark) : column.title;
-    return el("th", { class: column.number ? "number" : null, "data-tip": column.tip, "aria-sort": sorted ? (options.sort < 0 ? "descending" : "ascending") : null }, head);
+    return el(
+      "th",
+      {
+        class: column.number ? "number" : null,
+        "data-tip": column.tip,
+        "aria-sort": sorted ? (options.sort < 0 ? "descending" : "ascending") : null,
+      },
+      head,
+    );
   });
-  const body = rows.map((row) => el("tr", options.row ? options.row(row) : {},
-    columns.map((column) => el("td", { class: [column.number ? "number" : "", column.class || ""].join(" ").trim() || null }, column.cell(row)))));
+  const body = rows.map((row) =>
+    el(
+      "tr",
+      options.row ? options.row(row) : {},
+      columns.map((column) =>
+        el("td", { class: [column.number ? "number" : "", column.class || ""].join(" ").trim() || null }, column.cell(row)),
+      ),
+    ),
+  );
   return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, body)));
 }
 
@@ -84,25 +111,40 @@ function longTable(columns, rows, options = {}, limit = 200) {
   const holder = el("div", {});
   const fill = (shown) => {
     const rest = rows.length - shown;
-    holder.replaceChildren(table(columns, rows.slice(0, shown), options),
-      rest > 0 ? el("button", { class: "more", onclick: () => fill(shown + 1000) }, `${thousands(rest)} more`) : "");
+    holder.replaceChildren(
+      table(columns, rows.slice(0, shown), options),
+      rest > 0 ? el("button", { class: "more", onclick: () => fill(shown + 1000) }, `${thousands(rest)} more`) : "",
+    );
   };
   fill(limit);
   return holder;
 }
 
 // A bar as long as its part of the whole.
-const bar = (part, kind = "") => el("span", { class: `bar ${kind}` }, el("span", { style: `width:${Math.max(0, Math.min(1, part)) * 100}%` }));
+const bar = (part, kind = "") =>
+  el("span", { class: `bar ${kind}` }, el("span", { style: `width:${Math.max(0, Math.min(1, part)) * 100}%` }));
 
 // Buttons of which one is chosen: [[value, label]].
-const choice = (key, chosen, options) => el("span", { class: "choice", role: "group" },
-  options.map(([value, label]) => el("button", { "aria-pressed": String(value === chosen), onclick: () => adjust({ [key]: value }) }, label)));
+const choice = (key, chosen, options) =>
+  el(
+    "span",
+    { class: "choice", role: "group" },
+    options.map(([value, label]) =>
+      el("button", { "aria-pressed": String(value === chosen), onclick: () => adjust({ [key]: value }) }, label),
+    ),
+  );
 
 // A program's, a kernel's or a machine's text, with its comments and words set apart.
-const WORDS = /(\/\/.*|;.*|#.*|"[^"]*")|(%[\w.$]+|@[\w.$]+)|\b(program|return|effects|kernel|for|in|out|let|acc|local|parallel|vector|product|over|times|define|load|store|ret|br|call|fmul|fadd|getelementptr|phi|icmp|void|ptr|if|else)\b/g;
+const KEYWORDS =
+  "program return effects kernel for in out let acc local parallel vector product over times if else " +
+  "define load store ret br call fmul fadd getelementptr phi icmp void ptr";
+const WORDS = new RegExp(`(//.*|;.*|#.*|"[^"]*")|([%@][\\w.$]+)|\\b(${KEYWORDS.replaceAll(" ", "|")})\\b`, "g");
 
 function code(text, comments = "//") {
-  const lines = text.replace(/\n$/, "").split("\n").map((line) => el("span", { class: "line" }, coloured(line, comments), "\n"));
+  const lines = text
+    .replace(/\n$/, "")
+    .split("\n")
+    .map((line) => el("span", { class: "line" }, coloured(line, comments), "\n"));
   return el("pre", { class: "code" }, lines);
 }
 
