@@ -70,16 +70,26 @@ def _of_result(operation: Operation, what: str, node: Node, which: str) -> Check
 # Of operations --------------------------------------------------------------------------------------------------------------------------
 
 def _of_operations(expansion: Expansion, before: int) -> Iterator[Check]:
-    """A check of each float that an operation declared before number `before` gives, in the places that are read."""
+    """A check of each float that an operation declared before number `before` gives, in the places that are read. What is made of
+    constants alone is what the program says, be it NaN."""
     results = [node for _, given in expansion.expanded.values() for node in given]
     alone = not expansion.outputs and not expansion.effects
     read = {} if alone else _places_read(results, (*expansion.outputs, *expansion.effects))
-    seen: set[Node] = set()
+    seen = _constants(results)
     for operation, (_, given) in expansion.expanded.items():
         for tensor, node in zip(operation.outputs, given, strict=True):
             if operation.id < before and tensor.dtype in FLOATS and node.type.size and node not in seen:
                 seen.add(node)
                 yield _of_tensor(tensor, node, read.get(node))
+
+
+def _constants(results: Sequence[Node]) -> set[Node]:
+    """The nodes that are made of constants alone."""
+    found: set[Node] = set()
+    for node in postorder(results):
+        if node.name == "constant" or (node.operands and all(operand in found for operand in node.operands)):
+            found.add(node)
+    return found
 
 
 def _of_tensor(tensor: Tensor, node: Node, places: Node | None) -> Check:

@@ -203,6 +203,18 @@ def test_masked_arms_are_no_trouble() -> None:
         assert told(session, [logs, checks], {x: [1, -1, 2]}) == "logs:0 : Tensor had NaN values"
 
 
+def test_constants_are_meant() -> None:
+    """As the NaN that `clip_by_global_norm` keeps for a norm that is infinite."""
+    x = gc.placeholder(gc.float32, [2], name="x")
+    (y,), _ = gc.clip_by_global_norm([x * 2.0], 1.0)
+    mask = gc.where(x > 0, x, gc.fill([2], -INF))
+    checks = gc.add_check_numerics_ops()
+    with gc.Session() as session:
+        np.testing.assert_allclose(session.run([y, checks], {x: [3, 4]})[0], [0.6, 0.8], rtol=1e-6)
+        assert told(session, [y, checks], {x: [3, INF]}) == "mul:0 : Tensor had Inf values"
+        assert told(session, [gc.exp(mask), checks], {x: [3, -1]}) == "Select:0 : Tensor had Inf values"
+
+
 def test_a_run_in_stages_with_all_checks() -> None:
     x = gc.placeholder(gc.float32, [None], name="x")
     late = gc.log(gc.boolean_mask(x, x > 1.0) - 2.0, name="late")

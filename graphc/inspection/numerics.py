@@ -286,17 +286,17 @@ def _traced(replay: Replay, node: Node, index: Index, borders: set[Node]) -> dic
 
 
 def _path(replay: Replay, way: _Way, node: Node, results: Mapping[Node, str]) -> tuple[list[Node], str, str]:
-    """A shortest way from `node` to a result, and its name; where there is none, as far as the values go, "", and what leaves them out."""
+    """A shortest way from `node` to a result (a fetch, if it comes to one), and its name; where there is none, as far as the values go,
+    "", and what leaves them out."""
     came_from: dict[Node, Node | None] = {node: None}
     waiting, last = deque([node]), node
     while waiting:
         last = waiting.popleft()
-        if last in results:
-            break
         for after in way.onward.get(last, ()):
             if after not in came_from:
                 came_from[after] = last
                 waiting.append(after)
+    last = min((each for each in came_from if each in results), key=lambda each: each.name == "variable_assign", default=last)
     path: list[Node] = []
     at: Node | None = last
     while at is not None:
