@@ -40,7 +40,8 @@ class Runs(ABC):
     """An executable that can be run in its session, over and over.
 
     outputs: shape and dtype of each array that `run` fills. scalars: whether any of them is of rank 0, and wants unpacking. run:
-    `run(*feeds, *outputs)` gives None, or the position of the first array that does not fit; then nothing has run.
+    `run(*feeds, *outputs)` gives None, or the position of the first array that does not fit; then nothing has run. counted: the runs of one
+    that is written in Python.
     """
 
     run: Callable[..., int | None]
@@ -49,6 +50,12 @@ class Runs(ABC):
         self.executable = executable
         self.outputs = tuple((type_.dims, type_.dtype.np_dtype) for type_ in executable.fetches)
         self.scalars = any(not dims for dims, _ in self.outputs)
+        self.counted = 0
+
+    @property
+    def runs(self) -> int:
+        """How often it was run."""
+        return self.counted
 
     @abstractmethod
     def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
@@ -104,6 +111,10 @@ class Bound(OneDevice):
         self._borrowers: list[Linked] = []
         self._timed: tuple[Linked, Array] | None = None  # the same with a clock, made when first asked for
         self.run = self._at_work(link(executable, self._lasting(), self._worded)).run
+
+    @property
+    def runs(self) -> int:
+        return sum(int(linked.runs) for linked in self._borrowers)
 
     def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
         if self.run is refuse:

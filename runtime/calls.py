@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from graphc.runtime import debug, finite
 from graphc.runtime.bisecting import Bisection
 from graphc.runtime.bound import Runs
 from graphc.runtime.check import Tell
+from graphc.runtime.compilations import Cause, Log, Shapes, new_shapes, warn_of_many
 from graphc.runtime.config import NAN
 from graphc.runtime.executable import Executable
 from graphc.runtime.feeds import spread
@@ -42,8 +43,6 @@ from graphc.runtime.targets import Targets, compile_for_target
 from graphc.runtime.verdict import Verdict
 
 Array = np.ndarray[Any, Any]
-# Of each feed the shape, and the bytes where shapes depend on its value.
-Shapes = tuple[tuple[tuple[int, ...], bytes | None], ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Around:
     placer: Placer
     targets: Targets
     shared: Shared = field(default_factory=Shared)
+    log: Log = field(default_factory=Log)
 
 
 class Computation:
@@ -66,6 +66,12 @@ class Computation:
         self._around = around
         self._bounds: dict[Shapes, Runs | Stages] = {}
         self._by_value: set[int] = set()  # positions of the feeds whose values shapes depend on
+        self._staged_runs = 0
+
+    @property
+    def runs(self) -> int:
+        """How often it was run."""
+        return self._staged_runs + sum(bound.runs for bound in self._bounds.values() if isinstance(bound, Runs))
 
     def bound(self, arrays: Sequence[Array], runner: Runner = PLAIN) -> Runs | Stages:
         """What runs for feeds of these shapes, compiled now where there is none yet."""
@@ -74,6 +80,7 @@ class Computation:
             with runner.during(COMPILE, ", ".join(element.name for element in self.elements)):
                 bound = self._compile(arrays)
             self._bounds[self._key(arrays)] = bound  # compiling may have found that values matter
+            warn_of_many(self.elements, self.feeds, list(self._bounds))
             return bound
         return self._bounds[key]
 
@@ -96,8 +103,16 @@ class Computation:
 
     def run(self, arrays: Sequence[Array], runner: Runner = PLAIN) -> list[Array]:
         """Outputs for feeds that have been checked and converted. Nothing has changed where this raises."""
+        compiled = self._around.log.total
+        try:
+            return self._run(arrays, runner)
+        finally:
+            self._around.log.misses += self._around.log.total > compiled
+
+    def _run(self, arrays: Sequence[Array], runner: Runner) -> list[Array]:
         bound = self.bound(arrays, runner)
         if isinstance(bound, Stages):
+            self._staged_runs += 1
             try:
                 return bound.run(arrays, runner)
             except NotFinite as error:
@@ -144,6 +159,7 @@ class Computation:
         return InvalidArgumentError(None, found.operation, str(found))
 
     def retire(self) -> None:
+        self._around.log.retired += self.runs
         for bound in self._bounds.values():
             bound.retire()
         self._bounds.clear()
@@ -172,11 +188,11 @@ class Computation:
             return self._built(program_of(expansion), placed, {}, cause, specialised)
         types, values = self._types(arrays), self._values(arrays)  # the arrays are the user's, and will change
         maker = Maker(lambda context: self._expanded(types, values, self._apart(placed), context),
-                      lambda program, kept, why: self._built(program, placed, kept, f"{cause}; {why}" if why else cause, 0.0),
+                      lambda program, kept, why: self._built(program, placed, kept, _and(cause, why), 0.0),
                       self._around.shared)
         return Stages(maker, expansion)
 
-    def _built(self, program: Program, placed: Mapping[Operation, Device], kept: Mapping[str, str], cause: str, ms: float) -> Runs:
+    def _built(self, program: Program, placed: Mapping[Operation, Device], kept: Mapping[str, str], cause: Cause, ms: float) -> Runs:
         """`program` compiled, in segments where its operations are on several devices, with its memory. kept: the devices of variables
         that the graph does not know. ms: what making the program took."""
         around, devices = self._around, _distinct(placed, self._around.placer)
@@ -196,7 +212,9 @@ class Computation:
                 bounds.append(around.targets.bind(executable, by_name[segment.device]))
                 phases = {"specialise": ms, **executable.compile_ms, "link": (time.perf_counter() - begin) * 1e3}
                 which = f" (segment {number} of {len(executables)}, on {segment.device})" if len(executables) > 1 else ""
-                debug.report(executable, [element.name for element in self.elements], cause + which, phases)
+                fetches = [element.name for element in self.elements]
+                around.log.add(executable, fetches, replace(cause, text=cause.text + which), phases)
+                debug.report(executable, fetches, cause.text + which, phases)
         finally:
             for bound in bounds if len(bounds) < len(executables) else ():  # there was no memory for the next
                 bound.retire()
@@ -231,16 +249,15 @@ class Computation:
         expansion = expand(self.elements, types, values, placed, found=context.found, called=context.called, checked=settings.checked)
         return finite.checked(expansion, self.elements, self._around.graph, settings.check_numerics)
 
-    def _cause(self, arrays: Sequence[Array]) -> str:
-        """Why this was compiled, in words."""
+    def _cause(self, arrays: Sequence[Array]) -> Cause:
+        """Why this is compiled."""
         if not self._bounds:
-            return "new fetches" + (f" with {', '.join(t.name for t in self.feeds)} fed" if self.feeds else "")
-        if self._by_value:
-            shown = ", ".join(f"{self.feeds[n].name} = {np.array2string(arrays[n], threshold=6)}" for n in sorted(self._by_value))
-            return f"a shape depends on a fed value, or a feed has a new shape: {shown}"
-        seen = [{key[n][0] for key in self._bounds} for n in range(len(arrays))]
-        new = [f"{t.name} {a.shape}" for t, a, shapes in zip(self.feeds, arrays, seen, strict=True) if a.shape not in shapes]
-        return f"new shapes of feeds: {', '.join(new) or 'each seen before, but not together'}"
+            return self._around.log.new_fetches(self.elements, self.feeds, arrays)
+        return new_shapes(self.feeds, arrays, self._key(arrays), list(self._bounds))
+
+
+def _and(cause: Cause, why: str) -> Cause:
+    return replace(cause, text=f"{cause.text}; {why}") if why else cause
 
 
 def _distinct(placed: Mapping[Operation, Device], placer: Placer) -> list[Device]:

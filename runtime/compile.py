@@ -137,10 +137,12 @@ def _native_steps(memory: MemoryPlan, kernels: Sequence[NativeKernel], slots: Sl
 @dataclass(frozen=True)
 class Linked:
     """Machine code ready to be called. run(feeds..., outputs...) gives None, or the position of the first array that does not fit (then
-    nothing has run). place(slot, array): puts a lasting array where the plan looks for it; takes effect with the next run."""
+    nothing has run). place(slot, array): puts a lasting array where the plan looks for it; takes effect with the next run. runs: how often
+    it was run, which the machine code counts."""
 
     run: Run
     place: Callable[[int, np.ndarray], None]
+    runs: np.ndarray
 
 
 def as_is(step: Node, error: ValueError) -> Exception:
@@ -178,7 +180,7 @@ def _linked(executable: NativeExecutable, objects: Sequence[bytes], args: Args, 
     calls = HostCalls({kernel.symbol: step for step, kernel in zip(executable.plan.steps, executable.kernels, strict=True)
                        if isinstance(kernel, HostKernel)})
     run = build("graphc_plan", objects, [*feeds, *outputs], args, release_gil, host(), calls.addresses)
-    return Linked(calls.guard(run, worded), args.set)
+    return Linked(calls.guard(run, worded), args.set, args.runs)
 
 
 def run_once(executable: NativeExecutable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> check.Results:

@@ -128,6 +128,7 @@ class PlacedBound(Runs):
         for number, (array, (dims, dtype)) in enumerate(zip(arrays, self._wanted, strict=True)):
             if not _fits(array, dims, dtype):
                 return number
+        self.counted += 1
         all_arrays = (*arrays, *self._handed_over)
         for number, (bound, chosen, device) in enumerate(self._turns):
             refused = runner.run(bound, [all_arrays[each] for each in chosen], device)

@@ -27,8 +27,8 @@ from graphc.core.source import SourceLine
 from graphc.inspection.nonfinite import NonFinite
 from graphc.inspection.numerics import find
 from graphc.runtime.calls import Around, Call, Computation
-from graphc.runtime.compilations import Compilations
 from graphc.runtime.check import silent
+from graphc.runtime.compilations import Compilations, some
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.cuda.arrays import device_array
 from graphc.runtime.executable import Executable
@@ -233,11 +233,14 @@ class BaseSession:
         self._version = version
         if not before or version == before:
             return
-        line = self._graph.get_operations()[-1].source_line
+        added = self._graph.get_operations()[before:]
+        line = added[-1].source_line
         self._growths[line] += 1
         if self._growths[line] == _GROWTHS:
+            others = [str(each) for each in dict.fromkeys(operation.source_line for operation in added) if each is not line]
             warnings.warn_explicit(
                 f"graphc: the graph has grown between runs {_GROWTHS} times at {line.describe()}\n"
+                f"  the last time by {len(added)} operations{f', also at {some(others)}' if others else ''}\n"
                 "  each time is compiled anew: declare it once, before the loop, and feed what changes (Graph.finalize() finds such lines)",
                 GrowingGraphWarning, line.path or "<unknown>", line.line)
 

@@ -158,10 +158,11 @@ def test_a_loop_that_grows_the_graph_is_told_once_with_its_line(session: gc.Sess
         for n in range(25):
             assert session.run(c + n) == n + 1
     assert [w.category for w in seen] == [GrowingGraphWarning]
-    first, second = str(seen[0].message).splitlines()
+    first, second, third = str(seen[0].message).splitlines()
     assert first.startswith("graphc: the graph has grown between runs 10 times at test_session.py:")
     assert "session.run(c + n)" in first
-    assert "declare it once, before the loop, and feed what changes" in second
+    assert second == "  the last time by 2 operations"
+    assert "declare it once, before the loop, and feed what changes" in third
     assert seen[0].filename == __file__
 
 

@@ -61,6 +61,7 @@ class Args:
 
     def __init__(self, slots: int) -> None:
         self.pointers = np.zeros(slots, np.uintp)
+        self.runs = np.zeros((), np.int64)  # calls of the plan; the entry counts them
         self._owners: list[object] = [None] * slots
 
     def __len__(self) -> int:
@@ -98,9 +99,14 @@ def build(name: str, objects: Sequence[bytes], params: Sequence[Parameter], args
     if not native():
         return _CtypesEntry(name, objects, params, args, release_gil, host_functions or {})
     signature = _signature(params, args, release_gil)
-    imports = pool.imports() | _python_symbols() | (host_functions or {}) | {"lasting": args.address, "signature": signature.ctypes.data}
+    imports = pool.imports() | _python_symbols() | (host_functions or {}) | _of_call(args, signature)
     loaded = jit.link(name, [*objects, cache.object_code(_TEXT, target)], imports, [SYMBOL])
     return _python_callable(name, loaded, (args, signature))
+
+
+def _of_call(args: Args, signature: np.ndarray) -> dict[str, int]:
+    """Addresses of what the entry of one executable reads and writes."""
+    return {"lasting": args.address, "signature": signature.ctypes.data, "runs": args.runs.ctypes.data}
 
 
 def native() -> bool:
@@ -148,6 +154,7 @@ _TEXT = string.Template("""\
 @lasting = external global [0 x ptr]   ; the pointers of `Args`
 @ndarray = external global i8          ; type object
 @none = external global i8
+@runs = external global i64            ; `Args.runs`; this thread has the GIL where it counts
 
 declare i64 @plan(ptr)
 declare ptr @PyLong_FromLong(i64)
@@ -232,6 +239,9 @@ store:
   %following = add i64 %number, 1
   br label %next
 run:
+  %runs = load i64, ptr @runs, align 8
+  %runs.now = add i64 %runs, 1
+  store i64 %runs.now, ptr @runs, align 8
   %release.at = getelementptr i64, ptr @signature, i64 2
   %release = load i64, ptr %release.at, align 8
   %keep = icmp eq i64 %release, 0
@@ -339,6 +349,7 @@ class _CtypesEntry:
             if not _fits(param, array):
                 return at
             pointers[param.slot] = array.ctypes.data
+        self._args.runs += 1
         self._plan(pointers.ctypes.data)
         return None
 

@@ -26,7 +26,7 @@ import numpy as np
 from graphc.core.errors import FailedPreconditionError, OpError, ResourceExhaustedError
 from graphc.core.graph import Graph
 from graphc.runtime.arena import readable
-from graphc.runtime.bound import OneDevice
+from graphc.runtime.bound import OneDevice, refuse
 from graphc.runtime.cuda import errors
 from graphc.runtime.cuda.cublaslt import CublasError, Library, Plan, Unsupported
 from graphc.runtime.cuda.device import DeviceMemory, Owner
@@ -219,16 +219,19 @@ class CudaBound(OneDevice):
         with self.device.current:
             refused = self._transfers.refused(feeds)
             if refused is None:
+                self.counted += 1
                 self._complete(feeds, outputs, self._start)
         return refused
 
     def recorded(self, recorder: Recorder, *arrays: Any) -> int | None:
-        """Takes no notice of `retire`: who has retired this asks no more."""
+        if self.run is refuse:
+            return refuse()
         count = len(self._transfers.feeds)
         feeds, outputs = arrays[:count], arrays[count:]
         with self.device.current:
             refused = self._transfers.refused(feeds)
             if refused is None:
+                self.counted += 1
                 recorder.steps(self._steps(), len(self.executable.kernels), moments_of(self, feeds, outputs))
         return refused
 
