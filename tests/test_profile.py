@@ -1,7 +1,9 @@
 """Runs whose steps are timed: the same results bit for bit, every step there once and in order, and nothing of it where nobody asked."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,39 @@ def test_tracing_on_and_off_leaves_training_bit_identical(threads: int, pipeline
                 losses.append(value)
             results.append([np.asarray(losses).tobytes(), *(np.asarray(v).tobytes() for v in session.run(gc.global_variables()))])
     assert results[0] == results[1] == results[2]
+
+
+def test_plans_that_are_called_through_ctypes_have_a_clock_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = gc.placeholder(gc.float32, [50, 60], name="x")
+    y = gc.nn.softmax(gc.matmul(x, gc.transpose(x)))
+    value = np.random.default_rng(0).normal(size=(50, 60)).astype(np.float32)
+    with gc.Session() as session:
+        expected = session.run(y, {x: value})
+    monkeypatch.setenv("GRAPHC_ENTRY", "ctypes")
+    with gc.Session() as session:
+        got, profile = traced(session, y, {x: value})
+        check_steps(profile, session.compile(y, {x: value}))
+    np.testing.assert_array_equal(got, expected)
+    assert profile.total_us > 0
+
+
+def test_traced_runs_of_several_threads_take_turns() -> None:
+    """Each profile is that of one run: nothing overlaps, and every run counts."""
+    v = gc.Variable(np.zeros(50_000, np.float32), name="v")
+    add = v.assign_add(gc.tanh(gc.ones([50_000])) * 0 + 1.0).op
+    profiles: list[Profile] = []
+    with gc.Session() as session:
+        session.run(v.initializer)
+        threads = [threading.Thread(target=lambda: profiles.extend(traced(session, add)[1] for _ in range(5))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        counted = session.run(v)
+    np.testing.assert_array_equal(counted, np.full(50_000, 20.0))
+    spans = sorted((p.began_us + p.steps[0].start_us, p.began_us + p.steps[-1].start_us + p.steps[-1].us) for p in profiles)
+    assert len(spans) == 20
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
 def test_untraced_runs_have_no_clock() -> None:
