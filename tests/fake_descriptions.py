@@ -89,6 +89,7 @@ def _simplify(before: list[Draft]) -> tuple[list[Draft], list[tuple[str, list[Dr
         if turn == 6:
             changes.append(("replaced", [node], [made], REPLACED))
         elif any(id(operand) in touched for operand in node.operands):
+            touched.add(id(node))  # a node of new operands is a new node, and so are its users
             changes.append(("rebuilt", [node], [made], ""))
     return after, changes
 
