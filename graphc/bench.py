@@ -27,11 +27,11 @@ def add_command(commands: Commands) -> None:
     add_model(command)
     add_pipeline(command)
     command.add_argument("--seconds", type=float, default=2.0, help="how long to measure, compiling not counted (default: %(default)s)")
-    command.add_argument("--threads", type=_counts, metavar="N[,N...]", help="threads in one run; of several the largest, and one row with "
+    command.add_argument("--threads", metavar="N[,N...]", help="threads in one run; of several the largest, and one row with "
                          "each (default: 1, 2, 4, ... up to one per core)")
-    command.add_argument("--only", type=_groups, default=GROUPS, metavar="GROUP[,GROUP...]",
+    command.add_argument("--only", default=",".join(GROUPS), metavar="GROUP[,GROUP...]",
                          help=f"what to compare with: some of {', '.join(GROUPS)} (default: all)")
-    command.add_argument("--against", type=_words, default=(), metavar="PEER[,PEER...]",
+    command.add_argument("--against", default="", metavar="PEER[,PEER...]",
                          help=f"others that run the same step in the same rounds: {', '.join(peers.PEERS)}, or what the model's file "
                          "defines")
     command.add_argument("--warm", action="store_true", help="do not measure how long compiling takes with nothing compiled before")
@@ -44,15 +44,17 @@ def add_command(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measures, prints the table, and writes the files that were asked for. What could go wrong at the end is asked at the beginning."""
     _check_files(options.json, options.chart)
+    groups, counts, wanted = _groups(options.only), _counts(options.threads), _words(options.against)
     on_gpu = options.device is not None and "gpu" in options.device.lower()
-    if on_gpu and options.against:
+    if on_gpu and wanted:
         raise ValueError("--against compares on a CPU; `python -m benchmarks.gpu` compares on a GPU")
+    if not counts:
+        counts = _doublings(_cores()) if "threads" in groups and not on_gpu else [_cores()]
     with gc.Graph().as_default() as graph:
         gc.set_random_seed(0)
         fetches, feeds = declare(options.model)
-        against = peers.of_model(options.model, options.against, max(options.threads or [_cores()]))
-        counts = options.threads or ([_cores()] if on_gpu or "threads" not in options.only else _doublings(_cores()))
-        chosen = variants(options.pipeline, [group for group in options.only if group != "threads"])
+        against = peers.of_model(options.model, wanted, max(counts))
+        chosen = variants(options.pipeline, [group for group in groups if group != "threads"])
         found = compare(fetches, feeds, graph, chosen, counts, options.seconds, device=options.device, against=against,
                         title=f"{options.model}: one run", compile_cold=not options.warm, progress=True)
         launches = launch_rows(graph, fetches, feeds, options.device) if on_gpu else []
@@ -108,13 +110,15 @@ def _groups(text: str) -> tuple[str, ...]:
     words = _words(text)
     unknown = [word for word in words if word not in GROUPS]
     if unknown or not words:
-        raise argparse.ArgumentTypeError(f"{(unknown or [text])[0]!r} is none of {', '.join(GROUPS)}")
+        raise ValueError(f"--only {text}: {(unknown or [text])[0]!r} is none of {', '.join(GROUPS)}")
     return words
 
 
-def _counts(text: str) -> list[int]:
-    """`1,2,4` as counts of threads."""
+def _counts(text: str | None) -> list[int]:
+    """`1,2,4` as counts of threads, nothing as none; ValueError for what is no count."""
+    if text is None:
+        return []
     words = _words(text)
     if not words or not all(word.isdecimal() and int(word) >= 1 for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r}: threads are counted from 1, as in 4 or 1,2,4")
+        raise ValueError(f"--threads {text}: threads are counted from 1, as in 4 or 1,2,4")
     return [int(word) for word in words]

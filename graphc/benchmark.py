@@ -7,6 +7,7 @@ clock is read, the results of the first runs are compared: wrong results are not
 from __future__ import annotations
 
 import io
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,6 +87,8 @@ def compare(fetches: Any, feeds: Mapping[Any, Any] | None = None, graph: Graph |
     Raises WrongResults (a ValueError) where results differ, ValueError for pipelines or threads that are none, and what `run` raises.
     """
     counts = _counts(threads)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds: it must be a time to measure for, but got {seconds}")
     chosen = [each if isinstance(each, Variant) else Variant(each if isinstance(each, str) else each.name, each) for each in pipelines]
     names = [variant.name for variant in chosen]
     if not chosen or len(set(names)) < len(names):

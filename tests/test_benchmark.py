@@ -202,6 +202,8 @@ def test_peers_run_beside_and_must_agree() -> None:
     ({"threads": -1}, "threads: it must be at least 1, but got -1"),
     ({"threads": [1, 0]}, "threads: it must be at least 1, but got 0"),
     ({"threads": []}, "threads: it must be at least 1, but got none"),
+    ({"seconds": -1.0}, "seconds: it must be a time to measure for, but got -1.0"),
+    ({"seconds": float("nan")}, "seconds: it must be a time to measure for, but got nan"),
     ({"pipelines": []}, "compare needs pipelines of different names, but got none"),
     ({"pipelines": ["none", "none"]}, "compare needs pipelines of different names, but got none, none"),
     ({"pipelines": ["some"]}, "ConfigProto(pipeline='some'): it must be one of default, unfused, none, or a Pipeline")])

@@ -79,14 +79,6 @@ def test_dump_draws(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert dot.read_text().startswith("digraph")
 
 
-def test_bench_compares_the_pipelines(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", model, "--seconds", "0.05"]) == 0
-    header, _, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["pipeline", "median", "spread", "relative", "kernels", "bytes", "moved", "arena"]
-    assert [row.split()[0] for row in rows] == ["fused", "unfused", "none"]
-    assert "1.00x" in rows[0]
-
-
 def test_opt_applies_passes_to_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "program.txt"
     file.write_text(PROGRAM)

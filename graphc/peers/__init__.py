@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import runpy
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from graphc.models import MODELS
+from graphc.scripts import names_of, raised
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
@@ -63,10 +62,13 @@ def module_of(package: str) -> ModuleType:
 
 
 def _of_file(name: str, wanted: Sequence[str]) -> dict[str, Call]:
-    peers = runpy.run_path(str(Path(name))).get("peers")
+    peers = names_of(name).get("peers")
     if not callable(peers):
         raise ValueError(f"{name} defines no function peers() that returns {{name: call without arguments}}")
-    found = peers()
+    try:
+        found = peers()
+    except Exception as error:  # the user's code
+        raise raised(name, error) from error
     if not isinstance(found, Mapping) or not all(callable(call) for call in found.values()):
         raise ValueError(f"peers() of {name} must return a dictionary of calls by name; it returned {type(found).__name__}")
     missing = [peer for peer in wanted if peer not in found]
