@@ -56,7 +56,8 @@ def _command(options: argparse.Namespace) -> None:
             draw_to(file, options.model, options.pipeline, flow)
 
 
-def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool, target: str = "", products: str = "auto") -> None:
+def main(name: str, pipeline: str | gc.Pipeline, stage: str | None, kernels: bool, llvm: bool, target: str = "",
+         products: str = "auto") -> None:
     """Prints the kernels (as kernel text or as LLVM's), or one stage (text that parses), or every stage and the memory plan; of
     a graph on several devices the whole with its transfers, and then so for each segment; of one that runs in stages the first."""
     plan = compiled(name, pipeline, target, products)
@@ -70,7 +71,7 @@ def main(name: str, pipeline: str, stage: str | None, kernels: bool, llvm: bool,
         _print_whole(plan)
 
 
-def write_to(folder: Path, name: str, pipeline: str) -> None:
+def write_to(folder: Path, name: str, pipeline: str | gc.Pipeline) -> None:
     """Writes the dump of a model into `folder` (see `graphc.inspection.folder`)."""
     plan = compiled(name, pipeline)
     count = folder_dump(plan, folder, Path(name).stem)
@@ -100,7 +101,7 @@ def program_after(plan: gc.Executable, stage: str) -> Program:
     return programs[stage]
 
 
-def draw_to(file: Path, name: str, pipeline: str, flow: bool) -> None:
+def draw_to(file: Path, name: str, pipeline: str | gc.Pipeline, flow: bool) -> None:
     """Writes a picture of the stages and the arena, or of the flow between kernels, as SVG (the flow as DOT where `file` ends in .dot)."""
     plan = compiled(name, pipeline)
     if flow and file.suffix == ".dot":
@@ -120,7 +121,7 @@ def memory_text(plan: gc.Executable) -> str:
     return "\n".join(f"// {line}" for line in lines)
 
 
-def picture(name: str, pipeline: str = "default") -> Canvas:
+def picture(name: str, pipeline: str | gc.Pipeline = "default") -> Canvas:
     """The model's stages, its kernels under each pipeline, and its memory map, on one sheet."""
     plan = compiled(name, pipeline)
     stages = stage_bars(f"From declaration to kernels: {name}", "nodes after each pass",

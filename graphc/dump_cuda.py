@@ -8,6 +8,7 @@ from pathlib import Path
 from graphc.codegen.cuda.compiler import HEADER
 from graphc.compiled import compiled
 from graphc.inspection.folder import INDEX, MARK, write_files
+from graphc.passes.pipelines import Pipeline
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch
 from graphc.runtime.executable import CudaExecutable, CudaKernel
 from graphc.terminal import bytes_text, table
@@ -17,7 +18,7 @@ _UNKNOWN = "-"
 _NAME_LENGTH = 60
 
 
-def main(model: str, pipeline: str, target: str, products: str, out: Path | None) -> None:
+def main(model: str, pipeline: str | Pipeline, target: str, products: str, out: Path | None) -> None:
     """Compiles the model for the GPU `target`, writes files into the folder `out` or prints the code, and prints what each launch takes.
 
     ValueError for a target or a model that is none, and for a folder that cannot be had.

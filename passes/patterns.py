@@ -109,7 +109,7 @@ class Operation(Pattern):
 
     def called(self, name: str) -> Operation:
         """The same pattern, whose node the rule's function gets as `name`: to ask for its attributes, say."""
-        return replace(self, name=name)
+        return replace(self, name=_name(name))
 
     def matches(self, node: Node, bound: Bound) -> Iterator[Bound]:
         if node.primitive is not self.primitive or len(node.operands) != len(self.operands):
@@ -214,6 +214,11 @@ def rule(name: str, maths: str, pattern: Operation, examples: Sequence[Node] = (
     if "=" not in maths and "~" not in maths:
         raise ValueError(f'rule {name!r}: say what it states with "=", or "~" where rounding may differ; got {maths!r}')
 
+    both = sorted({leaf.name for leaf in _parts(pattern) if isinstance(leaf, Number) and leaf.name}
+                  & {part.name for part in _parts(pattern) if isinstance(part, Anything | Operation)})
+    if both:
+        raise ValueError(f"rule {name!r}: {both[0]!r} names a number and a node: give them two names")
+
     def decorate(function: Replace) -> Rule:
         wanted = _wanted(name, pattern, function)
 
@@ -279,7 +284,7 @@ def _with_example(made: Rule, pattern: Operation) -> Rule:
 
 def _examples(pattern: Operation) -> Iterator[Node]:
     """Nodes that look like the pattern, for each choice of element types that its primitives take."""
-    leaves = list(dict.fromkeys(_leaves(pattern)))
+    leaves = list(dict.fromkeys(part for part in _parts(pattern) if not isinstance(part, Operation)))
     for types in itertools.product((dtypes.float32, dtypes.int32, dtypes.bool), repeat=len(leaves)):
         made = {leaf: _leaf(leaf, TensorType(dtype, EXAMPLE_SHAPE)) for leaf, dtype in zip(leaves, types, strict=True)}
         try:
@@ -288,12 +293,11 @@ def _examples(pattern: Operation) -> Iterator[Node]:
             continue  # these types do not go together, or a primitive has attributes that the pattern does not give
 
 
-def _leaves(pattern: Pattern) -> Iterator[Pattern]:
-    if isinstance(pattern, Operation):
-        for operand in pattern.operands:
-            yield from _leaves(operand)
-    else:
-        yield pattern
+def _parts(pattern: Pattern) -> Iterator[Pattern]:
+    """The pattern and all that it is made of."""
+    yield pattern
+    for operand in pattern.operands if isinstance(pattern, Operation) else ():
+        yield from _parts(operand)
 
 
 def _leaf(leaf: Pattern, type_: TensorType) -> Node:

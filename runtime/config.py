@@ -64,8 +64,9 @@ class Settings:
 class ConfigProto:
     """How a session compiles and runs. Read when the session is made; TypeError or ValueError there for a value that is none.
 
-    pipeline: "default", "unfused", "none", or a `Pipeline`. intra_op_parallelism_threads: threads that one kernel may use (0: one per
-    processor that this process may run on); results do not depend on it.
+    pipeline: "default", "unfused", "none", or a `Pipeline` (`graphc.passes` says how one takes passes of one's own).
+    intra_op_parallelism_threads: threads that one kernel may use (0: one per processor that this process may run on); results do not
+    depend on it.
     device: where operations go that are in no device scope: "cpu", "gpu", "/gpu:1"...; None: the CPU. allow_soft_placement: what asks for a
     device that there is none of goes to the CPU, instead of being an error. log_device_placement: one line for each operation on stderr.
     device_count: at most so many devices of a kind: {"CPU": 2} makes two CPUs to place operations on, {"GPU": 0} hides the GPUs.

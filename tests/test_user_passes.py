@@ -150,6 +150,21 @@ def test_a_number_stands_for_that_value_everywhere() -> None:
     assert itself.apply(p.xor(I, I)) is full(0, I)
 
 
+def test_a_rule_reads_attributes_of_what_it_found() -> None:
+    """sum(-x) = -sum(x), for whatever axes: the pattern asks for none."""
+    wide = sample(F32, 2, 3, 4)
+    negated = rule("sum of negated", "sum(-x) ~ -sum(x)", op.reduce_sum(op.negate("x")), [p.reduce_sum(p.negate(wide), (0, 2))])(
+        lambda node, x: p.negate(p.reduce_sum(x, node.attrs.axes)))
+    check(negated)
+    outer = rule("twice", "max(max(x)) = max(x)", op.reduce_max(op.reduce_max("x").called("inner")),
+                 [p.reduce_max(p.reduce_max(wide, (2,)), (1,))])(lambda inner, x: p.reduce_max(x, (1, *inner.attrs.axes)))
+    check(outer)
+    less = rule("not less", "not (x < y) = x >= y", op.not_(op.compare("x", "y", direction="LT")))(lambda x, y: p.compare(x, y, "GE"))
+    assert less.examples == (p.not_(p.compare(X, Y, "LT")),)
+    with pytest.raises(WrongRule, match=r"at \[.*\] expected True, got False"):
+        check(less)  # NaN is neither
+
+
 def test_another_match_is_tried_where_the_function_says_none() -> None:
     """Only the second way to see a + b has the operand that is wanted first."""
     seen: list[tuple[Node, Node]] = []
@@ -172,6 +187,8 @@ def _rule(function: Any, pattern: Any = None, maths: str = "-x = x", examples: A
     (lambda: _rule(lambda y: y), ValueError, "rule 'mine' asks for 'y'; its pattern names x"),
     (lambda: _rule(lambda x: x, maths="obvious"), ValueError, "rule 'mine': say what it states with \"=\", or \"~\" where rounding"),
     (lambda: _rule(lambda x: x, "x"), TypeError, "rule 'mine': its pattern must be an operation, as in op.negate(\"x\"); got str"),
+    (lambda: _rule(lambda x: x, op.add("x", op.multiply("y", number("x")))), ValueError,
+     "rule 'mine': 'x' names a number and a node: give them two names"),
     (lambda: _rule(lambda x: None), ValueError, "no example of its pattern could be made on which it fires; give it one: examples=[...]"),
     (lambda: _rule(lambda x: x, op.reduce_sum("x")), ValueError, "rule 'mine': no example of its pattern could be made"),
     (lambda: _rule(lambda x: x, examples=[p.exponential(X)]), ValueError, "rule 'mine' does not fire on its example <exponential"),
