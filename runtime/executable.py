@@ -16,13 +16,21 @@ from graphc.codegen.llvm.target import host
 from graphc.codegen.text import print_kernel
 from graphc.core.program import Origin, Program
 from graphc.core.types import TensorType
+from graphc.exports import networkx_graph
+from graphc.inspection.description import describe
 from graphc.inspection.folder import dump as folder_dump
+from graphc.inspection.folder import title_of
+from graphc.inspection.report import notebook_html, write_report
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Stage
 
 if TYPE_CHECKING:
+    import networkx
+
     from graphc.codegen.cuda.resources import Resources
+    from graphc.limits import Limits
     from graphc.runtime.cuda.launches import Launch
+    from graphc.runtime.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +163,20 @@ class Executable(ABC):
         the pass changed, every kernel down to assembly, the schedule, the memory plan, and why kernels were not fused. The folder is
         made, or is empty, or holds an earlier dump, which goes. ValueError where it cannot be had; then nothing is written."""
         folder_dump(self, folder)
+
+    def report(self, path: str | os.PathLike[str], profile: Profile | None = None, limits: Limits | None = None) -> None:
+        """Writes a page about all of this into the HTML file `path`, which needs nothing beside it. profile: of a run (`Session.profile`),
+        for the kernels' times; limits: of the machine (`graphc.limits.measure`), for the roofline. OSError where the file cannot be
+        written; then nothing is."""
+        write_report(describe(self, title_of(self), profile, limits), path)
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """The kernels and the values between them (see `graphc.exports.networkx_graph`). ImportError without networkx."""
+        return networkx_graph(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return notebook_html(describe(self, title_of(self), assembly=False))
 
     @property
     def program(self) -> Program:

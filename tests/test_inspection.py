@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from graphc.inspection.description import Description, describe
 from graphc.inspection.fates import History
 from graphc.inspection.folder import dump
 from graphc.inspection.inlined import Inlined
+from graphc.inspection.report import read_report
 from graphc.inspection.separations import IN_WORDS, edges, in_words
 from graphc.passes.pipelines import DEFAULT, Stage, run_pipeline
 
@@ -268,6 +270,29 @@ def test_a_run_in_stages_has_a_folder_for_each(tmp_path: Path) -> None:
     index = (tmp_path / "out" / "index.md").read_text()
     assert f"{len(executable.pieces)} pieces" in index
     assert (tmp_path / "out" / "1" / "index.md").read_text().splitlines()[2].startswith("# masked: stage 1")
+
+
+def test_an_executable_writes_its_report_and_shows_in_a_notebook(tmp_path: Path) -> None:
+    x = gc.placeholder(gc.float32, [64, 64], name="x")
+    y = gc.nn.softmax(x @ x, name="y")
+    feeds = {x: np.ones((64, 64), np.float32)}
+    with gc.Session() as session:
+        executable, profile = session.compile(y, feeds), session.profile(y, feeds)
+    executable.report(tmp_path / "y.html", profile)
+    read = read_report((tmp_path / "y.html").read_text())
+    assert read["title"] == "y"
+    assert [kernel["measured_us"] for kernel in read["kernels"]] == [step.us for step in profile.kernels]
+    assert all(kernel["assembly"] for kernel in read["kernels"])
+    assert executable._repr_html_().startswith("<table><caption>y</caption>")
+    assert f"<td>{len(executable.kernels)}: " in executable._repr_html_()
+    with pytest.raises(OSError, match="No such file"):
+        executable.report(tmp_path / "missing" / "y.html")
+
+
+def test_an_executable_as_a_graph_of_networkx() -> None:
+    network = compiled("softmax").to_networkx()
+    assert nx.is_directed_acyclic_graph(network)
+    assert len(network) >= 2
 
 
 def test_every_compilation_is_dumped_where_the_environment_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
