@@ -394,6 +394,19 @@ def test_a_gpu_keeps_passes_of_ones_own() -> None:
     assert _negations(stage.program) == _negations(before) + 2
 
 
+def test_every_piece_of_a_graph_goes_through_a_users_pass() -> None:
+    """A graph that runs in stages, on two devices: what is compiled for each has the stage, and the results stay."""
+    x = gc.placeholder(gc.float32, [None])
+    with gc.device("/cpu:1"):
+        picked = gc.boolean_mask(gc.tanh(x), x > 0)
+    value = np.linspace(-1, 2, 7, dtype=np.float32)
+    own = gc.ConfigProto(pipeline=DEFAULT.after("simplify", "mine", double_negation), device_count={"CPU": 2})
+    with gc.Session(config=own) as session:
+        np.testing.assert_allclose(session.run(gc.exp(picked), {x: value}), np.exp(np.tanh(value[value > 0])), rtol=1e-6)
+        plan = session.compile(gc.exp(gc.tanh(x)), {x: value})
+    assert "mine" in [stage.name for stage in plan.stages]
+
+
 def _negations(program: Program) -> int:
     return sum(node.name == "negate" for node in program.nodes)
 
