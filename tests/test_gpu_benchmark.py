@@ -81,9 +81,23 @@ def test_bench_tells_what_each_launch_takes(tmp_path: Path) -> None:
     assert "GB/s" in launch
 
 
+def test_profile_tells_what_each_launch_takes(tmp_path: Path) -> None:
+    model, trace = tmp_path / "model.py", tmp_path / "trace.json"
+    model.write_text(MODEL)
+    output = run(f"""
+    from graphc.cli import main
+    assert main(["profile", {str(model)!r}, "--device", "gpu", "--runs", "2", "--trace", {str(trace)!r}]) == 0
+    """)
+    lines = output.splitlines()
+    assert sorted(line.split("  ")[0] for line in lines[2:5]) == ["(download results)", "(upload feeds)", "0_row"]
+    assert lines[-2:] == ["Limits here: none measured for this device", f"wrote {trace}"]
+    assert "/device:GPU:0 Compute" in trace.read_text()
+
+
 def test_without_a_gpu_every_command_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "gpus", lambda: ([], "there is none"))
-    for command in (["demo", "--device", "gpu"], ["bench", "softmax", "--device", "/gpu:0"]):
+    for command in (["demo", "--device", "gpu"], ["bench", "softmax", "--device", "/gpu:0"],
+                    ["profile", "softmax", "--device", "gpu"]):
         assert main(command) == 2
         error = capsys.readouterr().err.strip()
         assert error.startswith("graphc: ConfigProto(device=")

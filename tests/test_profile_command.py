@@ -53,6 +53,8 @@ def test_wrong_input_gets_one_clear_line(model: str, tmp_path: Path, capsys: pyt
     assert complaint_of(["profile", model, "--trace", str(tmp_path)], capsys) == f"graphc: cannot write {tmp_path}: it is a folder"
     assert complaint_of(["profile", model, "--runs", "0"], capsys) == "graphc: profile needs at least one run; got runs=0"
     assert complaint_of(["profile", model, "--rows", "-1"], capsys) == "graphc: a table has at least one row; got --rows -1"
+    assert "must not be negative" in complaint_of(["profile", model, "--threads", "-1"], capsys)
+    assert 'it must name a CPU or a GPU: "cpu", "gpu"' in complaint_of(["profile", model, "--device", "tpu"], capsys)
     assert complaint_of(["profile", "nothing"], capsys).startswith("graphc: no model 'nothing': give one of ")
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0")
