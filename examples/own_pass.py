@@ -1,7 +1,8 @@
 """A rule and a pass of one's own, put into the compiler: what they change, and that the results stay.
 
-Run it with `python examples/own_pass.py`; or hand its `build` and its `passes` to any command:
-`graphc dump examples/own_pass.py --pipeline examples/own_pass.py`.
+Run it with `python examples/own_pass.py`; or hand its `build` and its `passes` to any command: to see what they make of it,
+`graphc dump examples/own_pass.py --pipeline examples/own_pass.py`, and what each of them earns (or costs),
+`graphc bench examples/own_pass.py --pipeline examples/own_pass.py --only passes`.
 """
 from __future__ import annotations
 
