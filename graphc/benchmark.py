@@ -183,8 +183,8 @@ class _Bench:
         session.run(initializers, fed)
 
     def warm_up(self, variant: Variant, threads: int) -> None:
-        """Compiles once what nobody looks at: the first of all pays for what the process does once, which is no variant's fault."""
-        with cold(), self._session(variant.pipeline, threads) as session:
+        """Compiles once what nobody looks at: the first of all pays for what a process does once, which is no variant's fault."""
+        with self._session(variant.pipeline, threads) as session:
             session.compile(self.fetches, self.feeds)
 
     def add(self, variant: Variant, threads: int, compile_cold: bool) -> None:
