@@ -59,8 +59,8 @@ def _event(profile: Profile, step: StepTime, pids: dict[str, int]) -> Event:
                  "live arena bytes": step.live_bytes}
     elif step.bytes:
         args |= {"bytes": step.bytes, "GB/s": round(step.gbs, 3)}
-    return {"ph": "X", "cat": "Op", "name": step.name or step.kind, "pid": pids[step.device], "tid": _track(step), "ts": _moment(profile, step),
-            "dur": round(step.us, 3), "args": args}
+    return {"ph": "X", "cat": "Op", "name": step.name or step.kind, "pid": pids[step.device], "tid": _track(step),
+            "ts": _moment(profile, step), "dur": round(step.us, 3), "args": args}
 
 
 def _track(step: StepTime) -> int:
