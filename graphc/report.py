@@ -1,4 +1,4 @@
-"""`graphc report MODEL`: one page about a model, with a profiled run in it: the graph, what each pass made of it, kernels, memory, time. Stands on top."""
+"""`graphc report MODEL`: one page about a model, with a profiled run in it: its graph, passes, kernels, memory, time. Stands on top."""
 from __future__ import annotations
 
 import argparse
@@ -51,6 +51,6 @@ def described(name: str, config: gc.ConfigProto, profiled: bool) -> dict[str, An
 def _contents(description: dict[str, Any]) -> str:
     """What is in a report, in a few words."""
     pieces = description.get("pieces", [description])
-    counts = [(sum(len(piece[key]) for piece in pieces), word) for key, word in (("operations", "operations"), ("kernels", "kernels"), ("edges", "reasons not to fuse"))]
+    words = {"operations": "operations", "kernels": "kernels", "edges": "reasons not to fuse"}
     timed = ", profiled" if any(piece["timeline"] for piece in pieces) else ""
-    return ", ".join(f"{count} {word}" for count, word in counts) + timed
+    return ", ".join(f"{sum(len(piece[key]) for piece in pieces)} {word}" for key, word in words.items()) + timed

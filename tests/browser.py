@@ -1,7 +1,7 @@
 """A real browser for tests of the report page: Chromium without a window, driven by its own protocol over a pair of pipes.
 
-`--remote-debugging-pipe` makes Chromium read commands from file descriptor 3 and write answers to 4, as JSON with a zero byte after each. That
-needs neither a socket nor a library. Used by `tests/test_report_browser.py` and by `docs/pictures.py`.
+`--remote-debugging-pipe` makes Chromium read commands from file descriptor 3 and write answers to 4, as JSON with a zero byte after each.
+That needs neither a socket nor a library. Used by tests/test_report_browser.py.
 """
 from __future__ import annotations
 
@@ -74,7 +74,13 @@ class Browser:
 
     def go(self, hash: str) -> None:
         """Another view of the page that is open, as a click on a link to it would."""
-        self.evaluate("(hash) => { const a = document.createElement('a'); a.href = '#' + hash; document.body.append(a); a.click(); a.remove(); }", hash)
+        self.evaluate("""(hash) => {
+            const link = document.createElement('a');
+            link.href = '#' + hash;
+            document.body.append(link);
+            link.click();
+            link.remove();
+        }""", hash)
         self.wait("document.documentElement?.dataset.ready")
 
     def evaluate(self, function: str, *arguments: Any) -> Any:
@@ -102,8 +108,12 @@ class Browser:
 
     def click(self, selector: str, nth: int = 0) -> None:
         """A click of the mouse on the middle of the nth element that a selector finds."""
-        box = self.evaluate("(s, n) => { const e = document.querySelectorAll(s)[n]; e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
-                            " return [b.x + b.width / 2, b.y + b.height / 2]; }", selector, nth)
+        box = self.evaluate("""(selector, nth) => {
+            const element = document.querySelectorAll(selector)[nth];
+            element.scrollIntoView({block: 'center'});
+            const box = element.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }""", selector, nth)
         self.click_at(*box)
 
     def click_at(self, x: float, y: float) -> None:
@@ -177,8 +187,8 @@ def _started(command: Sequence[str]) -> tuple[int, int, int]:
     read, answers = os.pipe()
     quiet = os.open(os.devnull, os.O_RDWR)
     # Copies above 4 first: a pipe may itself be 3 or 4, and one must not be overwritten before it is copied.
-    moved = [(os.POSIX_SPAWN_DUP2, commands, 90), (os.POSIX_SPAWN_DUP2, answers, 91), (os.POSIX_SPAWN_DUP2, 90, 3), (os.POSIX_SPAWN_DUP2, 91, 4),
-             (os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, quiet, 2)]
+    copies = ((commands, 90), (answers, 91), (90, 3), (91, 4), (quiet, 1), (quiet, 2))
+    moved = [(os.POSIX_SPAWN_DUP2, old, new) for old, new in copies]
     try:
         return os.posix_spawn(command[0], command, dict(os.environ), file_actions=moved), write, read
     finally:

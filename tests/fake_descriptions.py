@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-PRIMITIVES = ("dot_general", "add", "maximum", "broadcast_in_dim", "exponential", "reduce_sum", "divide", "multiply", "transpose", "subtract")
+PRIMITIVES = ("dot_general", "add", "maximum", "broadcast_in_dim", "exponential", "reduce_sum", "divide", "multiply", "transpose",
+              "subtract")
 PARTS = ("attention", "query", "key", "value", "mlp", "norm", "dense", "output", "embedding", "logits")
 GROUP = 8
 REMOVED = "multiply_by_one: x * 1 = x"
 REPLACED = "divide_by_constant: x / c = x * (1 / c)"
-REASONS = ("a product starts a kernel of its own", "the rows differ: f32[64,128] and f32[128]", "it is read by two kernels", "the cache would overflow")
+REASONS = ("a product starts a kernel of its own", "the rows differ: f32[64,128] and f32[128]", "it is read by two kernels",
+           "the cache would overflow")
+Changes = list[tuple[str, "list[Draft]", "list[Draft]", str]]  # kind, before, after, why
 
 
 @dataclass
@@ -33,9 +36,10 @@ class Draft:
 
 def fake(count: int = 120, depth: int = 3, title: str = "a fake model", names: tuple[str, ...] = ()) -> dict[str, Any]:
     """About `count` nodes in the first stage; operations stand `depth` name scopes deep. names: taken for the first operations."""
-    operations = [{"name": names[i] if i < len(names) else _name(i, depth), "type": "MatMul", "line": f"train.py:{10 + i % 40}", "kernels": [],
-                   "fate": "computed by itself"} for i in range(max(count // 2, 1))]
-    inputs = [Draft("parameter", "f32[64,128]", [], [], 'name = "images:0"'), Draft("variable_read", "f32[128,128]", [], [], 'variable = "dense/kernel"')]
+    operations = [{"name": names[i] if i < len(names) else _name(i, depth), "type": "MatMul", "line": f"train.py:{10 + i % 40}",
+                   "kernels": [], "fate": "computed by itself"} for i in range(max(count // 2, 1))]
+    inputs = [Draft("parameter", "f32[64,128]", [], [], 'name = "images:0"'),
+              Draft("variable_read", "f32[128,128]", [], [], 'variable = "dense/kernel"')]
     first = list(inputs)
     for i in range(count):
         operands = [first[-1], first[max(0, len(first) - 2 - i % 7)]]
@@ -69,11 +73,11 @@ def _name(i: int, depth: int) -> str:
     return "/".join([f"block_{i // 3 ** depth}", *scopes, f"MatMul_{i}"] if depth else [f"MatMul_{i}"])
 
 
-def _simplify(before: list[Draft]) -> tuple[list[Draft], list[tuple[str, list[Draft], list[Draft], str]]]:
+def _simplify(before: list[Draft]) -> tuple[list[Draft], Changes]:
     became: dict[int, Draft] = {}
     touched: set[int] = set()
     after: list[Draft] = []
-    changes: list[tuple[str, list[Draft], list[Draft], str]] = []
+    changes: Changes = []
     for position, node in enumerate(before):
         operands = [became[id(operand)] for operand in node.operands]
         turn = (position - 2) % 10 if position > 1 else -1
@@ -94,9 +98,10 @@ def _simplify(before: list[Draft]) -> tuple[list[Draft], list[tuple[str, list[Dr
     return after, changes
 
 
-def _fuse(before: list[Draft]) -> tuple[list[Draft], list[dict[str, Any]], list[tuple[str, list[Draft], list[Draft], str]]]:
+def _fuse(before: list[Draft]) -> tuple[list[Draft], list[dict[str, Any]], Changes]:
     inputs, computed = before[:2], before[2:]
-    after, kernels, changes = list(inputs), [], []
+    after, kernels = list(inputs), list[dict[str, Any]]()
+    changes: Changes = []
     home: dict[int, Draft] = {id(node): node for node in inputs}
     for number, start in enumerate(range(0, len(computed), GROUP)):
         parts = computed[start:start + GROUP]
@@ -115,30 +120,34 @@ def _kernel(number: int, node: Draft, sources: list[int | None]) -> dict[str, An
     kind = ("loop", "row", "dot")[number % 3]
     flops, moved = (2 * 64 * 128 * 128, 130_000) if kind == "dot" else (8_192 * (1 + number % 5), 65_536 * (1 + number % 3))
     name = f"{number}_{kind}_MatMul_{node.operations[0]}"
+    text = ["(x0: f32[64,128] in, y0: f32[64,128] out) {", "  for i in 64 parallel {  // rows", "    y0[i] = tanh(x0[i])", "  }", "}"]
+    llvm = ["(ptr %bufs, ptr %scratch, i64 %begin, i64 %end) {", "entry:", "  %0 = load ptr, ptr %bufs, align 8", "  ret void", "}"]
+    assembly = [":", "\tvmovups\t(%rdi), %zmm0  # rows", "\tvaddps\t%zmm0, %zmm1, %zmm0", "\tretq"]
     return {
         "name": name, "kind": kind, "operations": node.operations, "lines": sorted({f"train.py:{10 + o % 40}" for o in node.operations}),
         "flops": flops, "bytes": moved, "microseconds": 2.0 + number % 7, "measured_us": 2.5 + number % 6, "parallel": number % 2 == 0,
-        "text": f"kernel {name}(x0: f32[64,128] in, y0: f32[64,128] out) {{\n  for i in 64 parallel {{  // rows\n    y0[i] = exponential(x0[i])\n  }}\n}}",
-        "code": f"define void @{name}(ptr %bufs, ptr %scratch, i64 %begin, i64 %end) {{\nentry:\n  %0 = load ptr, ptr %bufs, align 8\n  ret void\n}}",
-        "assembly": f"{name}:\n\tvmovups\t(%rdi), %zmm0  # rows\n\tvaddps\t%zmm0, %zmm1, %zmm0\n\tretq",
+        "text": f"kernel {name}" + "\n".join(text), "code": f"define void @{name}" + "\n".join(llvm),
+        "assembly": name + "\n".join(assembly),
         "reads": [{"value": "images:0" if source is None else f"value {source}", "bytes": 32_768, "from": source} for source in sources],
         "writes": [{"value": f"value {number}", "bytes": 32_768}],
     }
 
 
 def _edges(kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"from": read["from"], "to": to, "value": read["value"], "bytes": read["bytes"], "why": REASONS[(read["from"] + to) % len(REASONS)]}
+    return [{"from": read["from"], "to": to, "value": read["value"], "bytes": read["bytes"],
+             "why": REASONS[(read["from"] + to) % len(REASONS)]}
             for to, kernel in enumerate(kernels) for read in kernel["reads"] if read["from"] is not None]
 
 
 def _memory(kernels: list[dict[str, Any]]) -> dict[str, Any]:
     last = len(kernels) - 1
-    buffers = [{"offset": 32_768 * (i % 3), "size": 32_768 if i % 4 else 20_000, "first": i, "last": min(i + 2, last), "values": [f"value {i}"],
-                "lines": kernel["lines"][:1]} for i, kernel in enumerate(kernels)]
+    buffers = [{"offset": 32_768 * (i % 3), "size": 32_768 if i % 4 else 20_000, "first": i, "last": min(i + 2, last),
+                "values": [f"value {i}"], "lines": kernel["lines"][:1]} for i, kernel in enumerate(kernels)]
     at = min(2, last)
     return {"arena": 98_304, "lower_bound": 85_536, "unplanned": 32_768 * len(kernels), "buffers": buffers,
             "peak": {"at": at, "live": [i for i, b in enumerate(buffers) if b["first"] <= at <= b["last"]]},
-            "variables": [{"name": "dense/kernel", "bytes": 65_536, "in_place": True}, {"name": "dense/bias", "bytes": 512, "in_place": False}]}
+            "variables": [{"name": "dense/kernel", "bytes": 65_536, "in_place": True},
+                          {"name": "dense/bias", "bytes": 512, "in_place": False}]}
 
 
 def _timeline(kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -153,7 +162,7 @@ def _ids(nodes: list[Draft]) -> dict[int, int]:
     return {id(node): number for number, node in enumerate(nodes)}
 
 
-def _stage(name: str, nodes: list[Draft], before: dict[int, int], changes: list[tuple[str, list[Draft], list[Draft], str]]) -> dict[str, Any]:
+def _stage(name: str, nodes: list[Draft], before: dict[int, int], changes: Changes) -> dict[str, Any]:
     ids = _ids(nodes)
     rules: dict[str, int] = {}
     for kind, _, _, why in changes:
@@ -162,8 +171,8 @@ def _stage(name: str, nodes: list[Draft], before: dict[int, int], changes: list[
     return {
         "name": name, "ms": 0.0 if not before else 0.02 * len(nodes), "problem": "", "changed": True,
         "text": "\n".join(["program {", *(f"  {_line(number, node, ids)}" for number, node in enumerate(nodes)), "}"]),
-        "nodes": [{"id": number, "name": node.name, "type": node.type, "operands": [ids[id(o)] for o in node.operands], "operations": node.operations,
-                   "kernel": node.kernel, "note": node.note} for number, node in enumerate(nodes)],
+        "nodes": [{"id": number, "name": node.name, "type": node.type, "operands": [ids[id(o)] for o in node.operands],
+                   "operations": node.operations, "kernel": node.kernel, "note": node.note} for number, node in enumerate(nodes)],
         "changes": [{"kind": kind, "before": [before[id(n)] for n in old], "after": [ids[id(n)] for n in new],
                      "rule": why if kind in ("removed", "replaced") else "", "why": "" if kind in ("removed", "replaced") else why}
                     for kind, old, new, why in changes],

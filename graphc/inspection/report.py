@@ -25,8 +25,8 @@ Description = Mapping[str, Any]  # what `graphc.inspection.describe` gives
 
 _PAGE = Path(__file__).resolve().parent / "page"
 # In the order in which they stand in the page; each opens with a comment that says what it is for.
-SCRIPTS = ("core.js", "words.js", "model.js", "tree.js", "layout.js", "canvas.js", "graph.js", "panel.js", "overview.js", "diff.js", "textdiff.js", "kernels.js",
-           "roofline.js", "edges.js", "memory.js", "timeline.js", "source.js", "main.js")
+SCRIPTS = ("core.js", "words.js", "model.js", "tree.js", "layout.js", "canvas.js", "graph.js", "panel.js", "overview.js", "diff.js",
+           "textdiff.js", "kernels.js", "roofline.js", "edges.js", "memory.js", "timeline.js", "source.js", "main.js")
 LIBRARIES = ("cytoscape", "dagre")
 _CODES = ("text", "code", "assembly")  # of a kernel: long, and wanted one kernel at a time
 _KERNELS_A_BLOCK = 32
@@ -39,20 +39,23 @@ def write_report(description: Description, path: str | os.PathLike[str]) -> None
 
 
 def notebook_html(description: Description) -> str:
-    """The report for a notebook: a few figures in a row, and the page in a frame below them, which opens at a click. Kernels' machine code is
-    left out, since a notebook keeps every output: `write_report` has it."""
-    pieces = [{**piece, "kernels": [{**kernel, "code": "", "assembly": ""} for kernel in piece["kernels"]]} for piece in _pieces(description)]
+    """The report for a notebook: a few figures, and the page in a frame below them, which opens at a click. Kernels' machine code is left
+    out, since a notebook keeps every output: `write_report` has it."""
+    pieces = [{**piece, "kernels": [{**kernel, "code": "", "assembly": ""} for kernel in piece["kernels"]]}
+              for piece in _pieces(description)]
     page = report_html({**description, "pieces": pieces} if "pieces" in description else pieces[0])
     frame = f'<iframe srcdoc="{html.escape(page)}" style="width: 100%; height: 720px; border: 1px solid #8885"></iframe>'
-    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for piece in pieces for name, value in _figures(piece))
-    return f"<table><caption>{html.escape(description['title'] or 'compiled')}</caption>{rows}</table><details><summary>report</summary>{frame}</details>"
+    rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for piece in pieces for name, value in _figures(piece)]
+    caption = f"<caption>{html.escape(description['title'] or 'compiled')}</caption>"
+    return f"<table>{caption}{''.join(rows)}</table><details><summary>report</summary>{frame}</details>"
 
 
 def _figures(description: Description) -> Iterator[tuple[str, str]]:
     """The figures that a notebook shows of one piece."""
     stages, kernels, memory = list(_heads(description["stages"])), description["kernels"], description["memory"]
     yield "nodes", " → ".join(f"{stage['count']} {stage['name']}" for stage in stages if stage["changed"])
-    yield "kernels", f"{len(kernels)}: {sum(kernel['flops'] for kernel in kernels):,} flops, {bytes_text(sum(kernel['bytes'] for kernel in kernels))} moved"
+    flops, moved = (sum(kernel[key] for kernel in kernels) for key in ("flops", "bytes"))
+    yield "kernels", f"{len(kernels)}: {flops:,} flops, {bytes_text(moved)} moved"
     yield "arena", f"{bytes_text(memory['arena'])}, the least possible {bytes_text(memory['lower_bound'])}"
     for warning in description["warnings"]:
         yield "warning", warning
@@ -60,20 +63,20 @@ def _figures(description: Description) -> Iterator[tuple[str, str]]:
 
 def report_html(description: Description) -> str:
     """The page as text: one HTML document that refers to nothing outside itself. ValueError where a number is NaN or infinite."""
-    pieces = _pieces(description)
-    pieces = [piece if "lines" in piece else {**piece, "lines": texts(operation["line"] for operation in piece["operations"])} for piece in pieces]
-    contents = [(f"{number}-{name}", content) for number, piece in enumerate(pieces) for name, content in _blocks(piece)]
-    contents.append(("pieces", {"title": description["title"], "names": [piece["title"] for piece in pieces], "whole": "pieces" not in description}))
+    pieces = [{"lines": texts(operation["line"] for operation in piece["operations"]), **piece} for piece in _pieces(description)]
+    names = [piece["title"] for piece in pieces]
+    contents = [("pieces", {"title": description["title"], "names": names, "whole": "pieces" not in description})]
+    contents += [(f"{number}-{name}", content) for number, piece in enumerate(pieces) for name, content in _blocks(piece)]
     blocks = [_block(name, json.dumps(content, separators=(",", ":"), allow_nan=False)) for name, content in contents]
     blocks += [_block(f"library-{name}", _library(name)) for name in LIBRARIES]
     parts = {
         "title": html.escape(f"{description['title']} · graphc report"),
-        "style": (_PAGE / "report.css").read_text(encoding="utf-8"),
+        "style": _text("report.css"),
         "data": "\n".join(blocks),
-        "licences": "\n".join(f"<!-- {name}\n{(_PAGE / 'vendor' / f'{name}.LICENSE').read_text(encoding='utf-8')}\n-->" for name in LIBRARIES),
-        "script": "\n".join(['(() => {\n"use strict";', *((_PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS), "})();"]),
+        "licences": "\n".join(f"<!-- {name}\n{_text(f'vendor/{name}.LICENSE')}\n-->" for name in LIBRARIES),
+        "script": "\n".join(['(() => {\n"use strict";', *map(_text, SCRIPTS), "})();"]),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], (_PAGE / "report.html").read_text(encoding="utf-8"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _text("report.html"))
 
 
 def read_report(text: str) -> dict[str, Any]:
@@ -88,8 +91,7 @@ def read_report(text: str) -> dict[str, Any]:
 
 def _pieces(description: Description) -> Sequence[Description]:
     """The descriptions of a compilation in pieces, for several devices or stages; of another one itself."""
-    pieces: Sequence[Description] = description.get("pieces", [description])
-    return pieces
+    return [each for piece in description["pieces"] for each in _pieces(piece)] if "pieces" in description else [description]
 
 
 def _read(blocks: Mapping[str, str], prefix: str) -> dict[str, Any]:
@@ -139,5 +141,9 @@ def _block(name: str, text: str) -> str:
 
 def _library(name: str) -> str:
     """A vendored library, without the last line that would send a browser's tools looking for its source map."""
-    text = (_PAGE / "vendor" / f"{name}.min.js").read_text(encoding="utf-8")
-    return re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", text)
+    return re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", _text(f"vendor/{name}.min.js"))
+
+
+def _text(name: str) -> str:
+    """A file of the page."""
+    return (_PAGE / name).read_text(encoding="utf-8")
