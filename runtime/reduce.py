@@ -53,10 +53,7 @@ class _Reduction:
         if not self._try(results, state):
             return None
         roots = self._from_above(results, state)
-        for root in roots:
-            if self._try([root], state):
-                roots = [root]
-                break
+        roots = self._without(roots, lambda fewer: self._try(fewer, state))
         return self._build(roots, self._from_below(roots, state))
 
     def _from_above(self, results: list[Node], state: set[Node]) -> list[Node]:
@@ -72,6 +69,20 @@ class _Reduction:
             else:
                 right = middle
         return [order[wrong - 1]] if self._try([order[wrong - 1]], state) else order[:wrong]
+
+    def _without(self, nodes: list[Node], enough: Callable[[list[Node]], bool]) -> list[Node]:
+        """As few of `nodes` as are `enough`, leaving out half of them at a time, then quarters and so on."""
+        size = len(nodes) // 2
+        while size:
+            start = 0
+            while start < len(nodes) and len(nodes) > 1:
+                fewer = nodes[:start] + nodes[start + size:]
+                if fewer and enough(fewer):
+                    nodes = fewer
+                else:
+                    start += size
+            size = min(size // 2, len(nodes) // 2) if size > 1 else 0
+        return nodes
 
     def _from_below(self, roots: list[Node], state: set[Node]) -> set[Node]:
         """The nodes that can be fed instead of computed."""

@@ -6,7 +6,7 @@
 
 The rule. An element of a float is right if its distance to the truth is at most
 
-    ROOM * (largest distance of the reference and of the samples) + POOL * (their median over the array) + ULPS * eps * |truth|
+    ROOM * (largest distance of the reference and of the samples) + POOL * (median of that over elements of its size) + ULPS * eps * |truth|
 
 so passes may reorder sums and replace formulas, and an ill-conditioned value may be as far off as it must be, while a value that a program
 computes well has to be right to its last digits. In a sample every result that its type cannot hold exactly is moved by a random part of a
@@ -51,6 +51,7 @@ Array = np.ndarray[Any, Any]
 Values = Mapping[str, Array]
 SAMPLES = 4
 ROOM, POOL, ULPS = 16.0, 8.0, 16.0
+ALIKE = 8  # binary digits within which elements are of one size
 # Maps, reductions and walks whose results no rounding touches.
 _EXACT = frozenset({
     "negate", "abs", "sign", "floor", "ceil", "round_nearest_even", "select", "clamp", "compare", "maximum", "minimum", "convert",
@@ -121,7 +122,8 @@ def expect(program: Program, feeds: Sequence[Any], variables: Values, seed: int 
 def expect_node(node: Node, operands: Sequence[Array], seed: int = 0) -> list[Expected]:
     """The outputs of `node` for the values of its operands."""
     reference = evaluate(node, operands)
-    wide = [_evaluate_wide(node, list(map(widen, operands)), random) for random in _generators(seed)]
+    given = list(map(widen, operands))
+    wide = [_evaluate_wide(node, given, random) for random in (_generators(seed) if _rounds(node) else (None,))]
     if not node.is_tuple:
         return [_expected(reference, wide)]
     return [_expected(value, [each[number] for each in wide]) for number, value in enumerate(reference)]
@@ -173,10 +175,17 @@ def _expected(reference: Array, wide: Sequence[Array]) -> Expected:
         judged = np.logical_and.reduce([everywhere, *(np.isfinite(each) == np.isfinite(truth) for each in wide[1:])])
         distances = [np.abs(each - truth) for each in (widen(reference), *wide[1:])]
         noise = np.maximum.reduce([np.where(np.isfinite(each), each, 0.0) for each in distances])
-        pooled = float(np.median(noise)) if noise.size else 0.0
         size = np.where(np.isfinite(truth), np.abs(truth), 0.0)
-        room = ROOM * noise + POOL * pooled + ULPS * _eps(reference.dtype) * size + _least(reference.dtype)
+        room = ROOM * noise + POOL * _pooled(noise, size) + ULPS * _eps(reference.dtype) * size + _least(reference.dtype)
     return Expected(reference, truth, room, judged)
+
+
+def _pooled(noise: Array, size: Array) -> Array:
+    """For each element the median noise of those of about its size: few samples can be nearly alike by chance."""
+    _, exponents = np.frexp(size)
+    kinds, places = np.unique(exponents // ALIKE, return_inverse=True)
+    medians = np.array([np.median(noise[places.reshape(noise.shape) == kind]) for kind in range(kinds.size)])
+    return medians[places].reshape(noise.shape)
 
 
 # The wide interpreter --------------------------------------------------------------------------------------------------------------------
@@ -199,7 +208,7 @@ def _evaluate_wide(node: Node, operands: Sequence[Any], random: np.random.Genera
         outputs, _ = _interpret_wide(node.attrs.body, operands, {}, random)
         return tuple(outputs) if node.is_tuple else outputs[0]
     value = _apply(node, operands)
-    if random is None or (node.name in _EXACT and not _narrows(node)) or isinstance(node.primitive.loop, _MOVES):
+    if random is None or not _rounds(node):
         return value
     depth = math.sqrt(_terms(node))
     noisy = value if depth == 1 else _apply(node, [_moved(each, operand.type, depth, random)
@@ -221,22 +230,14 @@ def _apply(node: Node, operands: Sequence[Any]) -> Any:
         with np.errstate(all="ignore"):
             found = node.primitive.reference(node.attrs, *operands)
     if node.is_tuple:
-        return tuple(_in_range(each, type_.dtype) for each, type_ in zip(found, node.types, strict=True))
-    return _in_range(found, node.dtype)
+        return tuple(_wide_or_exact(each, type_.dtype) for each, type_ in zip(found, node.types, strict=True))
+    return _wide_or_exact(found, node.dtype)
 
 
-def _in_range(value: Any, dtype: DType) -> Array:
-    """`value` wide, but infinite or zero where `dtype` could hold nothing else."""
-    if not dtype.is_inexact:
-        return np.asarray(value, dtype.np_dtype)
-    wide = np.asarray(value, np.complex128 if dtype.is_complex else np.float64)
-    if dtype.is_complex or dtype.size == 8:
-        return wide
-    limits = ml_dtypes.finfo(dtype.np_dtype)
-    largest, least = float(limits.max), float(limits.smallest_subnormal) / 2
-    with np.errstate(all="ignore"):
-        size = np.abs(wide)
-        return np.where(size > largest, np.copysign(np.inf, wide), np.where(size <= least, np.copysign(0.0, wide), wide))
+def _wide_or_exact(value: Any, dtype: DType) -> Array:
+    """What a reference gave for wide operands, wide: numbers that overflow in `dtype` stay numbers, for a pass may know a formula on whose
+    way they do not occur."""
+    return np.asarray(value, np.complex128 if dtype.is_complex else np.float64 if dtype.is_floating else dtype.np_dtype)
 
 
 def _narrow(value: Array, dtype: DType) -> Array:
@@ -269,9 +270,13 @@ def _moved(value: Any, type_: TensorType, depth: float, random: np.random.Genera
         return value * (1.0 + depth * _eps(type_.dtype.np_dtype) / 2 * random.uniform(-1, 1, value.shape))
 
 
-def _narrows(node: Node) -> bool:
-    """Whether `node` is a conversion that rounds."""
-    return node.name == "convert" and node.dtype.is_inexact
+def _rounds(node: Node) -> bool:
+    """Whether rounding may touch what `node` computes."""
+    if node.name == "fusion":
+        return any(map(_rounds, node.attrs.body.nodes))
+    if isinstance(node.primitive.loop, _MOVES) or not any(type_.dtype.is_inexact for type_ in node.types):
+        return False
+    return node.name == "convert" or node.name not in _EXACT
 
 
 def _terms(node: Node) -> int:
