@@ -137,6 +137,18 @@ def test_an_operation_that_a_rule_removed_names_the_rule() -> None:
     assert found["y"] == "computed by kernel 0"
 
 
+def test_a_reduction_that_was_split_is_computed_by_both_kernels() -> None:
+    x = gc.placeholder(gc.float32, [1 << 20], name="x")
+    assert fates(gc.reduce_sum(x, name="total"), x)["total"] == "computed by kernels 0, 1"
+
+
+def test_what_a_rule_made_counts_although_its_readers_took_it_apart() -> None:
+    """sum(c x) becomes c sum(x), whose product the subtraction takes upon itself."""
+    x, v = gc.placeholder(gc.float32, [64, 8], name="x"), gc.placeholder(gc.float32, [8], name="v")
+    total = gc.reduce_sum(x * 0.5, 0, name="total")
+    assert fates(gc.subtract(v, total * 4.0, name="y"), x, v)["total"].startswith("computed by kernel")
+
+
 # Why kernels are apart -------------------------------------------------------------------------------------------------------------------
 
 def test_every_reason_is_explained() -> None:

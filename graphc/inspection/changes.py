@@ -36,10 +36,11 @@ class Change:
 @dataclass(frozen=True)
 class Difference:
     """All changes of one stage. image: for each node before, fusions taken apart, what it became, None where it is gone; `gone` says why.
-    rules: those that a node went through."""
+    made: the nodes that were made in its place, where it was replaced. rules: those that a node went through."""
 
     changes: tuple[Change, ...]
     image: Mapping[Node, Node | None]
+    made: Mapping[Node, tuple[Node, ...]]
     rules: Mapping[Node, tuple[Applied, ...]]
     gone: Mapping[Node, str]
 
@@ -57,6 +58,7 @@ class _Comparison:
         self.by_node = {each.before: each for each in stage.applied}
         self.image: dict[Node, Node | None] = {}
         self.rules: dict[Node, tuple[Applied, ...]] = {}
+        self.made: dict[Node, tuple[Node, ...]] = {}
         self.claimed: set[Node] = set()  # nodes after that a change has named
 
     def difference(self) -> Difference:
@@ -64,7 +66,7 @@ class _Comparison:
         changes = [*self._replaced_and_gone(), *self._added(), *self._fused(), *self._rebuilt()]
         gone = {node: "; then ".join(map(str, self.rules.get(node, ()))) or self.why_gone(node)
                 for node, image in self.image.items() if image is None}
-        return Difference(tuple(changes), self.image, self.rules, gone)
+        return Difference(tuple(changes), self.image, self.made, self.rules, gone)
 
     # Images ---------------------------------------------------------------------------------------------------------------------------
 
@@ -130,9 +132,15 @@ class _Comparison:
                 if image is value:
                     firsts.setdefault(image, value)
                 elif image is None:
-                    yield Change("removed", (node,), (), rule, self.why_gone(value))
+                    made = self._new_below(self.became.get(value, value), images)
+                    if made:  # its last form was taken apart again by those that read it
+                        self.image[value], self.made[value] = made[-1], tuple(made)
+                        yield Change("replaced", (node,), self._where(made), rule)
+                    else:
+                        yield Change("removed", (node,), (), rule, self.why_gone(value))
                 elif rules or image.primitive is not value.primitive:
                     made = self._new_below(image, images)
+                    self.made[value] = tuple(made)
                     if made or not rules:
                         yield Change("replaced", (node,), self._where(made or [image]), rule)
                     else:
@@ -162,10 +170,11 @@ class _Comparison:
         while stack:
             node = stack.pop()
             known = node in self.old.inside or (node in images and node is not root)
-            if node in self.claimed or known or node not in self.new.inside:
+            if node in self.claimed or known:
                 continue
-            self.claimed.add(node)
-            found.append(node)
+            if node in self.new.inside:
+                self.claimed.add(node)
+                found.append(node)
             stack.extend(node.operands)
         return found[::-1]
 

@@ -1,7 +1,7 @@
 """What became of each operation of the user's graph: the kernels that compute it, or the rule that removed it."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,8 +49,7 @@ class History:
         found: dict[Node, dict[Origin, None]] = {step: {} for step in self.steps}
         first = self.stages[0].program
         for node in first.nodes:
-            end = self._end(node)[0]
-            for step in self._steps_of(end) if end is not None and not _is_common(end) else ():
+            for step in self._steps_of(end for end in self._ends(node)[0] if not _is_common(end)):
                 found[step].update(dict.fromkeys(first.origins.get(node, ())))
         return {step: tuple(origins) or self.stages[-1].program.origins.get(step, ()) for step, origins in found.items()}
 
@@ -59,10 +58,10 @@ class History:
         nodes = self._nodes.get(operation.operation, [])
         if not nodes:
             return Fate((), _WITHOUT.get(operation.type, _KNOWN))
-        ends = [self._end(node) for node in nodes]
-        alive = [node for node, _ in ends if node is not None]
+        ends = [self._ends(node) for node in nodes]
+        alive = [node for found, _ in ends for node in found]
         counted = [node for node in alive if not _is_common(node)] or alive
-        kernels = tuple(sorted({self.steps[step] for node in counted for step in self._steps_of(node)}))
+        kernels = tuple(sorted(self.steps[step] for step in self._steps_of(counted)))
         if kernels:
             views = all(is_view(node) or _is_common(node) for node in nodes)
             numbers = f"kernel{'s' if len(kernels) > 1 else ''} {', '.join(map(str, kernels))}"
@@ -82,24 +81,30 @@ class History:
                 found.setdefault(origin.operation, []).append(node)
         return found
 
-    def _end(self, node: Node) -> tuple[Node | None, str]:
-        """The last form of a node of the first Program; or None, and what removed it."""
-        image = node
+    def _ends(self, node: Node) -> tuple[list[Node], str]:
+        """The last forms of a node of the first Program, and of what was made in its place on the way; or none, and what removed it."""
+        ends, why = [node], ""
         for stage, step in zip(self.stages[1:], self.differences, strict=True):
-            following = step.image.get(image)
-            if following is None:
-                return None, f"removed by {stage.name}: {step.gone[image]}"
-            image = following
-        return image, ""
+            following: dict[Node, None] = {}
+            for each in ends:
+                image = step.image.get(each)
+                if image is None:
+                    why = why or f"removed by {stage.name}: {step.gone.get(each, 'nothing reads it')}"
+                    continue
+                following.update(dict.fromkeys((*step.made.get(each, ()), image)))
+            ends = list(following)
+        return ends, why
 
-    def _steps_of(self, node: Node | None) -> list[Node]:
-        """The steps that compute a node of the last Program; of a view that is only another way to see memory, those that fill that."""
-        while node is not None:
+    def _steps_of(self, nodes: Iterable[Node]) -> set[Node]:
+        """The steps that compute nodes of the last Program; of a view that is only another way to see memory, those that fill that."""
+        return {step for node in nodes for step in self._computing(node)}
+
+    def _computing(self, node: Node) -> list[Node]:
+        while True:
             found = [step for step in self.last.inside.get(node, ()) if step in self.steps]
             if found or not is_view(node) or len(node.operands) != 1:
                 return found
             node = node.operands[0]
-        return []
 
 
 def _is_common(node: Node) -> bool:

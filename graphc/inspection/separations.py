@@ -23,7 +23,7 @@ IN_WORDS = {
     "outputs of different sizes": "their results have different numbers of elements, so that no one loop writes both",
     "reductions over different rows": "both reduce, but over different rows",
     "rows too long to stay in cache": "the rows are too long to stay in cache between the two: nothing would be gained",
-    "reductions over different axes": "both reduce columns, but over different axes",
+    "reductions over different axes": "both reduce, and one of them columns, but over different axes",
     "the position of an extreme along columns": "an argmax down columns shares no kernel: rows are walked side by side",
     "a reduction along columns of another's result": "the second reduces what the first must have finished for all rows",
     "an output before the reduction along columns": "a value that is also stored would have to be written before the reduction ends",
