@@ -9,6 +9,7 @@ from graphc.arguments import Commands, add_model, add_pipeline
 from graphc.compiled import compiled
 from graphc.exports import FORMATS, export
 from graphc.exports.view import View, of_executable, of_graph
+from graphc.files import check_writable
 from graphc.models import declare
 
 
@@ -34,6 +35,8 @@ def _command(options: argparse.Namespace) -> None:
 
 def main(name: str, format_: str, out: Path, what: str = "graph", pipeline: str | gc.Pipeline = "default") -> None:
     """Writes the view `what` of the model `name` to `out`, and says so."""
+    if FORMATS[format_].content is not None:
+        check_writable(out)  # before the compiler works for nothing
     written = export(_view(name, what, pipeline), format_, out)
     print(f"wrote {written}")
 

@@ -1,6 +1,7 @@
 """The log of compilations: the cause in words, what was new, hits and misses; and the warnings of loops that compile for ever."""
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,16 @@ def test_runs_in_stages_are_counted(session: gc.Session) -> None:
     log = session.compilations
     assert (log.runs, log.misses) == (4, 2)  # one of the two sizes each
     assert all("new fetches with x:0 fed; " in each.cause for each in log)
+
+
+def test_the_debugging_page_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "debugging.md").read_text()
+    section = re.search(r"^## Why was this compiled\?\n.*?(?=^## )", page, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    (program,), (shown,) = (re.findall(rf"```{language}\n(.*?)```", section[0], re.DOTALL) for language in ("python", "text"))
+    with gc.Graph().as_default():
+        exec(program, {})
+    assert capsys.readouterr().out == shown
 
 
 # Warnings ---------------------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import re
 import struct
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import onnx
 import pytest
 
 import graphc as gc
+from graphc.cli import main
 from graphc.exports import FORMATS, export, networkx_graph
 from graphc.exports.dot import dot
 from graphc.exports.events import crc32c
@@ -21,7 +24,8 @@ from graphc.exports.protobuf import Double, Enum, Message, Packed
 from graphc.exports.view import View, view_of
 from tests.protobuf_reader import parse_text, parse_wire
 
-GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
 LAYERS = 1250  # of eight operations each: a graph of ten thousand
 
 
@@ -207,7 +211,7 @@ def test_networkx_graph_of_programs_and_kernels() -> None:
 
 
 def test_networkx_is_named_where_it_is_missing(graph: gc.Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "networkx", None)
+    monkeypatch.setitem(sys.modules, "networkx", None)
     with pytest.raises(ImportError, match=r"^this needs networkx: pip install 'graphc\[networkx\]'$"):
         graph.to_networkx()
 
@@ -262,6 +266,74 @@ def test_what_a_file_writer_refuses(graph: gc.Graph, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         gc.summary.FileWriter(tmp_path / "file")
 
+
+def test_run_metadata_on_tensorboards_graph(tmp_path: Path) -> None:
+    """As the debugging page shows it, with a traced run."""
+    page = (ROOT / "docs" / "debugging.md").read_text()
+    block = re.search(r"they are TF1's words, and one more:\n\n((?:    .*\n)+)", page)
+    assert block is not None
+    metadata = gc.RunMetadata()
+    with gc.Graph().as_default() as graph, gc.Session() as session:
+        y = gc.nn.relu(gc.ones([4]), name="y")
+        session.run(y, options=gc.RunOptions(trace_level=gc.RunOptions.FULL_TRACE), run_metadata=metadata)
+    code = textwrap.dedent(block[1]).replace('"logs"', repr(str(tmp_path / "logs")))
+    exec(code, names := {"gc": gc, "graph": graph, "metadata": metadata})
+    assert {"y"} <= set(names["network"].nodes)
+    assert {path.suffix for path in (tmp_path / "logs").iterdir()} >= {".pbtxt"}
+    *_, event = events_of(names["writer"].path)
+    (tagged,) = map(parse_wire, event[8])
+    assert tagged[1] == [b"step 100"]
+    (stats,) = map(parse_wire, parse_wire(tagged[2][0])[1])
+    (device,) = map(parse_wire, stats[1])
+    assert device[1] == [b"/job:localhost/replica:0/task:0/device:CPU:0"]
+    nodes = [parse_wire(node) for node in device[2]]
+    assert b"y" in [node[1][0] for node in nodes]
+    with pytest.raises(ValueError, match=r"^The provided tag was already used for this event type$"):
+        names["writer"].add_run_metadata(metadata, "step 100")
+
+
+# The command ------------------------------------------------------------------------------------------------------------------------------
+
+def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command with wrong input says."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("what", ["graph", "kernels"])
+@pytest.mark.parametrize("format_", FORMATS)
+def test_the_command_writes_every_format(format_: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["export", "softmax", "--format", format_, "--out", str(out), "--what", what]) == 0
+    written = Path(capsys.readouterr().out.strip().removeprefix("wrote "))
+    assert written == out or written.parent == out
+    data = written.read_bytes()
+    assert (b"Softmax" if what == "graph" else b"0_row_") in data
+
+
+def test_the_page_lists_every_format() -> None:
+    rows = re.findall(r"^\| (`[^|]*`) \|", (ROOT / "docs" / "debugging.md").read_text().partition("## Open it elsewhere")[2], re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w[\w-]*)`", row)} == set(FORMATS)
+
+
+def test_wrong_input_gets_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "missing" / "a.dot"
+    command = ["export", "softmax", "--format", "dot", "--out", str(out)]
+    assert complaint_of(command, capsys) == f"graphc: cannot write {out}: No such file or directory"
+    assert complaint_of(["export", "nothing", *command[2:]], capsys).startswith("graphc: no model 'nothing': give one of mlp, ")
+    folder = tmp_path / "file"
+    folder.write_text("")
+    assert str(folder) in complaint_of(["export", "softmax", "--format", "tensorboard", "--out", str(folder)], capsys)
+    monkeypatch.setitem(sys.modules, "networkx", None)
+    json_command = ["export", "softmax", "--format", "networkx-json", "--out", str(tmp_path / "a.json")]
+    assert complaint_of(json_command, capsys) == "graphc: this needs networkx: pip install 'graphc[networkx]'"
+    assert list(tmp_path.iterdir()) == [folder]  # nothing half-written
+
+
+# Ten thousand operations ------------------------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def large() -> View:
