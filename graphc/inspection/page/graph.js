@@ -82,7 +82,7 @@ async function graphPane(root, items, options, first) {
         { onclick: () => adjust({ open: null, fold: textOf([...scopesOf(tree)].map((s) => s.path).slice(0, 400)) }) },
         "Fold all",
       ),
-      el("button", { onclick: () => adjust({ open: null, fold: null }) }, "As at first"),
+      el("button", { onclick: () => adjust({ open: null, fold: null }) }, "Reset"),
       words,
     ),
     legend,
