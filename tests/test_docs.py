@@ -139,6 +139,22 @@ def test_the_debugging_page_finds_its_nan(request: pytest.FixtureRequest) -> Non
         assert out.getvalue() == shown
 
 
+def test_the_debugging_page_finds_its_wrong_rule(request: pytest.FixtureRequest) -> None:
+    """Its section about bisecting prints what it says. `--update-golden` writes it anew."""
+    path = ROOT / "docs" / "debugging.md"
+    page = path.read_text()
+    section = re.search(r"^## Which pass is wrong\?\n.*?(?=^## )", page, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    (_, program), (language, shown) = blocks(section[0])
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(program, "train.py", "exec"), {})
+    if request.config.getoption("--update-golden"):
+        path.write_text(page.replace(f"```{language}\n{shown}```", f"```{language}\n{out.getvalue()}```"))
+    else:
+        assert out.getvalue() == shown
+
+
 def test_the_gpu_page_shows_a_real_kernel(request: pytest.FixtureRequest) -> None:
     """Its softmax prints the kernel that it shows, and becomes the CUDA C that it shows. `--update-golden` writes both anew."""
     page = ROOT / "docs" / "gpu.md"
