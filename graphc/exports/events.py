@@ -5,7 +5,6 @@ A file is a list of records (length, checksum, bytes, checksum), each an Event o
 from __future__ import annotations
 
 import os
-import socket
 import struct
 import time
 from pathlib import Path
@@ -26,8 +25,9 @@ class FileWriter:
     TypeError where the graph is none.
     """
 
-    def __init__(self, logdir: str | os.PathLike[str], graph: Graph | None = None, max_queue: int = 10, flush_secs: int = 120,
-                 graph_def: GraphDef | None = None, filename_suffix: str | None = None, session: Any = None) -> None:
+    def __init__(self, logdir: str | os.PathLike[str], graph: Graph | GraphDef | None = None, max_queue: int = 10,
+                 flush_secs: int = 120, graph_def: Graph | GraphDef | None = None, filename_suffix: str | None = None,
+                 session: Any = None) -> None:
         self._folder = Path(logdir)
         self._suffix = filename_suffix or ""
         self._file: IO[bytes] | None = None
@@ -45,17 +45,17 @@ class FileWriter:
         """The newest file."""
         return self._path
 
-    def add_graph(self, graph: Graph | None, global_step: int | None = None, graph_def: GraphDef | None = None) -> None:
-        """Adds the graph for TensorBoard's page "Graphs". TypeError for what is no graph; ValueError for both, or neither."""
-        if (graph is None) == (graph_def is None):
-            raise ValueError("add_graph takes either a graph or a graph_def")
-        if graph is not None and not isinstance(graph, Graph):
-            raise TypeError(f"graph must be a graphc.Graph, but got {type(graph)}")
-        if graph_def is not None and not isinstance(graph_def, GraphDef):
-            raise TypeError(f"graph_def must be what Graph.as_graph_def gives, but got {type(graph_def)}")
-        made = as_graph_def(graph, add_shapes=True) if graph is not None else graph_def
-        assert made is not None
-        self._add((4, "graph_def", made.SerializeToString()), global_step)
+    def add_graph(self, graph: Graph | GraphDef | None, global_step: int | None = None, graph_def: Graph | GraphDef | None = None) -> None:
+        """Adds a Graph, or what its `as_graph_def` gives, for TensorBoard's page "Graphs". ValueError for two, TypeError for what is
+        neither."""
+        if graph is not None and graph_def is not None:
+            raise ValueError("Please pass only graph, or graph_def (deprecated), but not both.")
+        given = graph_def if graph is None else graph
+        if isinstance(given, Graph):
+            given = as_graph_def(given, add_shapes=True)
+        if not isinstance(given, GraphDef):
+            raise TypeError(f"The passed graph must be an instance of `Graph` or the deprecated `GraphDef`, but got {type(given)}")
+        self._add((4, "graph_def", given.SerializeToString()), global_step)
 
     def add_run_metadata(self, run_metadata: Any, tag: str, global_step: int | None = None) -> None:
         """Adds what a run with a trace level (see `RunOptions`) told: time and memory on TensorBoard's graph, as session run `tag`.
@@ -101,7 +101,7 @@ def _new_file(folder: Path, suffix: str) -> IO[bytes]:
     """A file of a name that no other has, in the order of time."""
     second, number = int(time.time()), 0
     while True:
-        name = f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}.{number}{suffix}"
+        name = f"events.out.tfevents.{second:010d}.{os.uname().nodename}.{os.getpid()}.{number}{suffix}"
         try:
             return open(folder / name, "xb")
         except FileExistsError:

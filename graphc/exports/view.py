@@ -146,10 +146,10 @@ def of_program(program: Program, title: str = "program", kernels: Mapping[Node, 
 
 def of_executable(executable: Compiled, title: str = "kernels") -> View:
     """The program after all passes with its kernels; of an executable in parts (segments, stages) each part in a scope of its own."""
-    for word in ("segments", "parts"):
-        parts: Sequence[Part] = getattr(executable, word, ())
+    for many, word in (("segments", "segment"), ("parts", "stage")):
+        parts: Sequence[Part] = getattr(executable, many, ())
         if parts:
-            views = [_inside(of_executable(part.executable, title), f"{word[:-1]}_{number}") for number, part in enumerate(parts)]
+            views = [_inside(of_executable(part.executable, title), f"{word}_{number}") for number, part in enumerate(parts)]
             return View(title, tuple(item for view in views for item in view.items), tuple(name for view in views for name in view.results))
     return of_program(executable.program, title, dict(_kernels(executable)))
 
