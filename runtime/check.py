@@ -21,9 +21,10 @@ from graphc.core.interpret import trace
 from graphc.core.program import Program
 from graphc.core.types import TensorType
 from graphc.passes.pipelines import Stage
+from graphc.runtime.check_cuda import check_cuda_kernels
 from graphc.runtime.check_kernels import check_kernels, check_memory_plan
 from graphc.runtime.check_passes import Inputs, blame_pass, is_invalid, wrong_result
-from graphc.runtime.executable import NativeExecutable
+from graphc.runtime.executable import CudaExecutable, NativeExecutable
 from graphc.runtime.reduce import reduce_program
 from graphc.runtime.truth import expect, first_difference, named
 from graphc.runtime.verdict import Culprit, Verdict
@@ -70,6 +71,14 @@ def check_executable(executable: NativeExecutable, run: Run, seed: int = 0) -> b
     inputs = random_inputs(executable.stages[0].program, seed)
     if inputs is not None:
         _require(judge_code(executable, inputs, run))
+    return inputs is not None
+
+
+def check_cuda_executable(executable: CudaExecutable, seed: int = 0) -> bool:
+    """WrongPass where a kernel for a GPU, interpreted, gives other results than the interpreter. False as `check_stages`."""
+    inputs = random_inputs(executable.stages[0].program, seed)
+    if inputs is not None:
+        _require(Verdict(culprit=check_cuda_kernels(executable, replace(inputs, program=executable.program))))
     return inputs is not None
 
 
@@ -181,11 +190,11 @@ def judge_code(executable: NativeExecutable, inputs: Inputs, run: Run, tell: Tel
     final = Inputs(executable.program, inputs.feeds, inputs.variables)
     kernels = check_kernels(executable, final, tell)
     if kernels.culprit is not None:
-        culprit = kernels.culprit
         example = None if make is None or kernels.step is None else _smallest(kernels.step, make)
+        wrong = kernels.culprit
         if example is not None:
-            culprit = replace(culprit, example=example, command="graphc bisect FILE --pipeline none")
-        return Verdict(0, 0, kernels.right, kernels.largest, culprit)
+            wrong = replace(wrong, example=example, command="graphc bisect FILE --pipeline none")
+        return Verdict(0, 0, kernels.right, kernels.largest, wrong)
     difference, distance = _difference_of_run(inputs, run)
     culprit = check_memory_plan(executable, final) if difference or len(executable.kernels) <= WALKED else None
     if difference:

@@ -36,7 +36,7 @@ from graphc.runtime.verdict import Culprit
 
 Array = np.ndarray[Any, Any]
 Tell = Callable[[str], None]
-_INTERPRETED = 1 << 20  # operations and elements of a kernel that its interpreter is asked to compute
+INTERPRETED = 1 << 20  # operations and elements of a kernel that its interpreter is asked to compute
 _FILLER = 0xAB  # what memory holds that a kernel must write
 
 
@@ -151,13 +151,13 @@ class _KernelCheck:
         """The kernel's buffers as bytes: its distinct operands, then its results."""
         plan = self.executable.plan
         given = {value_of(operand): value for operand, value in zip(self.step.operands, self.operands, strict=True)}
-        places = {value: _as_bytes(array) for value, array in given.items()}
+        places = {value: as_bytes(array) for value, array in given.items()}
         shared = {} if apart else {(plan.locations[value], memory.size): memory for value, memory in places.items()}
         results = [shared.get((plan.locations[value], value_bytes(value)), filled(value_bytes(value))) for value in step_values(self.step)]
         return [*(places[value_of(operand)] for operand in dict.fromkeys(self.step.operands)), *results]
 
     def _results(self, memory: Sequence[Array]) -> list[Array]:
-        return [_typed(array, type_) for array, type_ in zip(memory[-len(self.step.types):], self.step.types, strict=True)]
+        return [typed(array, type_) for array, type_ in zip(memory[-len(self.step.types):], self.step.types, strict=True)]
 
     # -- whose fault ----------------------------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class _KernelCheck:
 
     def _reason(self) -> str:
         """Which part of the code generator is to blame."""
-        if self.kernel.flops + sum(type_.size for type_ in (*(o.type for o in self.step.operands), *self.step.types)) > _INTERPRETED:
+        if self.kernel.flops + sum(type_.size for type_ in (*(o.type for o in self.step.operands), *self.step.types)) > INTERPRETED:
             return "it is too large for the interpreter of the kernel language to say which part of the code generator is to blame"
         if self._is_right(self.kernel.ir):
             return "the interpreter of the kernel language gives the right result for the same kernel: the LLVM printer is to blame"
@@ -207,14 +207,15 @@ class _KernelCheck:
         return Inputs(program, [given[operand] for operand in leaves_of(results, set(self.step.operands))], {})
 
 
-def _as_bytes(array: Array) -> Array:
+def as_bytes(array: Array) -> Array:
     """A copy of `array`, on a cache line, as bytes."""
     memory = filled(array.nbytes)
     memory[...] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return memory
 
 
-def _typed(memory: Array, type_: TensorType) -> Array:
+def typed(memory: Array, type_: TensorType) -> Array:
+    """The value of `type_` that bytes hold."""
     return memory.view(type_.dtype.np_dtype).reshape(type_.dims)
 
 
@@ -266,7 +267,7 @@ class _Walk:
 
     def _run(self, step: Node, kernel: NativeKernel) -> None:
         if isinstance(kernel, HostKernel):
-            found = evaluate(step, [_typed(self._memory(value_of(operand)), operand.type) for operand in step.operands])
+            found = evaluate(step, [typed(self._memory(value_of(operand)), operand.type) for operand in step.operands])
             for value, array in zip(step_values(step), found if step.is_tuple else (found,), strict=True):
                 self._memory(value)[...] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             return

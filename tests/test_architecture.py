@@ -101,7 +101,8 @@ MAY_IMPORT = {
 # opt` applies passes one by one, and `graphc dump` writes the header that CUDA texts include.
 DOORS = {"graphc.runtime.compile", "graphc.runtime.compile_cuda", "graphc.runtime.planned", "graphc.runtime.merging",
          "graphc.runtime.config", "graphc.runtime.executable", "graphc.runtime.targets_cuda", "graphc.runtime.cold",
-         "graphc.runtime.check", "graphc.runtime.check_passes", "graphc.runtime.check_kernels", "graphc.runtime.bisecting",
+         "graphc.runtime.check", "graphc.runtime.check_passes", "graphc.runtime.check_kernels", "graphc.runtime.check_cuda",
+         "graphc.runtime.bisecting",
          "graphc.dump_cuda", "graphc.opt"}
 DOORS_MAY_ALSO_IMPORT = {"passes", "codegen"}
 

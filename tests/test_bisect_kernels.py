@@ -21,7 +21,7 @@ from graphc.core.text import print_program
 from graphc.core.types import TensorType
 from graphc.passes.memory import Location, MemoryPlan, plan_memory
 from graphc.passes.pipelines import DEFAULT, NONE, PIPELINES, Pipeline
-from graphc.runtime import check_kernels, planned
+from graphc.runtime import check_kernels, compile_cuda, planned
 from graphc.runtime import compile as compiling
 from graphc.runtime.bisecting import bisect
 from graphc.runtime.check import WrongPass
@@ -114,7 +114,7 @@ def test_the_wrong_step_of_the_schedule_is_named(monkeypatch: pytest.MonkeyPatch
 
 def test_a_kernel_too_large_for_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vecmath.FUNCTIONS[32], "tanh", _slightly_off)
-    monkeypatch.setattr(check_kernels, "_INTERPRETED", 100)
+    monkeypatch.setattr(check_kernels, "INTERPRETED", 100)
     culprit = _culprit(program=Program((X,), (p.tanh(X),)))
     assert culprit.details[0].startswith("it is too large for the interpreter of the kernel language")
 
@@ -215,3 +215,37 @@ def test_a_kernel_whose_pieces_depend_on_each_other(monkeypatch: pytest.MonkeyPa
     line = p.parameter("x", TensorType(dtypes.float32, (1000,)))
     culprit = _culprit(program=Program((line,), (p.cumulative_sum(line, 0),)), feeds=[np.ones(1000, np.float32)])
     assert culprit.headline == "kernel 0_cumulative_sum gives other bits when its range is cut in two, as threads cut it"
+
+
+# For a GPU -------------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("merged", "blamed"), [(False, "the schedule for a GPU"), (True, "the schedule for a GPU or the merging")])
+def test_kernels_for_a_gpu_are_interpreted(monkeypatch: pytest.MonkeyPatch, merged: bool, blamed: str) -> None:
+    """Alone, and where two small ones share a launch."""
+    x = gc.placeholder(gc.float32, [6, 50], name="x")
+    fetches = [gc.nn.softmax(x, name="shares"), *([gc.reduce_sum(gc.exp(x), 0)] if merged else [])]
+
+    def compiled() -> gc.Executable:
+        monkeypatch.setattr(compile_cuda, "_made", Remembered())
+        with gc.Session(config=gc.ConfigProto(verify=True)) as session:
+            return session.compile(fetches, {x: None}, target="sm_90")
+    assert len(compiled().kernels) == 1
+    real = compile_cuda.schedule_gpu
+    monkeypatch.setattr(compile_cuda, "schedule_gpu", lambda kernel, gpu: _with_wrong_maximum(real(kernel, gpu)))
+    with pytest.raises(WrongPass, match=r"^kernel \d+_\w+, interpreted, gives a wrong result: at \[0, \d+\] expected ") as caught:
+        compiled()
+    assert caught.value.culprit.details[0] == f"its kernel is right before it is scheduled: {blamed} is to blame"
+    assert caught.value.culprit.details[2].startswith("from shares (test_bisect_kernels.py:")
+
+
+def test_wrong_lowering_shows_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_cuda, "_made", Remembered())
+    real = lowering.inline_lets
+    monkeypatch.setattr(lowering, "inline_lets", lambda body: _changed(real(body), _least_for_largest))
+    x = gc.placeholder(gc.float32, [6, 50], name="x")
+    with gc.Session(config=gc.ConfigProto(verify=True)) as session, pytest.raises(WrongPass, match="lowering is to blame"):
+        session.compile(gc.reduce_max(x, 1), {x: None}, target="sm_90")
+
+
+def _with_wrong_maximum(kernel: ir.Kernel) -> ir.Kernel:
+    return replace(kernel, body=_changed(kernel.body, _least_for_largest))
