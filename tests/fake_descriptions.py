@@ -55,7 +55,7 @@ def fake(count: int = 120, depth: int = 3, title: str = "a fake model", names: t
     for number, kernel in enumerate(kernels):
         for operation in kernel["operations"]:
             operations[operation]["kernels"].append(number)
-            operations[operation]["fate"] = f"computed by {kernel['name']}"
+            operations[operation]["fate"] = f"computed by kernel {number}"
     return {
         "title": title, "target": "cpu", "version": "0.0.0",
         "signature": {"fetches": ["loss:0", "train"], "feeds": [{"name": "images:0", "type": "f32[64,128]"}]},
@@ -135,7 +135,7 @@ def _kernel(number: int, node: Draft, sources: list[int | None]) -> dict[str, An
 
 def _edges(kernels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"from": read["from"], "to": to, "value": read["value"], "bytes": read["bytes"],
-             "why": REASONS[(read["from"] + to) % len(REASONS)]}
+             "why": REASONS[(read["from"] + to) % len(REASONS)], "text": "in other words"}
             for to, kernel in enumerate(kernels) for read in kernel["reads"] if read["from"] is not None]
 
 

@@ -18,7 +18,7 @@ from graphc.inspection.report import notebook_html, write_report
 from graphc.report import described
 from tests import browser
 from tests.browser import Browser
-from tests.fake_descriptions import fake
+from tests.fake_descriptions import REASONS, fake
 from tests.test_report import HOSTILE
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(browser.installed() is None, reason="no chromium is installed")]
@@ -76,10 +76,11 @@ def rows(page: Browser, selector: str = "tbody tr") -> list[list[str]]:
 
 def test_the_overview_counts_everything(page: Browser, small: Path) -> None:
     page.open(small)
+    assert rows(page, ".columns > div section:last-child tbody tr") == [["computed by kernels", "60 "]]
     assert page.texts("h1") == ["a fake model cpu · graphc 0.0.0"]
     assert page.texts(".figure .value")[:3] == ["60", "122 → 16", "14"]
-    assert page.texts(".columns section:first-child tbody td:first-child") == ["specialise", "simplify", "split", "fuse", "order"]
-    outcomes = page.texts(".columns section:first-child tbody td:last-child")
+    assert page.texts(".columns > div section:first-child tbody td:first-child") == ["specialise", "simplify", "split", "fuse", "order"]
+    outcomes = page.texts(".columns > div section:first-child tbody td:last-child")
     assert outcomes[2] == "unchanged"
     assert outcomes[3] == "14 fused"
     assert outcomes[4] == "failed ValueError: no order fits"
@@ -213,6 +214,8 @@ def test_kernels_are_sorted_and_shown(page: Browser, small: Path, description: d
 def test_every_edge_has_its_reason(page: Browser, small: Path, description: dict[str, Any]) -> None:
     page.open(small, "view=edges")
     assert page.count("#view > div:last-child tbody tr") == len(description["edges"])
+    assert set(page.texts("#view > div:last-child tbody td:last-child")) == {REASONS[1], REASONS[3]}  # kernels n and n + 1: odd sums
+    assert {row[0].split(" … ")[-1] for row in rows(page, "#view > .scroll tbody tr")} >= {f"{REASONS[3]} in other words"}
     first = page.texts("#view > .scroll tbody button")[0]
     page.click("#view > .scroll tbody button")
     same = [edge for edge in description["edges"] if edge["why"].startswith(first.split("…")[0])]
@@ -232,7 +235,12 @@ def test_the_timeline_zooms(page: Browser, small: Path) -> None:
     page.open(small, "view=timeline")
     assert page.count("rect.launch") == 14
     page.evaluate("() => [...document.querySelectorAll('button')].find((b) => b.textContent === 'Zoom in').click()")
-    assert 0 < page.count("rect.launch") < 14
+    zoomed = page.count("rect.launch")
+    assert 0 < zoomed < 14
+    page.open(small, page.evaluate("() => location.hash.slice(1)"))
+    assert page.count("rect.launch") == zoomed
+    page.click("rect.launch")
+    page.wait("document.querySelector('#panel:not([hidden]) h3')")
 
 
 def test_a_line_leads_to_operations_and_kernels(page: Browser, small: Path, description: dict[str, Any]) -> None:

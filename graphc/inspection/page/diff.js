@@ -161,7 +161,7 @@ function changeGroup(name, changes, stage, before, after) {
   return el(
     "details",
     { class: "group", open: true },
-    el("summary", {}, badge(changes[0].kind), " ", ruleTitle(name), " ", muted(`× ${thousands(changes.length)}`)),
+    el("summary", {}, badge(changes[0].kind), " ", changes[0].rule ? ruleTitle(name) : name, " ", muted(`× ${thousands(changes.length)}`)),
     rows,
   );
 }
@@ -230,11 +230,13 @@ function unionOf(before, after, stage) {
   const status = new Map();
   const became = new Map(); // node before -> key after
   const edges = [];
-  const home = new Map(); // node before -> the kernel that it was fused into
+  const home = new Map(); // node before -> the node after that it was fused into
+  const last = new Map(); // and of each such node the key of its last part, which stands for its value
   for (const change of after.changes) {
     for (const id of change.before) status.set(`b${id}`, change.kind);
     if (change.kind !== "removed") for (const id of change.after) status.set(`a${id}`, change.kind);
     if (change.kind === "fused") for (const id of change.before) home.set(id, change.after[0]);
+    if (change.kind === "fused") last.set(change.after[0], `b${change.before[change.before.length - 1]}`);
     if (change.kind === "rebuilt")
       change.before.forEach((id, index) => became.set(id, `a${change.after[Math.min(index, change.after.length - 1)]}`));
     if (change.kind === "replaced" || change.kind === "removed")
@@ -256,22 +258,16 @@ function unionOf(before, after, stage) {
   }
   for (const node of after.nodes) {
     const kind = status.get(`a${node.id}`);
-    if (kind === "fused" && [...home.values()].includes(node.id)) continue; // its parts are there already
+    if (last.has(node.id)) continue; // its parts are there already
     items.push({
       ...itemOf(node, stage, after),
       key: `a${node.id}`,
-      operands: node.operands.flatMap((id) => (status.get(`a${id}`) === "fused" ? partsOf(home, id) : [`a${id}`])),
+      operands: node.operands.map((id) => last.get(id) ?? `a${id}`),
       status: kind,
     });
   }
   return { items, edges };
 }
-
-const partsOf = (home, kernel) =>
-  [...home]
-    .filter(([, into]) => into === kernel)
-    .slice(-1)
-    .map(([id]) => `b${id}`);
 
 // Where the parts of a fused node stand: in a scope that is called as their kernel, beside the last of its operations.
 function fusedPlace(after, id) {

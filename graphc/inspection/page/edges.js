@@ -34,7 +34,7 @@ const edgesView = {
           { title: "to", cell: (edge) => kernelLink(edge.to) },
           { title: "value", cell: (edge) => brief(edge.value) },
           { title: "bytes", number: true, cell: (edge) => bytes(edge.bytes) },
-          { title: "why they are two", cell: (edge) => edge.why },
+          { title: "why they are two", cell: (edge) => el("span", { "data-tip": edge.text && `${edge.why}\n${edge.text}` }, edge.why) },
         ],
         [...shown].sort((a, b) => b.bytes - a.bytes),
       ),
@@ -49,13 +49,14 @@ const reasonOf = (edge) =>
     .replace(/'[^']*'|"[^"]*"/g, "…")
     .replace(/%?\d[\d,.]*/g, "…");
 
-const edgeWords = (edge) => [report.kernels[edge.from]?.name, report.kernels[edge.to]?.name, edge.value, edge.why].join(" ").toLowerCase();
+const edgeWords = (edge) =>
+  [report.kernels[edge.from]?.name, report.kernels[edge.to]?.name, edge.value, edge.why, edge.text].join(" ").toLowerCase();
 
 function reasons(edges, state) {
   const groups = new Map();
   for (const edge of edges) {
     const reason = reasonOf(edge);
-    const group = groups.get(reason) || { reason, count: 0, bytes: 0 };
+    const group = groups.get(reason) || { reason, text: edge.text, count: 0, bytes: 0 };
     groups.set(reason, group);
     group.count += 1;
     group.bytes += edge.bytes;
@@ -65,7 +66,7 @@ function reasons(edges, state) {
     [
       {
         title: "reason",
-        cell: (group) =>
+        cell: (group) => [
           el(
             "button",
             {
@@ -75,6 +76,9 @@ function reasons(edges, state) {
             },
             group.reason,
           ),
+          " ",
+          muted(group.text || ""),
+        ],
       },
       { title: "edges", number: true, cell: (group) => thousands(group.count) },
       { title: "bytes", number: true, cell: (group) => [bytes(group.bytes), " ", bar(group.bytes / most)] },

@@ -120,7 +120,7 @@ async function kernelPanel(index, shown) {
   const kernel = report.kernels[index];
   const codes = await codeOf(index);
   const limits = report.machine && kernel.bytes ? limitWords(kernel) : null;
-  const language = /^\s*(;|define|target|source_filename|declare|@|%)/m.test(codes.code) ? "LLVM" : "code";
+  const language = report.target === "cpu" ? "LLVM" : "CUDA C";
   const rows = [
     ["kind", [kernel.kind, kernel.parallel ? ", shared by threads" : ", on one thread"]],
     ["work", `${amount(kernel.flops)}flop, ${bytes(kernel.bytes)} moved, ${significant(intensity(kernel))} flop a byte`],

@@ -43,11 +43,35 @@ const overview = {
             .join(", "),
         ),
       ),
-      el("div", { class: "columns" }, section("Passes", passes()), section("Where the time goes", heaviest())),
+      el(
+        "div",
+        { class: "columns" },
+        el("div", {}, section("Passes", passes()), section("What became of the operations", fates())),
+        section("Where the time goes", heaviest()),
+      ),
       section("Signature", el("div", { class: "columns" }, feedTable(signature.feeds), fetchTable(signature.fetches))),
     );
   },
 };
+
+// The fates of operations, those apart from kernels' numbers taken together.
+function fates() {
+  const groups = new Map();
+  for (const { fate } of report.operations) {
+    const words = fate.replace(/ (in |by )?kernels? \d.*$/, (_, how) => ` ${how || "in "}kernels`);
+    groups.set(words, (groups.get(words) || 0) + 1);
+  }
+  const most = Math.max(...groups.values(), 1);
+  return longTable(
+    [
+      { title: "fate", cell: ([words]) => link({ view: "source", find: words.replace(/ (in|by) kernels$/, "") }, words || "unknown") },
+      { title: "operations", number: true, cell: ([, count]) => [thousands(count), " ", bar(count / most)] },
+    ],
+    [...groups].sort((a, b) => b[1] - a[1]),
+    {},
+    8,
+  );
+}
 
 function distinctKinds() {
   const kinds = new Map();
@@ -102,7 +126,7 @@ function heaviest() {
   const rows = report.kernels
     .map((kernel, index) => ({ kernel, index }))
     .sort((a, b) => timeOf(b.kernel) - timeOf(a.kernel))
-    .slice(0, 8);
+    .slice(0, 16);
   if (!rows.length) return empty("No kernel: nothing is left to compute.");
   return table(
     [

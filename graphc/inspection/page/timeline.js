@@ -36,8 +36,13 @@ const timelineView = {
       window_.from = Math.max(start, Math.min(middle - span * part, end - span));
       window_.to = window_.from + span;
       paintNow();
+      remember();
     };
-    movable(picture, window_, zoom, start, end, paintNow);
+    const remember = () => {
+      const isWhole = window_.to - window_.from > (end - start) * 0.9999;
+      adjust({ from: isWhole ? null : window_.from.toFixed(3), to: isWhole ? null : window_.to.toFixed(3) }, false);
+    };
+    movable(picture, window_, zoom, start, end, paintNow, remember);
     root.append(
       el(
         "div",
@@ -126,7 +131,8 @@ function ticks(from, to) {
   return Array.from({ length: Math.max(0, Math.floor(to / each) - first + 1) }, (_, index) => (first + index) * each);
 }
 
-function movable(picture, window_, zoom, start, end, paintNow) {
+// Wheel and drag. What was dragged is no click on the launch below the pointer: the picture captures the pointer.
+function movable(picture, window_, zoom, start, end, paintNow, remember) {
   const time = (event) =>
     window_.from + ((event.clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * (window_.to - window_.from);
   let held = null;
@@ -138,10 +144,15 @@ function movable(picture, window_, zoom, start, end, paintNow) {
     },
     { passive: false },
   );
-  picture.addEventListener("pointerdown", (event) => (held = { at: time(event), moved: false }));
-  window.addEventListener("pointerup", () => (held = null));
+  picture.addEventListener("pointerdown", (event) => (held = { at: time(event), x: event.clientX, moved: false }));
+  picture.addEventListener("pointerup", () => {
+    if (held && held.moved) remember();
+    held = null;
+  });
   picture.addEventListener("pointermove", (event) => {
-    if (!held || !event.buttons) return;
+    if (!held || !event.buttons || (!held.moved && Math.abs(event.clientX - held.x) < 4)) return;
+    held.moved = true;
+    picture.setPointerCapture(event.pointerId);
     const span = window_.to - window_.from;
     const from = Math.max(start, Math.min(window_.from + held.at - time(event), end - span));
     if (from === window_.from) return;
