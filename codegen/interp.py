@@ -124,7 +124,7 @@ class _Run:
     def update(self, stmt: ir.Update) -> None:
         name, value = stmt.var.name, self.value(stmt.value)
         if name in self.reduced:
-            value = np.broadcast_to(value, self.space)
+            value = self.everywhere(value)
             # bfloat16 and float16 are float32 here, so dtype= only keeps numpy from widening small integers.
             value = np.asarray(_REDUCE[stmt.combine](value, axis=None, dtype=value.dtype))
         self.env[name] = apply(stmt.combine, (self.env[name], value), stmt.var.dtype)
@@ -132,8 +132,11 @@ class _Run:
     def store(self, stmt: ir.Store) -> None:
         place, active = self.place(stmt.buffer, stmt.index, stmt.where)
         array = self.memory[stmt.buffer.name]
-        value = np.broadcast_to(numerics.rounded(self.value(stmt.value), array.dtype), self.space)
-        array[tuple(axis[active] for axis in place)] = value[active]
+        value = self.everywhere(numerics.rounded(self.value(stmt.value), array.dtype))
+        if active is None:
+            array[place] = value
+        else:
+            array[tuple(axis[active] for axis in place)] = value[active]
 
     def loop(self, loop: ir.Loop) -> None:
         if loop.extent == 0:
@@ -182,7 +185,7 @@ class _Run:
         """`expr` at every point of `space`."""
         self.space = space
         self.env.update({var.name: array for var, array in bindings.items()})
-        value = np.broadcast_to(self.value(expr), space)
+        value = self.everywhere(self.value(expr))
         self.space = ()
         return value
 
@@ -202,7 +205,7 @@ class _Run:
     def load(self, expr: ir.Load) -> Array:
         array = self.memory[expr.buffer.name]
         place, active = self.place(expr.buffer, expr.index, expr.where)
-        if active.all():
+        if active is None:
             return to_register(array[place])
         result = np.zeros(self.space, array.dtype)
         result[active] = array[tuple(axis[active] for axis in place)]
@@ -215,12 +218,18 @@ class _Run:
             raise ValueError(f"kernel {self.name}: the condition of an `if` differs between the iterations of a vector loop")
         return bool(values[0])
 
-    def place(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...], where: ir.Expr | None) -> tuple[tuple[Array, ...], Array]:
-        """The index arrays of an access, one per dimension, and where it happens; both of the shape of the iteration space."""
-        active = np.broadcast_to(np.asarray(True) if where is None else self.value(where), self.space)
-        axes = tuple(np.broadcast_to(self.value(expr), self.space) for expr in index)
+    def everywhere(self, value: Array) -> Array:
+        """`value` in the shape of the iteration space."""
+        return value if value.shape == self.space else np.broadcast_to(value, self.space)
+
+    def place(self, buffer: ir.Buffer, index: tuple[ir.Expr, ...], where: ir.Expr | None) -> tuple[tuple[Array, ...], Array | None]:
+        """The index arrays of an access, one per dimension, and where it happens (None: everywhere); all of the shape of the space."""
+        active = None if where is None else self.everywhere(self.value(where))
+        axes = tuple(self.everywhere(self.value(expr)) for expr in index)
         for position, (axis, dim) in enumerate(zip(axes, buffer.shape, strict=True)):
-            outside = active & ((axis < 0) | (axis >= dim))
+            outside = (axis < 0) | (axis >= dim)
+            if active is not None:
+                outside = outside & active
             if outside.any():
                 bad = axis[outside].flat[0]
                 raise IndexError(
