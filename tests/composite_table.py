@@ -1,6 +1,6 @@
 """The table of composites: for every public function that declares operations, samples with an expectation of numpy or scipy in float64.
 
-Data, not tests: `tests/test_composites.py` runs it compiled at every vector width, with known and unknown shapes, and
+Data, not tests: `tests/test_composites.py` runs it compiled, with known and unknown shapes, and
 `tests/test_composite_gradients.py` differentiates its float64 samples. Every file `tests/composite_*.py` that has a function `families`
 is part of it.
 """

@@ -53,8 +53,9 @@ def _windows(x: Array, value: Any, axis: int, sizes: Sequence[int], **fields: tu
 
 
 def windows_cases() -> Iterator[Case]:
-    for shape, axis, sizes, fields in _WINDOWS:
-        for dtype in (F64, F32, dtypes.bfloat16, dtypes.int8, dtypes.bool):
+    others = itertools.cycle((dtypes.bfloat16, dtypes.int8, dtypes.bool))  # one of them a sample
+    for (shape, axis, sizes, fields), other in zip(_WINDOWS, others, strict=False):
+        for dtype in (F64, F32, other):
             yield Case(
                 f"windows-{'x'.join(map(str, shape))}-{sizes}-{fields}-{dtype.code}".replace(" ", ""),
                 "windows",
@@ -137,14 +138,13 @@ def _filtered(x: Array, y: Array, sizes: Sequence[int], groups: int, fields: dic
 
 
 def convolution_cases() -> Iterator[Case]:
-    for x, w, groups, fields in _CONVOLUTIONS:
+    others = itertools.cycle((dtypes.bfloat16, dtypes.float16, dtypes.int32))  # one of them a sample
+    for (x, w, groups, fields), other in zip(_CONVOLUTIONS, others, strict=False):
         label = f"{'x'.join(map(str, x))}-{'x'.join(map(str, w))}-{groups}-{fields}".replace(" ", "")
         counts = _positions(fields, x[1:-1], w[:-2])
         y = (x[0], *counts, w[-1])
         small = np.prod(x) + np.prod(w) < 80
-        for dtype in (F64, F32, dtypes.float16, dtypes.bfloat16, dtypes.int32):
-            if not small and dtype not in (F64, F32, dtypes.bfloat16):
-                continue
+        for dtype in (F64, F32, other):
             yield Case(
                 f"convolution-{label}-{dtype.code}",
                 "convolution",
