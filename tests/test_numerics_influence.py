@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+import graphc as gc
 import graphc.primitives as p
 from graphc.core import dtypes
 from graphc.core.interpret import evaluate, trace
 from graphc.core.program import Node
 from graphc.core.types import TensorType
 from graphc.inspection.influence import Whole, influence
+from graphc.inspection.numerics import Replay, find
 from tests.op_cases import BY_PRIMITIVE, STATE
 from tests.op_table import Case
+from tests.random_programs import programs
 
-_MOST, _LARGEST = 6, 600  # cases of each primitive, elements of an operand
+_MOST, _LARGEST = 15, 600  # cases of each primitive, elements of an operand
 
 
 def _small_cases(name: str) -> list[Case]:
@@ -103,3 +108,36 @@ def test_by_hand(build: Any, values: list[Any], places: dict[int, tuple[int, ...
 def test_what_is_not_known_is_everything() -> None:
     x = p.parameter("x", TensorType(dtypes.float32, (3, 3)))
     assert isinstance(influence(p.cholesky(x), [np.eye(3, dtype=np.float32)]), Whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_nan_that_is_fed_is_found_wherever_it_arrives(data: st.DataObject) -> None:
+    """In random programs: where a result has a NaN that it has not without the one that is fed, the way back leads to that."""
+    program = data.draw(programs(special=data.draw(st.sampled_from((0, 5))), host=False))
+    assume(not any(node.name == "bitcast_convert" for node in program.nodes))  # bits of a NaN are numbers, and those of numbers may be a NaN
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    feeds = [rng.uniform(-1, 1, x.dims).astype(x.dtype.np_dtype) for x in program.parameters]
+    variables = {name: rng.uniform(-1, 1, type_.dims).astype(np.float32) for name, type_ in program.variables.items()}
+    clean = trace(program, feeds, variables)
+    where = data.draw(st.sampled_from([n for n, x in enumerate(program.parameters) if x.dtype.is_floating]))
+    place = tuple(int(rng.integers(0, n)) for n in program.parameters[where].dims)
+    feeds[where] = feeds[where].copy()  # the trace has the old one
+    feeds[where][place] = np.nan
+    values = trace(program, feeds, variables)
+    if any(_has_nan(value) for value in clean.values()):
+        return
+    replay = Replay(program, program.nodes, values, [f"output{n}" for n in range(len(program.outputs))], {}, gc.Graph())
+    found = find(replay, infinities=False)
+    if not any(_has_nan(values[node]) for node in (*program.outputs, *program.effects)):
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.kind, found.name, found.index) == ("feed", program.parameters[where].attrs.name, place)
+        assert found.goal
+
+
+def _has_nan(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_has_nan, value))
+    return bool(np.asarray(value).dtype.kind not in "biu" and np.isnan(value).any())

@@ -176,10 +176,10 @@ class Product(Influence):
         left, right = operands
         if left is not None:
             lines = self._lines(left, "lhs")
-            found.append(lines.reshape(*lines.shape, *(1,) * len(columns)))
+            found.append(lines.reshape((*lines.shape, *(1,) * len(columns))))
         if right is not None:
             lines = self._lines(right, "rhs")
-            found.append(lines.reshape(*lines.shape[:len(batch)], *(1,) * len(rows), *lines.shape[len(batch):]))
+            found.append(lines.reshape((*lines.shape[:len(batch)], *(1,) * len(rows), *lines.shape[len(batch):])))
         return _any(found, dims)
 
     def back(self, wanted: Mask) -> list[Mask]:
@@ -206,7 +206,7 @@ class Product(Influence):
     def _whole(self, lines: Mask, side: str) -> Mask:
         order, contracted = self._order(side)
         shape = self.left if side == "lhs" else self.right
-        spread = np.broadcast_to(lines.reshape(*lines.shape, *(1,) * contracted), [shape[axis] for axis in order])
+        spread = np.broadcast_to(lines.reshape((*lines.shape, *(1,) * contracted)), [shape[axis] for axis in order])
         return spread.transpose(np.argsort(order))
 
 
