@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from graphc.agreement import IN_WORDS, disagreement
-from graphc.comparison import Comparison, Row
+from graphc.comparison import Comparison, Row, machine
 from graphc.core.graph import Graph, get_default_graph
 from graphc.core.keys import GraphKeys
 from graphc.passes.variants import without_each_family, without_each_pass
@@ -152,6 +152,7 @@ class _Bench:
         self.start: list[tuple[Any, Array]] = []  # variables, and the values that they have in every session at first
         self.entries: list[_Entry] = []
         self.notes: list[str] = []
+        self.machine = machine()  # before it is busy with this
 
     def initialise(self, initializer: Any) -> None:
         """Finds the values that the variables begin with."""
@@ -282,7 +283,7 @@ class _Bench:
             times = interleaved(calls, seconds, tick)
         rows = tuple(entry.row(times[entry.same_as or entry.name]) for entry in self.entries)
         peers = f" ({PEER_TOLERANCE:g} for others)" if any(entry.executable is None for entry in self.entries) else ""
-        return Comparison(title or "What did the compiler gain?", rows, IN_WORDS + peers, tuple(self.notes))
+        return Comparison(title or "What did the compiler gain?", rows, IN_WORDS + peers, tuple(self.notes), self.machine)
 
 
 def _same(a: Executable, b: Executable) -> bool:

@@ -113,7 +113,8 @@ class Comparison:
             yield group, [row for row in self.rows if row.group == group]
 
     def _place(self) -> str:
-        return f"{self.machine['cpu']}, {self.machine['cores']} cores, {self.date}."
+        here = self.machine
+        return f"{here['cpu']}, {here['cores']} cores, load {here['load']} before, {self.date}."
 
     def json(self) -> str:
         """Everything, as a JSON object: times in seconds, sizes in bytes, `compile_ms` in milliseconds."""

@@ -2,7 +2,8 @@
 
 Calls that are to be compared are *interleaved*: every round runs each of them once, so that a neighbour's load, a clock that drops or a
 cache that is cold hits all alike. Each sample follows a call that is not timed, so that the caches hold what the call itself leaves there,
-not its neighbour's data. Medians and quartiles stand for the rounds; a mean would be ruled by the few that were interrupted.
+not its neighbour's data; and each round has an order of its own, so that no call always follows the one that leaves most behind. Medians
+and quartiles stand for the rounds; a mean would be ruled by the few that were interrupted.
 
 How sure a median is, its *interval* says, without assuming anything of how times are distributed. Of n samples in order, the k-th smallest
 and the k-th largest enclose the true median unless fewer than k samples fall on one side of it. Each falls on either side with chance 1/2,
@@ -14,6 +15,7 @@ cancels, so this interval is often narrower than those of the two times.
 """
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,12 +66,14 @@ def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float = 1.0,
     """Runs the calls in turns for about `seconds` (at least six rounds) and tells how long each takes. `progress` is called each round."""
     repeats = {name: _repeats(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    order, shuffle = list(calls), random.Random(0).shuffle
     end = time.perf_counter() + seconds
     rounds = 0
     while rounds < LEAST_ROUNDS or time.perf_counter() < end:
-        for name, call in calls.items():
-            call()
-            samples[name].append(_sample(call, repeats[name]))
+        shuffle(order)
+        for name in order:
+            calls[name]()
+            samples[name].append(_sample(calls[name], repeats[name]))
         rounds += 1
         progress()
     return {name: summary(taken) for name, taken in samples.items()}

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,23 @@ def test_every_built_in_model_has_peers() -> None:
 def test_the_thread_counts_that_are_tried() -> None:
     assert [bench._doublings(cores) for cores in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
     assert bench._counts("4, 1") == [4, 1]
+
+
+def test_the_page_shows_what_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its command, with a smaller model and without what need not be installed; its lines of Python; the names in its picture."""
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    section = (docs / "debugging.md").read_text().partition("## What did it gain?")[2].partition("\n## ")[0]
+    monkeypatch.chdir(tmp_path)
+    (command,) = re.findall(r"^    \$ graphc (.*)$", section, re.MULTILINE)
+    assert main(command.replace("cnn", model).replace("--seconds 30", "--seconds 0").replace("torch,jax", "numpy").split()) == 0
+    shown = (docs / "pictures" / "bench.svg").read_text()
+    for name in (*_names(capsys.readouterr().out)[:13], "torch", "torch.compile", "jax"):
+        assert f">{name}<" in shown or f">{name} (as " in shown
+    assert (tmp_path / "bench.svg").exists()
+    (code,) = re.findall(r"In a program:\n\n((?:(?:    .*)?\n)+)", section)
+    x = gc.placeholder(gc.float32, [4, 3])
+    loss = gc.reduce_sum(gc.layers.dense(x, 2))
+    train = gc.train.AdamOptimizer().minimize(loss)
+    names = {"gc": gc, "loss": loss, "train": train, "feeds": {x: [[1.0, 2.0, 3.0]] * 4}}
+    exec(textwrap.dedent(code).replace("seconds=5", "seconds=0"), names)
+    assert re.search(r"\n\d+\.\d\d times as fast \(\d+\.\d\d to \d+\.\d\d\)\n$", capsys.readouterr().out)

@@ -48,7 +48,7 @@ a pass left out
 others
   torch                     1 ms  900 us–1.1 ms  1.00x            0.83–1.11        -            -        -        -      -
 
-7 rounds, all in turns; results agree within 1e-4. A processor, 4 cores, 2026-01-02 03:04.
+7 rounds, all in turns; results agree within 1e-4. A processor, 4 cores, load 0.5 before, 2026-01-02 03:04.
 jax is left out: it is made up"""
 
 
@@ -109,7 +109,7 @@ def test_the_picture_shows_every_name_and_figure_inside_the_sheet() -> None:
     texts = [element.text or "" for element in root.iter(f"{_SVG}text")]
     assert {"a model: one run", "pipelines", "a pass left out", "others", "without split", "same program", "without order", "0.50x",
             "4.00x", "1x", "2x", "4x", "kernels", "1,200", "10.0 KiB", "250 ms"} <= set(texts)
-    assert "A processor, 4 cores, 2026-01-02 03:04." in texts[1]
+    assert "A processor, 4 cores, load 0.5 before, 2026-01-02 03:04." in texts[1]
     wide, high = (float(root.get(side, 0)) for side in ("width", "height"))
     for element in root.iter(f"{_SVG}text"):
         assert 0 < float(element.get("x", 0)) <= wide

@@ -28,7 +28,11 @@ def test_calls_take_turns_and_the_slower_one_is_found() -> None:
         time.sleep(seconds)
 
     found = interleaved({"a": lambda: call("a", 1e-3), "b": lambda: call("b", 4e-3)}, seconds=0, progress=lambda: rounds.append(1))
-    assert order[-24:] == ["a", "a", "b", "b"] * 6  # each sample after a call that is not timed
+    pairs = [tuple(order[place:place + 2]) for place in range(len(order) - 24, len(order), 2)]
+    assert all(first == second for first, second in pairs)  # each sample after a call that is not timed
+    rounds_of_names = [{pairs[place], pairs[place + 1]} for place in range(0, 12, 2)]
+    assert rounds_of_names == [{("a", "a"), ("b", "b")}] * 6  # each call once a round
+    assert set(pairs[::2]) == {("a", "a"), ("b", "b")}  # and not always in one order
     assert len(rounds) == 6
     assert 1e-3 <= found["a"].least < 4e-3 <= found["b"].least
 
