@@ -75,7 +75,7 @@ def write_to(folder: Path, name: str, pipeline: str | gc.Pipeline) -> None:
     """Writes the dump of a model into `folder` (see `graphc.inspection.folder`)."""
     plan = compiled(name, pipeline)
     count = folder_dump(plan, folder, Path(name).stem)
-    print(f"wrote {count} files to {folder}: begin with {folder / INDEX}")
+    print(f"wrote {count} files to {folder}: begin with its {INDEX}")
 
 
 def _print_whole(plan: gc.Executable) -> None:

@@ -56,7 +56,7 @@ def test_dump_writes_a_folder(model: str, tmp_path: Path, capsys: pytest.Capture
     out = tmp_path / "out"
     assert main(["dump", model, "--out", str(out)]) == 0
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert capsys.readouterr().out == f"wrote {len(files)} files to {out}: begin with {out}/index.md\n"
+    assert capsys.readouterr().out == f"wrote {len(files)} files to {out}: begin with its index.md\n"
     assert "small_model.py:8" in (out / "operations.txt").read_text()
 
 
