@@ -115,7 +115,7 @@ def test_what_is_not_known_is_everything() -> None:
 def test_a_nan_that_is_fed_is_found_wherever_it_arrives(data: st.DataObject) -> None:
     """In random programs: where a result has a NaN that it has not without the one that is fed, the way back leads to that."""
     program = data.draw(programs(special=data.draw(st.sampled_from((0, 5))), host=False))
-    assume(not any(node.name == "bitcast_convert" for node in program.nodes))  # bits of a NaN are numbers, and those of numbers may be a NaN
+    assume(not any(node.name == "bitcast_convert" for node in program.nodes))  # which makes numbers of a NaN, and NaN of numbers
     rng = np.random.default_rng(data.draw(st.integers(0, 9)))
     feeds = [rng.uniform(-1, 1, x.dims).astype(x.dtype.np_dtype) for x in program.parameters]
     variables = {name: rng.uniform(-1, 1, type_.dims).astype(np.float32) for name, type_ in program.variables.items()}
