@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(browser.installed() is Non
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 # What docs/report.md shows, by view.
 SHOTS = {
-    "overview": "", "graph": "view=graph&stage=simplify", "passes": "view=diff&stage=simplify",
+    "overview": "", "graph": "view=graph&stage=simplify&find=block_1/mix/attention/softmax&at=2", "passes": "view=diff&stage=simplify",
     "diff": "view=diff&stage=simplify&mode=graph", "kernels": "view=kernels&kernel=3", "separations": "view=edges", "memory": "view=memory",
     "timeline": "view=timeline", "source": "view=source&line=transformer.py:56"}
 # 120 computed nodes and two inputs: "simplify" removes 12 and replaces 12, "fuse" makes 14 kernels of eight, the last of four.
@@ -294,6 +294,22 @@ def test_a_graph_without_scopes_is_shown_in_ranges(page: Browser, tmp_path: Path
     write_report(fake(2_000, 0), path)
     page.open(path, "view=graph")
     assert int(page.evaluate("() => document.querySelector('.sheet').dataset.boxes")) <= 60
+
+
+def test_a_compilation_of_nothing_says_so(page: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "nothing.html"
+    stage = {"name": "specialise", "ms": 0.0, "problem": "", "changed": True, "text": "program {\n  return\n}", "nodes": [], "changes": [],
+             "rules": {}}
+    memory = {"arena": 0, "lower_bound": 0, "unplanned": 0, "buffers": [], "peak": {"at": 0, "live": []}, "variables": []}
+    write_report({**fake(2, 1), "operations": [], "stages": [stage], "kernels": [], "edges": [], "memory": memory, "timeline": [],
+                  "machine": None, "warnings": [], "signature": {"fetches": [], "feeds": []}}, path)
+    page.open(path)
+    for view, words in (("overview", "Nothing is fed."), ("diff", "No pass changed this program."), ("kernels", "No kernel."),
+                        ("graph", "0 boxes for 0 nodes"), ("edges", "No kernel hands a value to another."),
+                        ("timeline", "This run was not profiled."),
+                        ("memory", "No value has to wait in memory: the arena is empty."), ("source", "No operation matches.")):
+        page.go(f"view={view}")
+        assert words in page.texts("#view")[0]
 
 
 def test_pieces_are_chosen(page: Browser, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ function reasons(edges, state) {
             group.reason,
           ),
           " ",
-          muted(group.text || ""),
+          muted(group.text && group.text !== group.reason ? group.text : ""),
         ],
       },
       { title: "edges", number: true, cell: (group) => thousands(group.count) },

@@ -109,5 +109,5 @@ const nodeLink = (stage, id, text = `%${id}`) => link({ view: "graph", stage: re
 // A list of links, the first few of it.
 function some(items, limit = 12) {
   const shown = items.slice(0, limit).flatMap((item, index) => (index ? [", ", item] : [item]));
-  return items.length > limit ? [...shown, muted(` and ${thousands(items.length - limit)} more`)] : shown;
+  return items.length > limit ? [...shown, muted(` +${thousands(items.length - limit)}`)] : shown;
 }

@@ -86,7 +86,7 @@ const lineTime = (kernels) => kernels.reduce((sum, kernel) => sum + timeOf(repor
 
 const SOURCE_COLUMNS = [
   { title: "line", number: true, cell: (row) => (row.line ? link({ view: "source", line: row.line }, String(row.number)) : "") },
-  { title: "", cell: (row) => el("code", { class: "source" }, lineText(row.line)), class: "text" },
+  { title: "", cell: (row) => el("code", { class: "clip source", "data-tip": lineText(row.line) }, lineText(row.line)) },
   {
     title: "kernels",
     class: "nowrap",
@@ -95,7 +95,7 @@ const SOURCE_COLUMNS = [
         kernelsOf(row.operations).map((kernel) =>
           el("a", { href: hashOf({ view: "kernels", kernel }), "data-tip": report.kernels[kernel].name }, String(kernel)),
         ),
-        5,
+        4,
       ),
   },
   {
@@ -106,12 +106,11 @@ const SOURCE_COLUMNS = [
   },
   {
     title: "operations",
+    class: "nowrap",
     cell: (row) =>
       some(
-        row.operations.map((index) =>
-          el("span", { class: report.operations[index].kernels.length ? "nowrap" : "nowrap gone" }, operationLink(index)),
-        ),
-        3,
+        row.operations.map((index) => el("span", { class: report.operations[index].kernels.length ? null : "gone" }, operationLink(index))),
+        2,
       ),
   },
 ];
