@@ -144,6 +144,12 @@ def test_draws_without_a_seed_are_named() -> None:
         quick(y)
 
 
+def test_fetches_without_values_are_in_the_notes() -> None:
+    v = gc.Variable(np.zeros(2, np.float32))
+    found = quick(v.assign_add([1.0, 2.0]).op)
+    assert found.notes == ("the fetches give no values: results are not compared",)
+
+
 def test_a_pass_that_fails_is_in_the_notes() -> None:
     def breaks(program: Program) -> Program:
         raise ValueError("no good")
