@@ -5,11 +5,14 @@ import ast
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import graphc as gc
 import graphc.primitives as p
@@ -25,7 +28,9 @@ from graphc.inspection.folder import dump
 from graphc.inspection.inlined import Inlined
 from graphc.inspection.report import read_report
 from graphc.inspection.separations import IN_WORDS, edges, in_words
-from graphc.passes.pipelines import DEFAULT, Stage, run_pipeline
+from graphc.passes.pipelines import DEFAULT, PIPELINES, Stage, run_pipeline
+from graphc.passes.storage import is_step, value_of
+from tests.random_programs import programs
 
 ROOT = Path(__file__).resolve().parent.parent
 X = p.parameter("x", TensorType(dtypes.float32, (4, 8)))
@@ -101,6 +106,30 @@ def test_a_fused_program_taken_apart_is_the_one_before() -> None:
     inlined = Inlined(after)
     assert set(inlined.inside) == set(before.nodes)
     assert [inlined.one(node) for node in after.outputs] == list(before.outputs)
+
+
+@given(programs(), st.sampled_from(["default", "unfused", "none"]))
+@settings(max_examples=60)
+def test_of_any_program_every_node_is_accounted_for(program: Program, pipeline: str) -> None:
+    """Whatever the passes do: each node before has an image or is gone, each node after is an image or was named, every two kernels of
+    which one reads the other have a reason, and nothing is both kept and changed."""
+    stages = run_pipeline(program, PIPELINES[pipeline])
+    for before, stage in pairwise(stages):
+        found = difference(before.program, stage)
+        assert found.image.keys() == set(Inlined(before.program).inside)
+        assert {node for node, image in found.image.items() if image is None} == found.gone.keys()
+        after = Inlined(stage.program)
+        images = {image for image in found.image.values() if image is not None}
+        assert images <= after.inside.keys()
+        named = {node for change in found.changes for node in change.after}
+        unknown = [value for value, nodes in after.inside.items() if value not in images and not named.intersection(nodes)]
+        assert unknown == []
+    steps = [node for node in stages[-1].program.nodes if is_step(node)]
+    history = History(stages, steps)
+    assert history.origins.keys() == set(steps)
+    position = {step: number for number, step in enumerate(steps)}
+    reads = {(position[source], position[step]) for step in steps for source, _ in map(value_of, step.operands) if source in position}
+    assert {(edge.before, edge.after) for edge in edges(stages, steps)} == reads
 
 
 # Fates ----------------------------------------------------------------------------------------------------------------------------------
