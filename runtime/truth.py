@@ -263,11 +263,15 @@ def _rounded_at_random(exact: Array, noisy: Array, type_: TensorType, depth: flo
 
 
 def _moved(value: Any, type_: TensorType, depth: float, random: np.random.Generator) -> Any:
-    """`value` with every float moved by up to `depth` rounding errors of its type, at random."""
+    """`value` with every float moved by up to `depth` rounding errors of its type, at random; a complex number in the plane."""
     if not type_.dtype.is_inexact:
         return value
+    unit = depth * _eps(type_.dtype.np_dtype) / 2
     with np.errstate(all="ignore"):
-        return value * (1.0 + depth * _eps(type_.dtype.np_dtype) / 2 * random.uniform(-1, 1, value.shape))
+        if type_.dtype.is_complex:
+            real, imaginary = random.uniform(-unit, unit, (2, *value.shape))
+            return value + np.abs(value) * (real + 1j * imaginary)
+        return value * (1.0 + random.uniform(-unit, unit, value.shape))
 
 
 def _rounds(node: Node) -> bool:
@@ -298,7 +302,7 @@ def _terms(node: Node) -> int:
         case Expanded():
             return max(1, min(sizes))
         case _:
-            return 1
+            return 2 if any(type_.dtype.is_complex for type_ in node.types) else 1  # products of parts, summed
 
 
 def _eps(dtype: np.dtype[Any]) -> float:
