@@ -89,7 +89,8 @@ class Comparison:
         for group, rows in self._groups():
             lines += [[""], [group]] if lines else [[group]]
             lines += [self._cells(row) for row in rows]
-        times = ["median", "95% interval", f"to {self.rows[0].name}", "95% interval"]
+        first = self.rows[0].name if len(self.rows[0].name) <= 12 else "the first"
+        times = ["median", "95% interval", f"to {first}", "95% interval"]
         header = ["", *times, "kernels", "bytes moved", "arena", "compile", "warm"]
         rounds = self.rows[0].timing.samples
         notes = [f"{rounds} rounds, all in turns; results agree within {self.tolerance}. {self._place()}", *self.notes]
