@@ -201,11 +201,13 @@ ELSEWHERE_FUNCTIONS = {
     **dict.fromkeys(("nn.all_candidate_sampler", "nn.compute_accidental_hits", "nn.fixed_unigram_candidate_sampler",
                      "nn.log_uniform_candidate_sampler", "nn.uniform_candidate_sampler"), "tests/test_candidate_sampling.py"),
     **dict.fromkeys(("sparse_placeholder", "sparse.placeholder"), "tests/test_sparse.py"),
-    **dict.fromkeys(("add_check_numerics_ops", "is_numeric_tensor"), "tests/test_checks.py"),
+    "add_check_numerics_ops": "tests/test_numerics_checks.py",
+    "is_numeric_tensor": "tests/test_checks.py",
     **dict.fromkeys((f"metrics.{name}" for name in gc.metrics.__all__), "they accumulate over runs: tests/test_programs_tf1.py"),
 }
 ELSEWHERE_OPERATIONS = {
     "NoOp": "has no value",
+    "CheckNumericsOps": "tests/test_numerics_checks.py",
     "Assert": "tests/test_checks.py",
     **dict.fromkeys(("Print", "PrintV2"), "tests/test_prints.py"),
     **dict.fromkeys(("PyFunc", "PyFuncStateless"), "tests/test_python_calls.py"),
