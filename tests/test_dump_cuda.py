@@ -11,8 +11,8 @@ from graphc.cli import main
 from graphc.codegen.cuda import compiler
 from graphc.codegen.cuda.compiler import compile_cuda
 from graphc.compiled import compiled
-from graphc.inspection.folder import write_files
 from graphc.core.errors import InvalidArgumentError
+from graphc.inspection.folder import write_files
 from graphc.runtime.cuda import cublaslt
 from graphc.runtime.executable import CudaExecutable
 from graphc.runtime.targets_cuda import OnGpu

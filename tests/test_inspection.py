@@ -336,6 +336,17 @@ def test_an_executable_as_a_graph_of_networkx() -> None:
     assert len(network) >= 2
 
 
+def test_each_result_of_a_kernel_has_its_own_name() -> None:
+    x = gc.placeholder(gc.float32, [32, 8], name="x")
+    total = gc.reduce_sum(gc.exp(x, name="e"), 1, name="total")
+    largest = gc.reduce_max(x, 1, name="largest")
+    with gc.Session() as session:
+        described = describe(session.compile([total, largest], [x]), "two", assembly=False)
+    (kernel,) = described["kernels"]
+    assert sorted(each["value"] for each in kernel["writes"]) == ["largest", "total"]
+    assert [each["value"] for each in kernel["reads"]] == ["x:0"]
+
+
 def test_every_compilation_is_dumped_where_the_environment_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path))
     y = gc.add(gc.Variable([1.0, 2.0], name="v"), 1.0, name="y")

@@ -6,7 +6,6 @@ import gc as collector
 import logging
 import warnings
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program, print_value
+from graphc.core.types import TensorType
 from graphc.inspection.changes import Change
 from graphc.inspection.fates import History
 from graphc.inspection.separations import edges
-from graphc.passes.storage import value_of
+from graphc.passes.storage import Value, value_of
 
 if TYPE_CHECKING:
     from graphc.limits import Limits
@@ -87,7 +88,7 @@ class Description:
             "stages": self._stages(),
             "kernels": [self._kernel(number, kernel) for number, kernel in enumerate(self.kernels)],
             "edges": self._edges(),
-            "memory": memory_described(executable.memory, self._lines_of_buffers()),
+            "memory": memory_described(executable.memory, self._buffers(), {**dict(executable.reads), **dict(executable.writes)}),
             "timeline": [], "machine": None}
 
     def _operation(self, origin: Origin) -> Described:
@@ -127,15 +128,16 @@ class Description:
         origins, first = self.origins_of(number), self.same_as[number] == number
         inside = set(self.steps_of[number])
         taken = dict.fromkeys(o for step in self.steps_of[number] for o in step.operands if value_of(o)[0] not in inside)
-        made = [(step, type_) for step in self.steps_of[number] for type_ in step.types]
+        made = [((step, n), type_) for step in self.steps_of[number] for n, type_ in enumerate(step.types)]
         return {
             "name": kernel.name, "kind": " ".join(dict.fromkeys(kind_of(step) for step in self.steps_of[number])),
             "operations": self._ids(origins), "lines": list(dict.fromkeys(origin.source for origin in origins if origin.source)),
             "flops": kernel.flops, "bytes": kernel.bytes, "microseconds": kernel.microseconds, "measured_us": None,
             "parallel": bool(getattr(kernel, "parallel", True)), "same_as": self.same_as[number], "text": kernel.text,
             "code": kernel.code if first else "", "assembly": kernel.assembly if first and self.assembly else "",
-            "reads": [{"value": self._label(operand), "bytes": operand.type.nbytes, "from": self._maker(operand)} for operand in taken],
-            "writes": [{"value": self._label(step), "bytes": type_.nbytes} for step, type_ in made]}
+            "reads": [{"value": self._label(value_of(operand)), "bytes": operand.type.nbytes, "from": self._maker(operand)}
+                      for operand in taken],
+            "writes": [{"value": self._label(value), "bytes": type_.nbytes} for value, type_ in made]}
 
     def origins_of(self, number: int) -> tuple[Origin, ...]:
         """The operations that kernel `number` computes, views on the way included."""
@@ -145,12 +147,13 @@ class Description:
         step = value_of(operand)[0]
         return self.kernel_of.get(self.history.steps[step]) if step in self.history.steps else None
 
-    def _label(self, node: Node) -> str:
-        """What a value is called: its variable, its feed, or the operations that it is of."""
-        source = value_of(node)[0]
+    def _label(self, value: Value) -> str:
+        """What a value is called: its variable, its feed, or the operations whose result it is."""
+        source, number = value
         if source.name == "variable_read":
             return str(source.attrs.variable)
-        return ", ".join(_names(self.executable.program, node)) or ", ".join(_names(self.executable.program, source)) or source.name
+        origins = self.history.result(source, number) if source in self.history.steps else self.executable.program.origins.get(source, ())
+        return ", ".join(dict.fromkeys(origin.operation for origin in origins)) or source.name
 
     def _edges(self) -> list[Described]:
         found: dict[tuple[int, int], Described] = {}
@@ -158,27 +161,32 @@ class Description:
             before, after = self.kernel_of[edge.before], self.kernel_of[edge.after]
             if before != after:
                 found.setdefault((before, after), {
-                    "from": before, "to": after, "value": f"{self._label(edge.value)} {edge.value.type}",
+                    "from": before, "to": after, "value": f"{self._label(value_of(edge.value))} {edge.value.type}",
                     "bytes": edge.value.type.nbytes, "why": edge.why, "text": edge.text})
         return list(found.values())
 
-    def _lines_of_buffers(self) -> list[list[str]]:
-        program = self.executable.program
-        return [list(dict.fromkeys(origin.source for node, _ in buffer.values for origin in program.origins.get(node, ()) if origin.source))
-                for buffer in self.executable.plan.buffers]
+    def _buffers(self) -> list[tuple[list[str], list[str]]]:
+        """For each buffer of the arena the values that take turns in it, and the user's lines that they come from."""
+        found = []
+        for buffer in self.executable.plan.buffers:
+            origins = [origin for step, number in buffer.values for origin in self.history.result(step, number)]
+            found.append(([self._label(value) for value in buffer.values], list(dict.fromkeys(o.source for o in origins if o.source))))
+        return found
 
 
-def memory_described(memory: Memory, lines: Sequence[Sequence[str]]) -> Described:
-    """The arena: its buffers over time, and the moment when most is alive. lines: of the user's files, for each buffer."""
+def memory_described(memory: Memory, buffers: Sequence[tuple[Sequence[str], Sequence[str]]],
+                     variables: Mapping[str, TensorType]) -> Described:
+    """The arena: its buffers over time, and the moment when most is alive. buffers: of each the values in it, and the user's lines."""
     end = max((b.last for b in memory.buffers), default=0)
     live = [sum(b.size for b in memory.buffers if b.first <= at <= b.last) for at in range(end + 1)]
     peak = live.index(max(live)) if memory.buffers else 0
     return {
         "arena": memory.arena_bytes, "lower_bound": memory.lower_bound, "unplanned": memory.unplanned_bytes,
-        "buffers": [{"offset": b.offset, "size": b.size, "first": b.first, "last": b.last, "values": list(b.values), "lines": list(of)}
-                    for b, of in zip(memory.buffers, lines, strict=True)],
+        "buffers": [{"offset": b.offset, "size": b.size, "first": b.first, "last": b.last, "values": list(values), "lines": list(lines)}
+                    for b, (values, lines) in zip(memory.buffers, buffers, strict=True)],
         "peak": {"at": peak, "live": [n for n, b in enumerate(memory.buffers) if b.first <= peak <= b.last]},
-        "variables": [{"name": name, "in_place": in_place} for names, in_place in ((memory.in_place, True), (memory.copied, False))
+        "variables": [{"name": name, "bytes": variables[name].nbytes, "in_place": in_place}
+                      for names, in_place in ((memory.in_place, True), (memory.copied, False))
                       for name in names]}
 
 

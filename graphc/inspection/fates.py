@@ -53,6 +53,20 @@ class History:
                 found[step].update(dict.fromkeys(first.origins.get(node, ())))
         return {step: tuple(origins) or self.stages[-1].program.origins.get(step, ()) for step, origins in found.items()}
 
+    @cached_property
+    def _values(self) -> Mapping[Node, tuple[Origin, ...]]:
+        """The operations whose results are nodes of the last Program, fusions taken apart."""
+        found: dict[Node, dict[Origin, None]] = {}
+        first = self.stages[0].program
+        for node in first.nodes:
+            for end in self._ends(node)[0]:
+                found.setdefault(end, {}).update(dict.fromkeys(first.origins.get(node, ())))
+        return {node: tuple(origins) for node, origins in found.items()}
+
+    def result(self, step: Node, number: int) -> tuple[Origin, ...]:
+        """The operations whose result is output `number` of a step; all that it computes where passes made the value themselves."""
+        return self._values.get(self.last.value[step][number], ()) or self.origins.get(step, ())
+
     def fate(self, operation: Origin) -> Fate:
         """What became of an operation of the user's graph."""
         nodes = self._nodes.get(operation.operation, [])
