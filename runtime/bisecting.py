@@ -15,12 +15,13 @@ from graphc.core.program import Program
 from graphc.core.types import TensorType
 from graphc.passes.pipelines import NONE, Pipeline, run_pipeline
 from graphc.runtime.bound import Runs
-from graphc.runtime.check import Run, Tell, is_large, judge_code, judge_stages, silent
+from graphc.runtime.check import Run, is_large, judge_code, judge_stages
 from graphc.runtime.check_passes import Inputs
 from graphc.runtime.compile import compile_program, run_once
 from graphc.runtime.placed import PlacedExecutable
 from graphc.runtime.stages import Stages
 from graphc.runtime.verdict import Culprit, Verdict, together
+from graphc.runtime.verifying import Tell, silent
 
 Array = np.ndarray[Any, Any]
 _FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # of a wrong code generator

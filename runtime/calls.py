@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from graphc.core.specialise import Expansion, expand, needed, program_of
 from graphc.core.types import TensorType
 from graphc.inspection.numerics import Replay, find
 from graphc.runtime import debug, finite
-from graphc.runtime.bisecting import Bisection
 from graphc.runtime.bound import Runs
-from graphc.runtime.check import Tell
 from graphc.runtime.compilations import Cause, Log, Shapes, new_shapes, warn_of_many
 from graphc.runtime.config import NAN
 from graphc.runtime.executable import Executable
@@ -40,7 +38,11 @@ from graphc.runtime.replay import replay
 from graphc.runtime.segments import split, whole
 from graphc.runtime.stages import Context, Maker, Shared, Stages
 from graphc.runtime.targets import Targets, compile_for_target
-from graphc.runtime.verdict import Verdict
+from graphc.runtime.verifying import Tell, bisecting
+
+if TYPE_CHECKING:
+    from graphc.runtime.bisecting import Bisection
+    from graphc.runtime.verdict import Verdict
 
 Array = np.ndarray[Any, Any]
 
@@ -134,7 +136,7 @@ class Computation:
             raise ValueError(f"bisect compares what runs on a CPU, step by step, and this is for {where[0].name}: leave the device out; "
                              "what a GPU computes as a whole is compared with ConfigProto(verify=True)")
         targets = self._around.targets
-        bisection = Bisection(targets.settings.pipeline, targets.settings.threads, targets.values, tell)
+        bisection: Bisection = bisecting().Bisection(targets.settings.pipeline, targets.settings.threads, targets.values, tell)
         expansion = self._spelled(arrays, self._apart(self._placed()))
         if expansion.need is None and not expansion.checks and not expansion.printings and len(self.devices) == 1:
             bisection.program(program_of(expansion), arrays)  # which need not even compile

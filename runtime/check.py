@@ -8,7 +8,6 @@ of the compiler, not for daily use.
 """
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,12 +27,11 @@ from graphc.runtime.executable import CudaExecutable, NativeExecutable
 from graphc.runtime.reduce import reduce_program
 from graphc.runtime.truth import expect, first_difference, named
 from graphc.runtime.verdict import Culprit, Verdict
+from graphc.runtime.verifying import Results, Tell, silent
 
 Array = np.ndarray[Any, Any]
-Results = tuple[list[Array], dict[str, Array]]  # outputs, and the new values of the written variables
 Run = Callable[[list[Array], dict[str, Array]], Results]
 Make = Callable[[Program], Run]
-Tell = Callable[[str], None]
 WALKED = 1000  # kernels up to which the memory plan is watched also where results are right
 LARGEST = 1 << 26  # elements of all values together that the interpreter is asked to compute
 
@@ -44,15 +42,6 @@ class WrongPass(AssertionError):
     def __init__(self, culprit: Culprit) -> None:
         super().__init__(str(culprit))
         self.culprit = culprit
-
-
-def wanted(asked: bool | None = None) -> bool:
-    """Whether compilations are to be checked: as a session `asked`, or where it leaves that open as the environment does."""
-    return os.environ.get("GRAPHC_VERIFY", "") not in ("", "0") if asked is None else asked
-
-
-def silent(_: str) -> None:
-    """Tells nobody."""
 
 
 # On random values, while a program is compiled -------------------------------------------------------------------------------------------

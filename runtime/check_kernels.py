@@ -9,7 +9,7 @@ before the schedule is right, and else lowered wrong.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -33,9 +33,9 @@ from graphc.runtime.executable import HostKernel, NativeExecutable, NativeKernel
 from graphc.runtime.reduce import cut, leaves_of
 from graphc.runtime.truth import Difference, Expected, expect_node
 from graphc.runtime.verdict import Culprit
+from graphc.runtime.verifying import Tell
 
 Array = np.ndarray[Any, Any]
-Tell = Callable[[str], None]
 INTERPRETED = 1 << 20  # operations and elements of a kernel that its interpreter is asked to compute
 _FILLER = 0xAB  # what memory holds that a kernel must write
 

@@ -28,7 +28,7 @@ from graphc.core.loops import Extern
 from graphc.core.program import Node, Origin, Program
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline
-from graphc.runtime import check
+from graphc.runtime import verifying
 from graphc.runtime.arena import aligned_empty, allocate_arena
 from graphc.runtime.executable import HostKernel, NativeExecutable, NativeKernel, Slots
 from graphc.runtime.extern import HostCalls, Worded
@@ -41,7 +41,7 @@ HOST_CALL_US, HOST_FLOPS_A_US = 10.0, 2000.0  # what a call of the host costs, a
 
 
 def compile_program(program: Program, pipeline: Pipeline, threads: int, verify: bool | None = None) -> NativeExecutable:
-    """Compiles `program` for this machine, for at most `threads` threads. verify: whether to check the result (`check.wanted`).
+    """Compiles `program` for this machine, for at most `threads` threads. verify: whether to check the result (`verifying.wanted`).
 
     A pass that fails is left out with a warning; errors of lowering and of code generation are raised.
     """
@@ -62,8 +62,8 @@ def compile_program(program: Program, pipeline: Pipeline, threads: int, verify: 
         target="cpu", stages=planned.stages, kernels=tuple(kernels), memory=figures(final, memory), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
         objects_from=cache.stats().since(before), plan_text=plan_text, objects=objects, scratch_bytes=scratch * threads)
-    if check.wanted(verify):
-        check.check_executable(made, functools.partial(run_once, made))
+    if verifying.wanted(verify):
+        verifying.check().check_executable(made, functools.partial(run_once, made))
     return made
 
 
@@ -183,7 +183,7 @@ def _linked(executable: NativeExecutable, objects: Sequence[bytes], args: Args, 
     return Linked(calls.guard(run, worded), args.set, args.runs)
 
 
-def run_once(executable: NativeExecutable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> check.Results:
+def run_once(executable: NativeExecutable, feeds: Sequence[np.ndarray], variables: Mapping[str, np.ndarray]) -> verifying.Results:
     """Outputs, and the new values of the written variables, as `interpret` gives them: for tests and checks, in memory of its own.
 
     feeds: of the executable's types, in order. variables: at least those that are read; they stay as they are.

@@ -29,7 +29,7 @@ from graphc.core.program import Node, Origin, Program
 from graphc.passes.epilogues import once_for_equal
 from graphc.passes.memory import MemoryPlan
 from graphc.passes.pipelines import Pipeline, for_gpu
-from graphc.runtime import check
+from graphc.runtime import verifying
 from graphc.runtime.cuda.launches import CopyLaunch, GemmLaunch, KernelLaunch, Launch
 from graphc.runtime.executable import CudaExecutable, CudaKernel, Slots
 from graphc.runtime.merging import Access, shape_of, together
@@ -83,8 +83,8 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
         target=gpu.arch, stages=planned.stages, kernels=kernels, memory=figures(final, memory), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
         objects_from=cubins.counts, plan_text=_plan_text(kernels, launches), launches=launches, gpu=gpu, compiler=cubins.compiler)
-    if check.wanted(verify):
-        check.check_cuda_executable(made)
+    if verifying.wanted(verify):
+        verifying.check().check_cuda_executable(made)
     return made
 
 

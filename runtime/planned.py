@@ -15,7 +15,7 @@ from graphc.core.types import TensorType
 from graphc.passes.memory import Location, MemoryPlan, nowhere, plan_memory
 from graphc.passes.pipelines import Pipeline, Stage, run_pipeline
 from graphc.passes.storage import value_of
-from graphc.runtime import check
+from graphc.runtime import verifying
 from graphc.runtime.executable import BufferUse, Memory, Slots, names_of
 
 KEPT_STEPS = 512  # distinct ones of each target whose kernels the process remembers
@@ -36,13 +36,13 @@ class Planned:
 
 def plan(program: Program, pipeline: Pipeline, apart: Callable[[Node], bool] = nowhere, verify: bool | None = None) -> Planned:
     """Runs the passes and plans the memory (`apart`: see `plan_memory`). A pass that fails is left out with a warning. verify: see
-    `check.wanted`."""
+    `verifying.wanted`."""
     stages = run_pipeline(program, pipeline)
     for stage in stages:
         if stage.problem:
             warnings.warn(f"graphc: pass {stage.name!r} failed and was left out: {stage.problem}", RuntimeWarning, stacklevel=3)
-    if check.wanted(verify):
-        check.check_stages(stages)
+    if verifying.wanted(verify):
+        verifying.check().check_stages(stages)
     final = stages[-1].program
     memory = plan_memory(final, apart)
     slots = Slots(tuple(final.variables), len(memory.constants), len(final.parameters), len(final.outputs))

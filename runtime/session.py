@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from graphc.core.source import SourceLine
 from graphc.inspection.nonfinite import NonFinite
 from graphc.inspection.numerics import find
 from graphc.runtime.calls import Around, Call, Computation
-from graphc.runtime.check import silent
 from graphc.runtime.compilations import Compilations, some
 from graphc.runtime.config import ConfigProto
 from graphc.runtime.cuda.arrays import device_array
@@ -40,7 +39,10 @@ from graphc.runtime.recorder import FEEDS, Recorder
 from graphc.runtime.run_options import RunMetadata, RunOptions
 from graphc.runtime.run_options import check as check_options
 from graphc.runtime.targets import Targets
-from graphc.runtime.verdict import Verdict
+from graphc.runtime.verifying import silent
+
+if TYPE_CHECKING:
+    from graphc.runtime.verdict import Verdict
 
 Array = np.ndarray[Any, Any]
 _GROWTHS = 10  # times that one line adds to the graph between runs before the session says so

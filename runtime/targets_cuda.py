@@ -5,7 +5,7 @@ from graphc.codegen.gpu import gpu_for
 from graphc.core.errors import InvalidArgumentError
 from graphc.core.graph import Graph
 from graphc.core.program import Program
-from graphc.runtime import check
+from graphc.runtime import verifying
 from graphc.runtime.bound import Runs
 from graphc.runtime.compile_cuda import Products, compile_cuda_program
 from graphc.runtime.config import Settings
@@ -41,8 +41,8 @@ class OnGpu:
         problem = cublaslt.problem()
         if problem is not None and any(isinstance(launch, GemmLaunch) for launch in executable.launches):
             raise InvalidArgumentError(None, None, f"ConfigProto(products='cublaslt'): {problem}")
-        if check.wanted(self._verify):
+        if verifying.wanted(self._verify):
             here = self.memory.workspace.device
-            check.check_machine_code(executable.stages[0].program,
-                                     lambda feeds, variables: run_repeatedly(executable, here, feeds, variables)[0])
+            verifying.check().check_machine_code(
+                executable.stages[0].program, lambda feeds, variables: run_repeatedly(executable, here, feeds, variables)[0])
         return CudaBound(executable, self._graph, self.memory.store, self.memory.workspace)
