@@ -24,6 +24,8 @@ __all__ = ["bisect", "bisect_model", "bisect_text"]
 def add_command(commands: Commands) -> None:
     """`graphc bisect MODEL`."""
     command = commands.add_parser("bisect", help="name the pass, rule or kernel that changes a result, if one does")
+    command.description = ("Compares every pass and every kernel of a model with the reference interpreter, on the model's feeds and "
+                           "initialised variables. MODEL may also be a file with a program's text, which is run on random values.")
     add_model(command)
     add_pipeline(command)
     add_device(command)

@@ -309,6 +309,8 @@ def test_verify_compares_what_runs_on_the_device_with_the_interpreter() -> None:
     with gc.Session(config=gc.ConfigProto(device="gpu")) as session:
         session.run(w.initializer)
         session.run([y, step], {x: np.ones((4, 5), np.float32)})
+        refused = error_of(session.bisect, y, {x: np.ones((4, 5), np.float32)})
+        assert refused.startswith("ValueError: bisect compares what runs on a CPU, step by step, and this is for /job:localhost/"), refused
     real = targets_cuda.run_repeatedly
     def wrong(*arguments):
         outputs, state = real(*arguments)[0]
