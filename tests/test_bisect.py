@@ -290,7 +290,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for arguments, words in [
             (["nowhere"], "no model 'nowhere': give one of "),
             ([str(broken)], f"{broken}:2 raised ZeroDivisionError: division by zero"),
-            ([str(text)], "line 2, column "),
+            ([str(text)], f"{text}: line 2, column "),
             (["mlp", "--pipeline", "fastest"], "no pipeline 'fastest': give one of "),
             (["mlp", "--save", str(tmp_path / "no" / "file")], f"cannot write {tmp_path / 'no' / 'file'}: No such file or directory"),
             (["mlp", "--device", "tpu"], "ConfigProto(device='tpu'): ")]:
