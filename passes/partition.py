@@ -7,12 +7,15 @@ Starts with every node alone and merges groups wherever `groups.Classifier` know
 3. Reductions that read the same large value join, to read it once (the gradients of a layer norm's gain and bias); so do kernels of a
    few numbers (the powers of Adam's betas).
 
-The whole is near linear: a merge that failed is tried again only when one of the two groups has changed, and a search for a cycle that
-does not end soon counts as one.
+Groups have labels that keep them in a valid order, so that a path between two that might merge can only lead through groups whose labels
+lie between theirs: that little is searched. What merging must move gets new labels, each by extending one that was given up.
+
+The whole is near linear: a merge that failed is tried again only when one of the two groups has changed, and a search that does not end
+soon counts as a path.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from itertools import pairwise
 
 from graphc.core.program import Node, Program
@@ -32,18 +35,24 @@ from graphc.passes.groups import (
     travels,
 )
 
-SEARCH = 256  # groups looked at for a cycle before one is assumed
+SEARCH = 256  # groups between two looked at from each end, before a path through them is assumed
 TINY = 64  # bytes
 CYCLE = "another kernel stands between them"
+FAR = "too many kernels between them to be sure that none needs both"
 BARRED = "a library computes the product without it"
 
 
+Label = tuple[int, ...]
+
+
 class Group:
-    """Nodes that share a kernel, in order; `shape` is what kernel that is (None for a node alone that only has a kernel of its own)."""
+    """Nodes that share a kernel, in order; `shape` is what kernel that is (None for a node alone that only has a kernel of its own).
+    label: less than those of all groups that read this one."""
 
-    __slots__ = ("failed", "has_product", "has_reduction", "members", "shape", "written")
+    __slots__ = ("failed", "has_product", "has_reduction", "label", "members", "shape", "written")
 
-    def __init__(self, members: list[Node], shape: Shape | None, written: list[Node]) -> None:
+    def __init__(self, members: list[Node], shape: Shape | None, written: list[Node], label: Label = ()) -> None:
+        self.label = label
         self.members = members
         self.shape = shape
         self.written = written  # the members that something outside reads
@@ -69,7 +78,8 @@ class Partition:
             for source in sources:
                 self.readers[source].append(node)
         self.group_of = {node: self._alone(node) for node in members}
-        self.apart = {node: Group([node], None, [node]) for node in apart}  # merge with nobody, but stand between groups
+        # Those that merge with nobody, but stand between groups.
+        self.apart = {node: Group([node], None, [node], (self.position[node],)) for node in apart}
 
     def _is_member(self, node: Node) -> bool:
         if travels(node):
@@ -81,7 +91,7 @@ class Partition:
             shape = None if is_view(node) else self.classifier.classify([node], [node])
         except Illegal:
             shape = None
-        return Group([node], shape, [node])
+        return Group([node], shape, [node], (self.position[node],))
 
     def groups(self) -> list[Group]:
         """Every group once, by its first member."""
@@ -148,16 +158,18 @@ class Partition:
         if first is None or first is second or second in first.failed:
             return False
         try:
-            merged = self._union(first, second)
+            merged, moved = self._union(first, second)
         except Illegal as reason:
             first.failed[second] = str(reason)
             return False
+        for group, label in moved.items():
+            group.label = label
         for node in merged.members:
             self.group_of[node] = merged
         return True
 
-    def _union(self, first: Group, second: Group) -> Group:
-        """The group of the members of both; Illegal where there can be none."""
+    def _union(self, first: Group, second: Group) -> tuple[Group, dict[Group, Label]]:
+        """The group of the members of both, and the labels that others must have then; Illegal where there can be none."""
         if first.has_product and second.has_product:  # what `classify` would find in the end, and by far the most frequent
             raise Illegal("two products")
         if any(map(is_view, first.members)):
@@ -170,9 +182,8 @@ class Partition:
         shape = self.classifier.classify(members, written)
         if self._would_hold_more(first, second):
             raise Illegal("would keep more alive and read nothing less")
-        if self._leads_through_others(first, second) or self._leads_through_others(second, first):
-            raise Illegal(CYCLE)
-        return Group(members, shape, sorted(written, key=self.position.__getitem__))
+        label, moved = self._label(first, second)
+        return Group(members, shape, sorted(written, key=self.position.__getitem__), label), moved
 
     def _would_hold_more(self, first: Group, second: Group) -> bool:
         """Whether `first` only passes something small to `second`, and both read something large that the other does not: apart, the
@@ -183,46 +194,43 @@ class Partition:
         large = [{s for s in self.external(group) if not s.is_tuple and s.type.nbytes > 4 * passed} for group in (first, second)]
         return all(large) and not large[0] & large[1]
 
-    def _leads_through_others(self, first: Group, second: Group) -> bool:
-        """Whether a path leads from group `first` to group `second` through a third (or the search for one takes too long).
+    def _label(self, first: Group, second: Group) -> tuple[Label, dict[Group, Label]]:
+        """The label of the union of two groups, and new ones for those between them that need the one or are needed by the other; Illegal
+        where a group between them does both.
 
-        Almost every path stays between the positions of the two. Where there is none, the others are looked for as well: a group with
-        members before and after takes a path out and back.
+        Both ends are searched in turns. As soon as all that follows the lower one up to the higher is known, the union can stand in the
+        higher one's place and all that behind it; and so the other way round.
         """
-        start, end = self.position[first.members[0]], self.position[second.members[-1]]
-        near = self._search(first, second, lambda group: self.position[group.members[0]] < end,
-                            lambda group: self.position[group.members[-1]] > start)
-        return near or self._search(first, second, lambda group: True, lambda group: True)
-
-    def _search(self, first: Group, second: Group, before: Callable[[Group], bool], after: Callable[[Group], bool]) -> bool:
-        """Searches from both ends in turns: without a path, the end with less around it comes to its own end soon."""
-        forwards = self._walk(first, second, self._readers_of, before)
-        backwards = self._walk(second, first, self._read_by, after)
+        low, high = sorted((first, second), key=lambda group: group.label)
+        following: list[Group] = []
+        preceding: list[Group] = []
+        forwards = self._walk(low, high, self._readers_of, lambda group: group.label < high.label, following)
+        backwards = self._walk(high, low, self._read_by, lambda group: low.label < group.label, preceding)
         for _ in range(SEARCH):
-            for walk in (forwards, backwards):
-                arrived = next(walk, None)
-                if arrived is None:
-                    return False
-                if arrived:
-                    return True
-        return True
+            if next(forwards, None) is None:
+                return _placed(high.label, 0, following, 1)
+            if next(backwards, None) is None:
+                return _placed(low.label, 1, preceding, 0)
+        raise Illegal(FAR)
 
     @staticmethod
-    def _walk(start: Group, goal: Group, following: Callable[[Group], Iterator[Group]], between: Callable[[Group], bool]) -> Iterator[bool]:
-        """Visits the groups that follow `start` and stand `between`, but by no direct step to `goal`; yields True on arrival there, False
-        for every group on the way."""
+    def _walk(start: Group, goal: Group, next_to: Callable[[Group], Iterator[Group]], is_between: Callable[[Group], bool],
+              found: list[Group]) -> Iterator[Group]:
+        """Visits the groups that lie next to `start` and on from there, as far as they are between, and adds them to `found`. Illegal on
+        arrival at `goal` through one of them."""
         seen = {start, goal}
-        stack = [group for group in following(start) if group is not goal]
+        stack = [group for group in next_to(start) if group is not goal]
         while stack:
             group = stack.pop()
-            if group in seen or not between(group):
+            if group in seen or not is_between(group):
                 continue
             seen.add(group)
-            for after in following(group):
-                if after is goal:
-                    yield True
-                stack.append(after)
-            yield False
+            found.append(group)
+            for each in next_to(group):
+                if each is goal:
+                    raise Illegal(CYCLE)
+                stack.append(each)
+            yield group
 
     def _readers_of(self, group: Group) -> Iterator[Group]:
         return (self._place(reader) for node in group.written for reader in self.readers[node])
@@ -252,6 +260,15 @@ class Partition:
         except Illegal as reason:
             return str(reason)
         return "not tried"
+
+
+def _placed(label: Label, own: int, others: Sequence[Group], side: int) -> tuple[Label, dict[Group, Label]]:
+    """The label of a union that takes the place of `label`, and those of `others`, which stand on one side of it then: extensions of a
+    label that nobody has any more, so that nothing else lies between them."""
+    if not others:
+        return label, {}
+    ordered = sorted(others, key=lambda group: group.label)
+    return (*label, own), {group: (*label, side, number) for number, group in enumerate(ordered)}
 
 
 def _is_tiny(group: Group) -> bool:

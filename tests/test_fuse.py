@@ -328,3 +328,16 @@ def test_a_walk_takes_along_maps_before_and_after_it_but_nothing_costly_along_ro
         assert sum(node is not x and node.name != "constant" for node in program.nodes) == kernels
     twice = Fuse()(Program((x,), (p.cumulative_sum(p.cumulative_max(x, 1), 1),)))
     assert [node.name for node in twice.nodes][1:] == ["cumulative_max", "cumulative_sum"]
+
+
+def test_what_stands_far_from_both_ends_does_not_keep_two_apart() -> None:
+    """`a` is needed by a long chain beside `b`, and `b` needs another long chain: none leads from the one to the other."""
+    x, z = (p.parameter(name, groups.t(8, 16)) for name in "xz")
+    a = p.exponential(x)
+    beside, before = p.argsort(a, 1), p.argsort(z, 1)
+    for _ in range(300):
+        beside, before = p.argsort(beside, 1), p.argsort(before, 1)
+    b = p.multiply(p.tanh(a), p.convert(before, dtypes.float32))
+    partition = Partition(Program((x, z), (b, beside)))
+    partition.merge_all()
+    assert partition.group_of[a] is partition.group_of[b]

@@ -43,6 +43,8 @@ IN_WORDS = {
     "a view that is stored": "a rearranged value must stand in memory there: something reads it as it is",
     "would keep more alive and read nothing less": "together they read as much as apart, and more memory would be alive at once",
     "another kernel stands between them": "a third kernel needs the first and is needed by the second: they would wait for each other",
+    "too many kernels between them to be sure that none needs both": "so many kernels stand between the two that the search for one that "
+                                                                     "needs the first and is needed by the second was given up",
     "a library computes the product without it": "a library computes the product, and cannot do this with it",
 }
 _OFF = "fusion is switched off in this pipeline"
