@@ -10,13 +10,13 @@ from pathlib import Path
 
 import graphc as gc
 from graphc.arguments import Commands, add_device, add_model, add_pipeline
-from graphc.core.parse import parse_program
 from graphc.core.text import print_program
 from graphc.files import check_writable, write_whole
 from graphc.models import declare
 from graphc.runtime.bisecting import bisect
 from graphc.runtime.check import random_inputs
 from graphc.runtime.verdict import Verdict
+from graphc.scripts import program_of
 
 __all__ = ["bisect", "bisect_model", "bisect_text"]
 
@@ -65,7 +65,7 @@ def bisect_model(name: str, config: gc.ConfigProto, seed: int = 0) -> Verdict:
 
 def bisect_text(file: Path, config: gc.ConfigProto, seed: int = 0) -> Verdict:
     """The verdict on a program in text (as `--save` writes it), on random values. ValueError for text that is no program."""
-    program = parse_program(file.read_text())
+    program = program_of(file)
     inputs = random_inputs(program, seed)
     if inputs is None:
         raise ValueError(f"{file}: there are no random values to run this program on")

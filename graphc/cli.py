@@ -15,7 +15,7 @@ COMMANDS = (demo, dump, export, bench, profile, report, bisecting, opt, gpu)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where it succeeded, 1 where it found an error (`graphc bisect`), 2 after one line that says what was wrong with
-    the command line or with what it names."""
+    the command line or with what it names, 130 where somebody interrupted it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no box-drawing characters shows question marks
@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has seen enough
+    except KeyboardInterrupt:
+        print("graphc: interrupted", file=sys.stderr)
+        return 130  # as of a program that SIGINT ended
     except (ValueError, OSError, OpError) as error:
         print(f"graphc: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from graphc.arguments import PIPELINES, Commands, add_model, add_pipeline
 from graphc.compiled import compiled
 from graphc.core.program import Node, Origin, Program
 from graphc.core.text import print_program
+from graphc.files import check_writable, write_whole
 from graphc.inspection.folder import INDEX
 from graphc.inspection.folder import dump as folder_dump
 from graphc.pictures.canvas import Canvas
@@ -45,6 +46,8 @@ def _command(options: argparse.Namespace) -> None:
         raise ValueError("--out writes everything into a folder: leave --stage, --kernels and --llvm out")
     if options.target and (options.llvm or options.svg is not None or options.flow is not None):
         raise ValueError("--llvm, --svg and --flow show what a CPU runs: leave --target out")
+    for file in filter(None, (options.svg, options.flow)):
+        check_writable(file)  # before the compiler works for nothing
     if options.target and not options.kernels and options.stage is None:
         dump_cuda.main(options.model, options.pipeline, options.target, options.products, options.out)
     elif options.out is not None:
@@ -105,9 +108,9 @@ def draw_to(file: Path, name: str, pipeline: str | gc.Pipeline, flow: bool) -> N
     """Writes a picture of the stages and the arena, or of the flow between kernels, as SVG (the flow as DOT where `file` ends in .dot)."""
     plan = compiled(name, pipeline)
     if flow and file.suffix == ".dot":
-        file.write_text(dot(flow_of(plan.program)))
+        write_whole(file, dot(flow_of(plan.program)))
     else:
-        file.write_text((flow_picture(name, plan) if flow else picture(name, pipeline)).svg())
+        write_whole(file, (flow_picture(name, plan) if flow else picture(name, pipeline)).svg())
     print(f"wrote {file}")
 
 

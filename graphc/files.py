@@ -11,6 +11,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     goal = Path(path)
     draft = _beside(goal)
     try:
+        _check_no_folder(goal)
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(draft, goal)
     except BaseException:
@@ -22,8 +23,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """OSError where `write_whole` could not write `path`: to be asked before long work, not after."""
     goal = Path(path)
     _beside(goal).unlink()
+    _check_no_folder(goal)
+
+
+def _check_no_folder(goal: Path) -> None:
     if goal.is_dir():
-        raise IsADirectoryError(f"cannot write {os.fspath(path)}: it is a folder")
+        raise IsADirectoryError(f"cannot write {goal}: it is a folder")
 
 
 def _beside(goal: Path) -> Path:

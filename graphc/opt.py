@@ -1,18 +1,17 @@
 """`graphc opt --pass NAME ... FILE`: reads a program's text, applies passes, prints the text. A pass's test bench on the command line."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from graphc.arguments import Commands
-from graphc.core.parse import parse_program
 from graphc.core.program import Program
 from graphc.core.text import print_program
 from graphc.core.verify import verify
 from graphc.own_passes import pass_named
 from graphc.passes.pipelines import Pass
 from graphc.passes.users import FAILURES, guarded, is_ours
+from graphc.scripts import program_of
 
 
 def add_command(commands: Commands) -> None:
@@ -31,8 +30,7 @@ def main(names: Sequence[str], file: Path) -> None:
     and a pass that fails.
     """
     passes = [(name, pass_named(name)) for name in names]
-    program = parse_program(sys.stdin.read() if str(file) == "-" else file.read_text())
-    print(print_program(apply(program, passes)))
+    print(print_program(apply(program_of(file), passes)))
 
 
 def apply(program: Program, passes: Iterable[tuple[str, Pass]]) -> Program:

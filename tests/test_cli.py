@@ -111,7 +111,7 @@ def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pyt
     assert complaint_of(["dump", model, "--stage", "nope"], capsys) == (
         "graphc: no stage 'nope'; there are specialise, simplify, split, fuse, order")
     assert complaint_of(["opt", "--pass", "nope", str(file)], capsys).startswith("graphc: no pass 'nope'; there are ")
-    assert complaint_of(["opt", "--pass", "fuse", str(file)], capsys).startswith("graphc: line 3, column 20: ")
+    assert complaint_of(["opt", "--pass", "fuse", str(file)], capsys).startswith(f"graphc: {file}: line 3, column 20: ")
     assert "No such file" in complaint_of(["opt", "--pass", "fuse", str(tmp_path / "missing.txt")], capsys)
     file.write_text("def build(): pass")
     assert complaint_of(["bench", str(file)], capsys).endswith("must return (fetches, feeds), feeds a dictionary; it returned NoneType")
@@ -123,6 +123,44 @@ def test_wrong_input_gets_one_clear_line(tmp_path: Path, model: str, capsys: pyt
     assert complaint_of(["dump", str(file)], capsys).startswith(f"graphc: {file} raised SyntaxError: ")
     file.write_text("x = 1")
     assert complaint_of(["bench", str(file)], capsys).endswith("defines no function build() that returns (fetches, feeds)")
+
+
+@pytest.mark.parametrize(("body", "complaint"), [
+    ("import sys\n\ndef build():\n    sys.exit(3)", ":4 raised SystemExit: 3"),
+    ("def build(): return 3, {}", "Fetch argument 3 has invalid type <class 'int'>, must be a string or Tensor. (Can not convert a int "
+     "into a Tensor or Operation.)"),
+    ("import graphc as gc\n\ndef build(): return gc.constant(1.0), {gc.placeholder(gc.float32, [2], name='x'): 'hello'}",
+     "Cannot feed 'hello' for Tensor 'x:0' of type float32: its elements must be numbers or bools, not <U5"),
+    ("import graphc as gc\n\ndef build(): return gc.constant(1.0), {gc.placeholder(gc.float32, [2], name='x'): [1, 2, 3]}",
+     "Cannot feed value of shape (3,) for Tensor 'x:0', which has shape '(2,)'"),
+])
+def test_a_model_that_cannot_be_run_gets_one_clear_line(body: str, complaint: str, tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "wrong.py", tmp_path / "graph.dot"
+    file.write_text(body)
+    for command in (["dump"], ["export", "--format", "dot", "--out", str(out)]):
+        line = complaint_of([command[0], str(file), *command[1:]], capsys)
+        assert line.startswith("graphc: ")
+        assert str(file) in line
+        assert line.endswith(complaint)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_pictures_that_cannot_be_written_are_refused_before_anything_is(model: str, tmp_path: Path,
+                                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "dumped"
+    line = complaint_of(["dump", model, "--out", str(folder), "--svg", str(tmp_path / "missing" / "x.svg")], capsys)
+    assert line == f"graphc: cannot write {tmp_path}/missing/x.svg: No such file or directory"
+    assert complaint_of(["dump", model, "--flow", str(tmp_path)], capsys) == f"graphc: cannot write {tmp_path}: it is a folder"
+    assert not folder.exists()
+
+
+def test_an_interrupted_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "slow.py"
+    file.write_text("def build(): raise KeyboardInterrupt")
+    assert main(["report", str(file), "--out", str(tmp_path / "report.html")]) == 130
+    assert capsys.readouterr().err == "graphc: interrupted\n"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:

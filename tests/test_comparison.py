@@ -155,5 +155,9 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
         check_writable(tmp_path / "missing" / "file")
     with pytest.raises(IsADirectoryError, match=r"^cannot write .*: it is a folder$"):
         check_writable(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"^cannot write .*folder: it is a folder$"):
+        write_whole(tmp_path / "folder", "new")
+    (tmp_path / "folder").rmdir()
     check_writable(tmp_path / "new")
     assert list(tmp_path.iterdir()) == [path]

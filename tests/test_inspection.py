@@ -171,6 +171,24 @@ def test_a_reduction_that_was_split_is_computed_by_both_kernels() -> None:
     assert fates(gc.reduce_sum(x, name="total"), x)["total"] == "computed by kernels 0, 1"
 
 
+def test_equal_constants_are_no_work_of_each_others_kernels() -> None:
+    """All ones are the same node: it is only computed where it is the result."""
+    x = gc.placeholder(gc.float32, [4], name="x")
+    one = gc.constant(1.0, name="one")
+    found = fates(gc.subtract(gc.ones([4], name="ones"), gc.exp(x + one), name="y"), x)
+    assert found["one"] == found["ones"] == "a constant, made where it is read"
+    stored = fates(gc.ones([4], name="stored"))
+    assert stored["stored"] == "computed by kernel 0"
+
+
+def test_the_kernel_that_counts_random_numbers_has_their_lines() -> None:
+    drawn = gc.random_uniform([4], name="drawn")
+    with gc.Session() as session:
+        executable = session.compile(drawn)
+    kernels = Description(executable, assembly=False).described()["kernels"]  # type: ignore[arg-type]  # one device
+    assert all(kernel["lines"] and kernel["operations"] for kernel in kernels)
+
+
 def test_what_a_rule_made_counts_although_its_readers_took_it_apart() -> None:
     """sum(c x) becomes c sum(x), whose product the subtraction takes upon itself."""
     x, v = gc.placeholder(gc.float32, [64, 8], name="x"), gc.placeholder(gc.float32, [8], name="v")

@@ -86,6 +86,8 @@ def test_complex_numbers_and_empty_ones() -> None:
             assert session.run(z, {x: []}).shape == (0,)
             assert session.run(z, {x: [1]}) == 1 + 1j
             assert "'x:0'" in failure(session, z, {x: [NAN]}).message
+    with checked() as session:
+        assert "by reduce_max at []: reduce_max of no elements = -inf" in failure(session, gc.reduce_max(x), {x: []}).message
 
 
 def test_a_run_in_stages() -> None:

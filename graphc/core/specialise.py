@@ -333,7 +333,8 @@ class _Walk:
             self.nodes.setdefault(tensor, node)
         self.expanded[operation] = inputs, results
         required = [node for check in list(self.collected.checks.values())[checks:] for node in (check.ok, *check.data)]
-        _remember(operation, [*results, *required], inputs, self.origins)
+        counter = [state.current[name] for name in (operation.name + COUNTER,) if name in state.types]
+        _remember(operation, [*results, *required, *counter], inputs, self.origins)
 
 
 def _unfed(operation: Operation) -> str:

@@ -75,6 +75,8 @@ class History:
         ends = [self._ends(node) for node in nodes]
         alive = [node for found, _ in ends for node in found]
         counted = [node for node in alive if not _is_common(node)] or alive
+        if alive and all(_is_number(node) for node in alive):  # equal ones of others are the same node: only who stores it counts
+            counted = [node for node in alive if any(node in self.last.value[step] for step in self._steps_of([node]))]
         kernels = tuple(sorted(self.steps[step] for step in self._steps_of(counted)))
         if kernels:
             views = all(is_view(node) or _is_common(node) for node in nodes)
@@ -82,6 +84,8 @@ class History:
             return Fate(kernels, f"a change of index in {numbers}" if views else f"computed by {numbers}")
         if any(node.name in ("parameter", "variable_read") for node in alive):
             return Fate((), "given: no computation")
+        if alive and all(_is_number(node) for node in alive):
+            return Fate((), _WITHOUT["Const"])
         if alive:
             return Fate((), "a constant, or memory seen otherwise: no computation")
         return Fate((), next((text for _, text in ends if text), "nothing reads it"))
@@ -123,4 +127,17 @@ class History:
 
 def _is_common(node: Node) -> bool:
     """Whether a node is made anew wherever it is read, so that equal ones of many operations are one."""
-    return is_uniform(node) or is_cheap_fill(node) or (is_view(node) and len(node.operands) == 1 and _is_common(node.operands[0]))
+    source = _source(node)
+    return is_uniform(source) or is_cheap_fill(source)
+
+
+def _is_number(node: Node) -> bool:
+    """Whether a node is one number everywhere, known before the first run."""
+    return is_uniform(_source(node))
+
+
+def _source(node: Node) -> Node:
+    """What `node` is another view of."""
+    while is_view(node) and len(node.operands) == 1:
+        node = node.operands[0]
+    return node

@@ -244,7 +244,8 @@ def _formula(replay: Replay, node: Node, index: Index) -> str:
     if node.is_tuple or any(isinstance(each, tuple) for each in operands):
         return f"{node.name} = {result}"
     parts = [np.asarray(each)[mask] for each, mask in zip(operands, replay.influence(node).back(_only(index, node.dims)), strict=True)]
-    return f"{node.name} of {' and '.join(spread_of(part) for part in parts if part.size)} = {result}"
+    spreads = [spread_of(part) for part in parts if part.size]
+    return f"{node.name} of {' and '.join(spreads) or 'no elements'} = {result}"
 
 
 def _walked(node: Node, combine: str, operands: Sequence[Any], value: Any, index: Index) -> str:

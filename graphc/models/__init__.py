@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from graphc.core.graph import get_default_graph
 from graphc.models import attention, cnn, mlp, rows, transformer
-from graphc.scripts import names_of, raised
+from graphc.runtime.feeds import feed_array, feed_tensors, spread
+from graphc.runtime.fetches import Fetches
+from graphc.scripts import RAISED, names_of, raised
 
 Build = Callable[[], tuple[Any, Mapping[Any, Any]]]
 
@@ -31,11 +34,25 @@ def declare(name: str) -> tuple[Any, Mapping[Any, Any]]:
     build = load(name)
     try:
         built = build()
-    except Exception as error:  # the user's code
+    except RAISED as error:
         raise raised(name, error) from error
     if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[1], Mapping)):
         raise ValueError(f"build() of {name} must return (fetches, feeds), feeds a dictionary; it returned {type(built).__name__}")
+    try:
+        _check(*built)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"build() of {name}: {str(error).splitlines()[0]}") from error
     return built
+
+
+def _check(fetches: Any, feeds: Mapping[Any, Any]) -> None:
+    """TypeError or ValueError where no session could run `fetches` with `feeds`."""
+    graph = get_default_graph()
+    Fetches(fetches, graph)
+    values = [each for key, value in feeds.items() for each in spread(key, value)]
+    tensors = feed_tensors(tuple(feeds), graph)
+    for tensor, value in zip(tensors, values, strict=True):
+        feed_array(tensor, value, set(tensors))
 
 
 def load(name: str) -> Build:
