@@ -171,6 +171,23 @@ def test_a_reduction_that_was_split_is_computed_by_both_kernels() -> None:
     assert fates(gc.reduce_sum(x, name="total"), x)["total"] == "computed by kernels 0, 1"
 
 
+def test_what_became_of_complex_numbers() -> None:
+    x = gc.placeholder(gc.complex64, [8], name="x")
+    power = gc.exp(x, name="power")
+    product = gc.multiply(power, x, name="product")
+    found = fates(gc.real(product, name="y"), x)
+    assert {found[name] for name in ("power", "product", "y")} == {"computed by kernel 0"}
+
+
+def test_a_variable_that_is_fetched_names_its_copy() -> None:
+    v = gc.Variable(np.ones(3, np.float32), name="v")
+    with gc.Session() as session:
+        executable = session.compile(v)
+    description = Description(executable, assembly=False).described()  # type: ignore[arg-type]  # one device
+    assert [kernel["lines"] for kernel in description["kernels"]] == [[v.op.source]]
+    assert {each["name"]: each["fate"] for each in description["operations"]}["v"] == "a variable: it lives in memory of its own"
+
+
 def test_equal_constants_are_no_work_of_each_others_kernels() -> None:
     """All ones are the same node: it is only computed where it is the result."""
     x = gc.placeholder(gc.float32, [4], name="x")

@@ -216,6 +216,8 @@ def expand(fetches: Sequence[Tensor | Operation], feeds: Mapping[Tensor, TensorT
     need, live = walk.go(operations, found or {})
     reached = [fetch for fetch in fetches if isinstance(fetch, Tensor) and (need is None or fetch in walk.nodes)]
     outputs = tuple([walk.value(fetch) for fetch in reached])
+    for fetch, node in zip(reached, outputs, strict=True):
+        walk.origins.setdefault(node, (_origin(fetch.op),))  # a variable that is fetched as it is
     effects = tuple(walk.state.effects())
     return Expansion(tuple(parameters), outputs, effects, (*outputs, *effects, *live), need, tuple(walk.collected.checks.values()),
                      tuple(walk.collected.printings), walk.origins, walk.state.homes, tuple(map(_origin, operations)), walk.expanded)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from graphc.core.program import Node, Program
+from graphc.core.program import Node, Origin, Program
 from graphc.inspection.inlined import Inlined, rebuilt
 from graphc.passes.groups import is_view
 from graphc.passes.pipelines import Stage
@@ -132,8 +132,8 @@ class _Comparison:
                 if image is value:
                     firsts.setdefault(image, value)
                 elif image is None:
-                    made = self._new_below(self.became.get(value, value), images)
-                    if made:  # its last form was taken apart again by those that read it
+                    made = self._new_below(self.became.get(value, value), images) or self._carried(node, images)
+                    if made:  # its last form was taken apart again by those that read it; or parts stand for it, as for complex numbers
                         self.image[value], self.made[value] = made[-1], tuple(made)
                         yield Change("replaced", (node,), self._where(made), rule)
                     else:
@@ -177,6 +177,25 @@ class _Comparison:
                 found.append(node)
             stack.extend(node.operands)
         return found[::-1]
+
+    def _carried(self, node: Node, images: set[Node]) -> list[Node]:
+        """Of a pass that left no record: what is new, was made for the same operations as `node`, and no other change has named."""
+        if self.became or node.name == "fusion":
+            return []
+        made = dict.fromkeys(each for origin in self.before.origins.get(node, ()) for each in self._made_for.get(origin, ()))
+        found = [each for each in made if each not in images and each not in self.claimed]
+        self.claimed.update(found)
+        return found
+
+    @cached_property
+    def _made_for(self) -> Mapping[Origin, list[Node]]:
+        """For each operation of the user's graph the nodes that the pass made for it."""
+        found: dict[Origin, list[Node]] = {}
+        for node in self.after.nodes:
+            if node.name != "fusion" and node not in self.old.inside:
+                for origin in self.after.origins.get(node, ()):
+                    found.setdefault(origin, []).append(node)
+        return found
 
     def _added(self) -> Iterable[Change]:
         images = {image for image in self.image.values() if image is not None}

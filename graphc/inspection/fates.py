@@ -70,7 +70,7 @@ class History:
     def fate(self, operation: Origin) -> Fate:
         """What became of an operation of the user's graph."""
         nodes = self._nodes.get(operation.operation, [])
-        if not nodes:
+        if not nodes or operation.type == "VariableV2":
             return Fate((), _WITHOUT.get(operation.type, _KNOWN))
         ends = [self._ends(node) for node in nodes]
         alive = [node for found, _ in ends for node in found]
