@@ -245,10 +245,11 @@ def _of_limit(step: StepTime, limits: Mapping[int, Limits]) -> str:
 
 
 def _shortly(names: Sequence[str], width: int = _WIDTH) -> str:
-    """The first of `names`, as many as fit."""
+    """The first of `names`, as many as fit; of a name that is too long its end, which tells most."""
     count = max(1, sum(end <= width for end in accumulate(len(name) + 2 for name in names)))
     more = f" +{len(names) - count}" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+    shown = ", ".join(names[:count])
+    return (shown if len(shown) <= _WIDTH else f"…{shown[1 - _WIDTH:]}") + more
 
 
 def _count(things: Sequence[object], word: str) -> str:

@@ -28,6 +28,7 @@ from graphc.inspection.folder import dump
 from graphc.inspection.inlined import Inlined
 from graphc.inspection.report import read_report
 from graphc.inspection.separations import IN_WORDS, edges, in_words
+from graphc.passes import op, rule
 from graphc.passes.pipelines import DEFAULT, PIPELINES, Stage, run_pipeline
 from graphc.passes.storage import is_step, value_of
 from tests.random_programs import programs
@@ -334,6 +335,19 @@ def test_a_dump_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"^cannot write to .*thesis.txt.deeper: "):
         executable.dump(other / "thesis.txt" / "deeper")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "other"]
+
+
+def test_a_pass_may_be_called_anything(tmp_path: Path) -> None:
+    @rule("turned", "-(x - y) = y - x", op.negate(op.subtract("x", "y")))
+    def turned(x: Node, y: Node) -> Node:
+        return p.subtract(y, x)
+
+    pipeline = gc.pipelines["default"].after("real", "../../my </a> pass", [turned])
+    x = gc.placeholder(gc.float32, [4], name="x")
+    with gc.Session(config=gc.ConfigProto(pipeline=pipeline)) as session:
+        session.compile(gc.negative(x - gc.sin(x)), [x]).dump(tmp_path / "dump")
+    assert [path.name for path in tmp_path.iterdir()] == ["dump"]
+    assert {path.name for path in (tmp_path / "dump").glob("*my*")} == {"1-.._.._my_a_pass.program", "1-.._.._my_a_pass.changes"}
 
 
 def test_a_run_in_stages_has_a_folder_for_each(tmp_path: Path) -> None:

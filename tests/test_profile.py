@@ -293,6 +293,13 @@ def test_profile_makes_real_runs() -> None:
     assert "the median of 4" in profile.table()
 
 
+def test_of_a_long_name_the_table_shows_the_end() -> None:
+    x = gc.placeholder(gc.float32, [3], name="x")
+    with gc.Session() as session:
+        table = session.profile(gc.exp(x, name="s" * 300 + "/end"), {x: np.ones(3, np.float32)}, runs=1).table()
+    assert f" …{59 * 's'}/end " in table
+
+
 def test_a_closed_session_profiles_nothing() -> None:
     x, loss, _ = training()
     session = gc.Session()

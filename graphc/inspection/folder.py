@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 INDEX = "index.md"
 MARK = "<!-- a dump of graphc: written anew as a whole -->"
 _ORDER = ("replaced", "removed", "added", "fused", "rebuilt")
-_LENGTH = 40  # characters of a kernel's name in a file name
+_LENGTH = 40  # characters of a kernel's or a pass's name in a file name
 
 
 def dump(executable: Executable, folder: str | os.PathLike[str], title: str = "") -> int:
@@ -54,11 +55,11 @@ def files_of(executable: Executable, title: str) -> dict[str, str]:
     """What the dump of `executable` consists of, by path within the folder: of one that is in pieces a folder for each."""
     if not executable.pieces:
         return _files_of(cast("DeviceExecutable", executable), title)
-    parts = [MARK, f"# {title}", f"{len(executable.pieces)} pieces, which run one after the other:"]
+    parts = [MARK, f"# {title}", f"{_some(len(executable.pieces), 'piece')}, which run one after the other:"]
     files: dict[str, str] = {}
     for number, (name, piece) in enumerate(executable.pieces):
         files |= {f"{number}/{path}": text for path, text in files_of(piece, f"{title}: {name}").items()}
-        parts.append(f"{number}. [{name}]({number}/{INDEX}): {len(piece.kernels)} kernels")
+        parts.append(f"{number}. [{name}]({number}/{INDEX}): {_some(len(piece.kernels), 'kernel')}")
     whole = {"whole.program": print_program(executable.stages[0].program) + "\n", "plan.txt": executable.plan_text + "\n"}
     parts.append("\n".join(f"- [{path}]({path})" for path in whole))
     return {INDEX: "\n\n".join(parts) + "\n", **whole, **files}
@@ -72,7 +73,7 @@ def _files_of(executable: DeviceExecutable, title: str) -> dict[str, str]:
         if stage["changed"]:
             files[_stage_file(number, stage)] = stage["text"] + "\n"
             if number:
-                files[f"{number}-{stage['name'].replace(' ', '_')}.changes"] = _changes(described["stages"], number)
+                files[_stage_file(number, stage, "changes")] = _changes(described["stages"], number)
     files |= _kernel_files(described, executable.suffix)
     files["schedule.txt"] = _schedule(description, described)
     files["separations.txt"] = _separations(described)
@@ -134,7 +135,7 @@ def _passes(described: Described) -> str:
         elif not stage["changed"]:
             says = "unchanged"
         else:
-            says = f"{len(stage['nodes'])} nodes" + (f"; {_counts(stage)}" if number else "")
+            says = _some(len(stage['nodes']), "node") + (f"; {_counts(stage)}" if number else "")
         link = f"[{stage['name']}]({_stage_file(number, stage)})" if stage["changed"] else stage["name"]
         lines.append(f"{number}. {link}: {says}")
     return "\n".join(lines)
@@ -244,14 +245,20 @@ def _memory(described: Described) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _stage_file(number: int, stage: Described) -> str:
-    return f"{number}-{stage['name'].replace(' ', '_')}.program"
+def _stage_file(number: int, stage: Described, suffix: str = "program") -> str:
+    """`1-simplify.program`; users call their passes what they like."""
+    return f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '_', stage['name'])[:_LENGTH]}.{suffix}"
 
 
 def _kernel_file(number: int, kernel: Described) -> str:
     """`kernels/03_row_Softmax`: the position of the first that has the code, and its name."""
     name = str(kernel["name"]).split("_", 1)[-1]
     return f"kernels/{number:03}_{name[:_LENGTH].rstrip('_')}"
+
+
+def _some(number: int, word: str) -> str:
+    """`1 kernel`, `2 kernels`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _natural(name: str) -> tuple[bool, str]:
