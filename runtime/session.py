@@ -288,7 +288,7 @@ class BaseSession:
         runs: variables change. ValueError unless `runs` is at least 1; else raises what `run` raises."""
         if not isinstance(runs, int) or runs < 1:
             raise ValueError(f"profile needs at least one run; got runs={runs!r}")
-        feeds = dict(feed_dict or {})
+        feeds = {} if feed_dict is None else feed_dict
         call = self._prepare(fetches, feeds)
         for _ in range(2):  # a GPU's second run is the first of the kind that follows
             self._compute(call, feeds.values())

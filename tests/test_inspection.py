@@ -350,6 +350,28 @@ def test_a_pass_may_be_called_anything(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "dump").glob("*my*")} == {"1-.._.._my_a_pass.program", "1-.._.._my_a_pass.changes"}
 
 
+def test_a_profile_of_stages_on_several_devices_finds_its_kernels(tmp_path: Path) -> None:
+    x = gc.placeholder(gc.float32, [None], name="x")
+    with gc.device("/cpu:0"):
+        kept = gc.boolean_mask(gc.sin(x), x > 1.0)
+    with gc.device("/cpu:1"):
+        grown = gc.exp(kept, name="grown")
+    with gc.device("/cpu:0"):
+        total = gc.reduce_sum(grown + kept, name="total")
+    feeds = {x: np.float32([1, 2, 3])}
+    with gc.Session(config=gc.ConfigProto(device_count={"CPU": 2})) as session:
+        profile = session.profile(total, feeds, runs=1)
+        executable = session.compile(total, feeds)
+        executable.report(tmp_path / "report.html", profile)
+        other = session.compile(total, {x: np.float32([1, 2, 3, 4])})
+        with pytest.raises(ValueError, match=r"^the profile is of another program: its kernel \d+, "):
+            other.report(tmp_path / "other.html", session.profile(gc.cumsum(x), {x: np.ones(100, np.float32)}, runs=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    pieces = read_report((tmp_path / "report.html").read_text())["pieces"]
+    assert len(pieces) == 4
+    assert [step.us for step in profile.kernels] == [kernel["measured_us"] for piece in pieces for kernel in piece["kernels"]]
+
+
 def test_a_run_in_stages_has_a_folder_for_each(tmp_path: Path) -> None:
     x = gc.placeholder(gc.float32, [4], name="x")
     y = gc.reduce_sum(gc.boolean_mask(x, x > 0.0) * 2.0)

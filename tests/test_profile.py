@@ -287,6 +287,8 @@ def test_profile_makes_real_runs() -> None:
         counted = session.run(v)
         with pytest.raises(ValueError, match="profile needs at least one run; got runs=0"):
             session.profile(add, runs=0)
+        with pytest.raises(TypeError, match=r"^feed_dict must be a dictionary from tensors to values, but got <class 'int'>$"):
+            session.profile(add, 5)  # type: ignore[arg-type]  # the point
     assert profile.runs == 4
     assert profile.compile_us == 0
     np.testing.assert_array_equal(counted, 7 * np.float32([1, 2, 3]))  # three before, that are not counted

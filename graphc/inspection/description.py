@@ -31,17 +31,21 @@ def describe(executable: Executable, title: str = "", profile: Profile | None = 
     """Everything about `executable`, as the module says; of one that is in pieces {"title", "pieces": a description of each}.
 
     profile: of a run of it, for `timeline` and the kernels' `measured_us`. limits: of the machine, for `machine`. assembly: whether the
-    machine code is made readable, which takes the most time.
+    machine code is made readable, which takes the most time. ValueError for a profile of another program.
     """
+    return _described(executable, title, profile, limits, assembly, 0)
+
+
+def _described(executable: Executable, title: str, profile: Profile | None, limits: Limits | None, assembly: bool, first: int) -> Described:
+    """As `describe`. first: the position of its first kernel among all of the run: pieces may be in pieces, a stage on several devices."""
     if executable.pieces:
-        pieces, first = [], 0
+        pieces = []
         for name, piece in executable.pieces:
-            pieces.append(describe(piece, name, assembly=assembly))
-            _measured(pieces[-1], profile, limits, first)
+            pieces.append(_described(piece, name, profile, limits, assembly, first))
             first += len(piece.kernels)
         return {"title": title, "pieces": pieces}
     described = Description(cast("DeviceExecutable", executable), title, assembly).described()
-    _measured(described, profile, limits, 0)
+    _measured(described, profile, limits, first)
     return described
 
 
@@ -53,7 +57,11 @@ def _measured(described: Described, profile: Profile | None, limits: Limits | No
     for step in profile.kernels if profile is not None else ():
         number = cast(int, step.index) - first
         if 0 <= number < len(described["kernels"]):
-            described["kernels"][number]["measured_us"] = step.us
+            kernel = described["kernels"][number]
+            if (kernel["flops"], kernel["bytes"]) != (step.flops, step.bytes):
+                raise ValueError(f"the profile is of another program: its kernel {step.index}, {step.name}, does {step.flops:,} flops on "
+                                 f"{step.bytes:,} bytes, {kernel['name']} here {kernel['flops']:,} on {kernel['bytes']:,}")
+            kernel["measured_us"] = step.us
             described["timeline"].append({"kernel": number, "start_us": step.start_us, "us": step.us})
 
 
