@@ -78,9 +78,10 @@ def compile_cuda_program(program: Program, pipeline: Pipeline, gpu: Gpu, product
     cubins = _Cubins(gpu.arch)
     merges = any(name == "together" for name, _ in fitted.passes)
     kernels, launches = _launches(works, _groups(works, gpu, merges), memory, slots, gpu, cubins, products)
+    kernel_of = {step: number for number, kernel in enumerate(kernels) for step in kernel.steps}
     phases = {"passes": (passed - start) * 1e3, "lower": (lowered - passed) * 1e3, "machine code": (time.perf_counter() - lowered) * 1e3}
     made = CudaExecutable(
-        target=gpu.arch, stages=planned.stages, kernels=kernels, memory=figures(final, memory), plan=memory,
+        target=gpu.arch, stages=planned.stages, kernels=kernels, memory=figures(final, memory, kernel_of), plan=memory,
         reads=variables_read(final), writes=variables_written(final), slots=slots, compile_ms=phases,
         objects_from=cubins.counts, plan_text=_plan_text(kernels, launches), launches=launches, gpu=gpu, compiler=cubins.compiler)
     if verifying.wanted(verify):

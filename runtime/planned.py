@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -109,11 +109,15 @@ def parameters(step: Node, memory: MemoryPlan, slots: Slots) -> tuple[Pointer, .
     return tuple(pointer_to(location, slots) for location in (*operands, *results))
 
 
-def figures(program: Program, memory: MemoryPlan) -> Memory:
+def figures(program: Program, memory: MemoryPlan, kernel_of: Mapping[int, int] | None = None) -> Memory:
+    """The memory plan in figures. kernel_of: the kernel of each step, by their numbers, where one may do several; None: one each."""
+    numbers = {} if kernel_of is None else kernel_of
+
     def label(node: Node) -> str:
         return names_of(program.origins.get(node, ())) or node.name
 
-    buffers = tuple(BufferUse(b.offset, b.size, b.first, b.last, tuple(label(value[0]) for value in b.values)) for b in memory.buffers)
+    buffers = tuple(BufferUse(b.offset, b.size, numbers.get(b.first, b.first), numbers.get(b.last, b.last),
+                              tuple(label(value[0]) for value in b.values)) for b in memory.buffers)
     copied = tuple(str(to.key) for _, to, _ in memory.copies)
     return Memory(memory.arena_bytes, memory.lower_bound, memory.unplanned_bytes, buffers, memory.in_place, copied)
 

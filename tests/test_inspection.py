@@ -256,6 +256,18 @@ def test_a_gpus_kernels_have_lines_and_reasons_too() -> None:
     assert described["kernels"][0]["code"].count("__global__") == 1
 
 
+def test_buffers_are_used_by_launches_also_where_these_do_several_steps() -> None:
+    x = gc.placeholder(gc.complex64, [8], name="x")
+    with gc.Session() as session:
+        executable = session.compile([gc.exp(x) * x, gc.abs(x), gc.real(x * x)], [x], target="sm_90")
+    described = describe(executable)
+    steps = [len(kernel.steps) for kernel in executable.kernels]  # type: ignore[attr-defined]  # a GPU's
+    assert sum(steps) > len(steps)
+    last = len(steps) - 1
+    assert [buffer for buffer in described["memory"]["buffers"] if not 0 <= buffer["first"] <= buffer["last"] <= last] == []
+    assert max(buffer["last"] for buffer in described["memory"]["buffers"]) == last
+
+
 def test_a_profile_gives_the_kernels_their_times() -> None:
     x = gc.placeholder(gc.float32, [512, 512], name="x")
     y = gc.nn.softmax(x @ x, name="y")
