@@ -353,5 +353,5 @@ def test_text_that_is_no_program(old: str, new: str, line: int, column: int | No
 def test_text_that_is_no_program_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "broken.program"
     file.write_text(GOOD.replace("add(", "ad("))
-    assert cli.main(["opt", "--pass", "simplify", str(file)]) == 1
+    assert cli.main(["opt", "--pass", "simplify", str(file)]) == 2
     assert re.match(r"graphc: line 3, column \d+: ", capsys.readouterr().err)
