@@ -52,7 +52,8 @@ def _check(fetches: Any, feeds: Mapping[Any, Any]) -> None:
     values = [each for key, value in feeds.items() for each in spread(key, value)]
     tensors = feed_tensors(tuple(feeds), graph)
     for tensor, value in zip(tensors, values, strict=True):
-        if not (isinstance(value, tuple) and all(isinstance(dim, int) for dim in value)):  # a shape is enough for `Session.compile`
+        is_shape = isinstance(value, tuple) and all(isinstance(dim, int) for dim in value)  # enough for `Session.compile`, as is None
+        if value is not None and not is_shape:
             feed_array(tensor, value, set(tensors))
 
 
