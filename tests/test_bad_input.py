@@ -354,4 +354,4 @@ def test_text_that_is_no_program_on_the_command_line(tmp_path: Path, capsys: pyt
     file = tmp_path / "broken.program"
     file.write_text(GOOD.replace("add(", "ad("))
     assert cli.main(["opt", "--pass", "simplify", str(file)]) == 2
-    assert re.match(r"graphc: line 3, column \d+: ", capsys.readouterr().err)
+    assert re.match(r"graphc: \S+/broken\.program: line 3, column \d+: ", capsys.readouterr().err)
