@@ -161,3 +161,20 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "folder").rmdir()
     check_writable(tmp_path / "new")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pipes_and_links_are_not_replaced(tmp_path: Path) -> None:
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    check_writable(pipe)
+    write_whole(pipe, "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+    link.symlink_to(file)
+    check_writable(link)
+    write_whole(link, "linked")
+    assert link.is_symlink()
+    assert file.read_text() == "linked"
+    assert set(tmp_path.iterdir()) == {pipe, link, file}
