@@ -52,8 +52,8 @@ def resources(nodes: Iterable[tuple[str, Node]], arch: str) -> dict[str, Resourc
     return {name: used[f"kernel_{number}"] for number, name in enumerate(names)}
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+# Both have as many registers: of the older one a part shows that everything compiles there too.
+@pytest.mark.parametrize(("arch", "part"), [*(("sm_90", part) for part in range(PARTS)), ("sm_80", 0)])
 def test_no_operation_spills(arch: str, part: int) -> None:
     found = resources(operations(part), arch)
     assert len(found) > 100
