@@ -36,12 +36,11 @@ class Change:
 @dataclass(frozen=True)
 class Difference:
     """All changes of one stage. image: for each node before, fusions taken apart, what it became, None where it is gone; `gone` says why.
-    made: the nodes that were made in its place, where it was replaced. rules: those that a node went through."""
+    made: the nodes that were made in its place, where it was replaced."""
 
     changes: tuple[Change, ...]
     image: Mapping[Node, Node | None]
     made: Mapping[Node, tuple[Node, ...]]
-    rules: Mapping[Node, tuple[Applied, ...]]
     gone: Mapping[Node, str]
 
 
@@ -66,7 +65,7 @@ class _Comparison:
         changes = [*self._replaced_and_gone(), *self._added(), *self._fused(), *self._rebuilt()]
         gone = {node: "; then ".join(map(str, self.rules.get(node, ()))) or self.why_gone(node)
                 for node, image in self.image.items() if image is None}
-        return Difference(tuple(changes), self.image, self.made, self.rules, gone)
+        return Difference(tuple(changes), self.image, self.made, gone)
 
     # Images ---------------------------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from graphc.core.program import Node, Origin
 from graphc.inspection.changes import Difference, difference
@@ -36,7 +37,7 @@ class History:
     @cached_property
     def differences(self) -> tuple[Difference, ...]:
         """For each stage but the first, what its pass did."""
-        return tuple(difference(before.program, after) for before, after in zip(self.stages, self.stages[1:], strict=False))
+        return tuple(difference(before.program, after) for before, after in pairwise(self.stages))
 
     @cached_property
     def last(self) -> Inlined:
@@ -49,7 +50,7 @@ class History:
         found: dict[Node, dict[Origin, None]] = {step: {} for step in self.steps}
         first = self.stages[0].program
         for node in first.nodes:
-            for step in self._steps_of(end for end in self._ends(node)[0] if not _is_common(end)):
+            for step in self._steps_of(end for end in self._ends[node][0] if not _is_common(end)):
                 found[step].update(dict.fromkeys(first.origins.get(node, ())))
         return {step: tuple(origins) or self.stages[-1].program.origins.get(step, ()) for step, origins in found.items()}
 
@@ -59,7 +60,7 @@ class History:
         found: dict[Node, dict[Origin, None]] = {}
         first = self.stages[0].program
         for node in first.nodes:
-            for end in self._ends(node)[0]:
+            for end in self._ends[node][0]:
                 found.setdefault(end, {}).update(dict.fromkeys(first.origins.get(node, ())))
         return {node: tuple(origins) for node, origins in found.items()}
 
@@ -72,7 +73,7 @@ class History:
         nodes = self._nodes.get(operation.operation, [])
         if not nodes or operation.type == "VariableV2":
             return Fate((), _WITHOUT.get(operation.type, _KNOWN))
-        ends = [self._ends(node) for node in nodes]
+        ends = [self._ends[node] for node in nodes]
         alive = [node for found, _ in ends for node in found]
         counted = [node for node in alive if not _is_common(node)] or alive
         if alive and all(_is_number(node) for node in alive):  # equal ones of others are the same node: only who stores it counts
@@ -99,8 +100,13 @@ class History:
                 found.setdefault(origin.operation, []).append(node)
         return found
 
-    def _ends(self, node: Node) -> tuple[list[Node], str]:
-        """The last forms of a node of the first Program, and of what was made in its place on the way; or none, and what removed it."""
+    @cached_property
+    def _ends(self) -> Mapping[Node, tuple[list[Node], str]]:
+        """For each node of the first Program its last forms, and those of what was made in its place on the way; or none, and what removed
+        it."""
+        return {node: self._followed(node) for node in self.stages[0].program.nodes}
+
+    def _followed(self, node: Node) -> tuple[list[Node], str]:
         ends, why = [node], ""
         for stage, step in zip(self.stages[1:], self.differences, strict=True):
             following: dict[Node, None] = {}
