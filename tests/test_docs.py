@@ -26,6 +26,15 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def as_shown(request: pytest.FixtureRequest, path: Path, block: tuple[str, str], printed: str) -> None:
+    """The page at `path` shows in its `block` (language, text) what was printed; with `--update-golden` it does from now on."""
+    language, shown = block
+    if request.config.getoption("--update-golden"):
+        path.write_text(path.read_text().replace(f"```{language}\n{shown}```", f"```{language}\n{printed}```"))
+    else:
+        assert printed == shown
+
+
 def blocks(text: str) -> list[tuple[str, str]]:
     """(language, body) of every fenced block."""
     return re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -133,10 +142,7 @@ def test_the_debugging_page_finds_its_nan(request: pytest.FixtureRequest) -> Non
     with contextlib.redirect_stdout(out):
         exec(compile(program, name, "exec"), {})
     del linecache.cache[name]
-    if request.config.getoption("--update-golden"):
-        path.write_text(page.replace(f"```{language}\n{shown}```", f"```{language}\n{out.getvalue()}```"))
-    else:
-        assert out.getvalue() == shown
+    as_shown(request, path, (language, shown), out.getvalue())
 
 
 def test_the_debugging_page_finds_its_wrong_rule(request: pytest.FixtureRequest) -> None:
@@ -149,10 +155,7 @@ def test_the_debugging_page_finds_its_wrong_rule(request: pytest.FixtureRequest)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(program, "train.py", "exec"), {})
-    if request.config.getoption("--update-golden"):
-        path.write_text(page.replace(f"```{language}\n{shown}```", f"```{language}\n{out.getvalue()}```"))
-    else:
-        assert out.getvalue() == shown
+    as_shown(request, path, (language, shown), out.getvalue())
 
 
 def test_the_gpu_page_shows_a_real_kernel(request: pytest.FixtureRequest) -> None:
